@@ -1,0 +1,115 @@
+"""What a checkpoint's name means, and where its files are."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+
+from ftkit import report
+from ftkit.checkpoints import hub
+from ftkit.checkpoints.folder import Located, cache, is_run, lacks, weights_sha256
+from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
+from ftkit.errors import CheckpointError, problems
+from ftkit.report import Say
+
+__all__ = ["Located", "cache", "catalog", "is_run", "locate", "weights_sha256"]
+
+
+def locate(checkpoint: str, revision: str | None = None, say: Say = report.say) -> Located:
+    """The local folder that a checkpoint's name means, fetched if need be.
+
+    A name is a local folder with a config.json, a starter (`minilm`, `smollm2`), or a Hub id. A starter
+    with a `revision` is its Hub id. What is local is found without a network.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, it can't be reached, or it is not one that ftkit reads.
+        MachineError: the cache can't be written.
+    """
+    if not checkpoint:
+        raise _not_a_name(checkpoint)
+    path = Path(os.path.expanduser(checkpoint))  # Unlike Path's own, it leaves an unknown ~user as it is.
+    if (path / "config.json").is_file() or _is_path(checkpoint):
+        return _folder(checkpoint, path, revision)
+    if checkpoint in STARTERS:
+        starter = STARTERS[checkpoint]
+        return fetch(starter, say) if revision is None else hub.locate(starter.hub_id, revision, say)
+    if path.exists():
+        return _folder(checkpoint, path, revision)
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", checkpoint, re.ASCII):
+        raise _not_a_name(checkpoint)
+    try:
+        return hub.locate(checkpoint, revision, say)
+    except CheckpointError as error:
+        raise _suggest(checkpoint, error) from error
+
+
+def catalog() -> list[dict[str, str | int | bool]]:
+    """The starter checkpoints: what they are, where they come from, and whether ftkit's cache has them."""
+    return [
+        {
+            "name": starter.name,
+            "what": starter.what,
+            "parameters": starter.parameters,
+            "license": starter.license,
+            "hub_id": starter.hub_id,
+            "package": f"{starter.package} {starter.version}",
+            "note": starter.note,
+            "cached": is_cached(starter),
+            "folder": str(cached_folder(starter)),
+        }
+        for starter in STARTERS.values()
+    ]
+
+
+def _is_path(checkpoint: str) -> bool:
+    deep = checkpoint.count("/") > 1 and "://" not in checkpoint
+    return checkpoint.startswith((".", "/", "~")) or deep or "\\" in checkpoint
+
+
+def _folder(checkpoint: str, path: Path, revision: str | None) -> Located:
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} is a file; a checkpoint is a folder", f"Perhaps {path.parent.absolute()}"
+        )
+    if not path.is_dir():
+        there = next(parent for parent in path.absolute().parents if parent.exists())
+        raise CheckpointError(f"there is no folder {path.absolute()}", f"As far as {there} it exists")
+    if is_run(path):
+        raise CheckpointError(f"{path} is a run directory", f"Its model is {path / 'model'}")
+    if faults := lacks(path):
+        raise problems(CheckpointError, f"{path} is not a checkpoint that ftkit reads", faults, _hint(path))
+    if revision is not None:
+        hint = "Leave model.revision out, or name a checkpoint of the Hub"
+        raise CheckpointError(f"{path} is a folder and has no revision {revision}", hint)
+    return Located(checkpoint, path.absolute(), "folder", weights_sha256(path))
+
+
+def _hint(folder: Path) -> str:
+    """The way out for a folder that is no checkpoint."""
+    if (folder / "adapter_config.json").is_file():
+        return "It holds an adapter alone: merge it into its base model, or train from the base model"
+    if any(folder.glob("*.bin")):
+        return "If you trust it, load it with transformers and `save_pretrained` it: that writes safetensors"
+    if inner := sorted(found.parent for found in folder.glob("*/config.json")):
+        return f"Perhaps {inner[0]}"
+    return "A checkpoint is a folder as `save_pretrained` of a model and its tokenizer writes it"
+
+
+def _not_a_name(checkpoint: str) -> CheckpointError:
+    if page := re.match(r"https?://[^/]+/([\w.-]+/[\w.-]+)", checkpoint):
+        return CheckpointError(f"{checkpoint} is an address, not a checkpoint's name", f"Write {page[1]}")
+    return CheckpointError(
+        f"{checkpoint!r} can't be a checkpoint's name",
+        "Give a starter (`ftkit checkpoints list`), a Hub id such as org/name, or a local folder",
+    )
+
+
+def _suggest(checkpoint: str, error: CheckpointError) -> CheckpointError:
+    """The same error, with the starter that was perhaps meant."""
+    by_id = {starter.hub_id.lower(): name for name, starter in STARTERS.items()}
+    meant = by_id.get(checkpoint.lower()) or next(iter(get_close_matches(checkpoint.lower(), STARTERS)), None)
+    return (
+        CheckpointError(error.message, f"Did you mean the starter {meant}? {error.hint}") if meant else error
+    )

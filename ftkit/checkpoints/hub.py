@@ -1,0 +1,133 @@
+"""Checkpoints by their Hub id: from the Hub's cache without a network, else from the Hub when it answers."""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import partial
+from pathlib import Path
+
+from ftkit.checkpoints.folder import Located, file_hashes, lacks, weight_files, weights_sha256
+from ftkit.errors import CheckpointError, problems
+from ftkit.report import Say
+
+# What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
+_TEXTS = ("*.json", "*.txt", "*.jinja", "*.model", "*.vocab", "*.bpe", "bpe.codes")
+_WANTED = ["model.safetensors", "model-*.safetensors", *_TEXTS]
+_UNWANTED = ["*/*"]
+_PROBE_SECONDS = 3.0
+_WAY_OUT = (
+    "Give a local folder, or a starter, which the Python package index has too (`ftkit checkpoints list`); "
+    "or run `ftkit checkpoints get {name}` on a machine that reaches the Hub, and copy the folder it prints"
+)
+
+
+def locate(repo: str, revision: str | None, say: Say) -> Located:
+    """Files of the Hub's `repo` (`org/name`, or an old one-word id) at a branch, tag or commit.
+
+    Raises:
+        CheckpointError: the Hub can't be reached, or has no such checkpoint in safetensors.
+    """
+    folder = _cached(repo, revision)
+    if folder and not (faults := _faults(folder)):
+        return Located(repo, folder, "cache", weights_sha256(folder), folder.name)
+    if folder:
+        say(f"{repo}: the copy in the Hub's cache is not whole ({'; '.join(faults)})")
+    _check_reachable(repo)
+    say(f"{repo}: downloading from the Hub ...")
+    downloaded = _download(repo, revision, again=folder is not None)
+    if faults := _faults(downloaded):
+        hint = "Name another checkpoint, or a revision of this one that has safetensors weights"
+        raise problems(CheckpointError, f"{repo} on the Hub is not a checkpoint ftkit reads", faults, hint)
+    return Located(repo, downloaded, "hub", weights_sha256(downloaded), downloaded.name)
+
+
+def _cached(repo: str, revision: str | None) -> Path | None:
+    """The snapshot in the Hub's cache, unless the library knows that it lacks files. No network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot = snapshot_download(
+            repo, revision=revision, local_files_only=True, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
+        )
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise CheckpointError(f"{repo!r} can't be a checkpoint's name: {error}", "Write org/name") from error
+    return Path(snapshot)
+
+
+def _faults(folder: Path) -> list[str]:
+    """What the snapshot lacks, or which weights are not those the Hub stored."""
+    if faults := lacks(folder):
+        return faults
+    files = weight_files(folder)
+    hashes = file_hashes(folder, files)
+    # A large file of the Hub's cache is a link to a blob that is named by its SHA-256.
+    blobs = {file.name: file.resolve().name for file in files}
+    return [
+        f"{name} has SHA-256 {hashes[name]}, not {blob}"
+        for name, blob in blobs.items()
+        if re.fullmatch("[0-9a-f]{64}", blob) and blob != hashes[name]
+    ]
+
+
+def _check_reachable(repo: str) -> None:
+    """Refuse at once where the Hub is switched off or silent; the library would go on trying for a minute."""
+    from huggingface_hub import constants
+
+    missing = f"{repo} is neither a folder here nor whole in the Hub's cache ({constants.HF_HUB_CACHE})"
+    hint = _WAY_OUT.format(name=repo)
+    if constants.is_offline_mode():
+        raise CheckpointError(f"{missing}, and HF_HUB_OFFLINE forbids asking the Hub", f"Unset it. {hint}")
+    if reason := _unreachable():
+        hub = f"the Hub ({constants.ENDPOINT})"
+        raise CheckpointError(f"{missing}, and {hub} can't be reached: {reason}", hint)
+
+
+def _unreachable() -> str:
+    """Why the Hub gives no answer within seconds; empty when it gives one, whatever it says."""
+    from huggingface_hub import constants, get_session
+
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
+            answers.append("")
+        except _connection_errors() as error:
+            answers.append(str(error) or type(error).__name__)
+
+    # A thread, because no timeout of the client covers the look-up of the host's name.
+    probe = threading.Thread(target=ask, daemon=True)
+    probe.start()
+    probe.join(_PROBE_SECONDS)
+    return answers[0] if answers else f"no answer within {_PROBE_SECONDS:g} seconds"
+
+
+def _download(repo: str, revision: str | None, again: bool) -> Path:
+    from huggingface_hub import constants, errors, snapshot_download
+
+    page = f"{constants.ENDPOINT}/{repo}"
+    fetch = partial(snapshot_download, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)
+    try:
+        return Path(fetch(repo, revision=revision, force_download=again))
+    except errors.GatedRepoError as error:
+        hint = f"Ask for access on {page}, then `hf auth login`"
+        raise CheckpointError(f"{repo} is gated", hint) from error
+    except errors.RepositoryNotFoundError as error:
+        hint = f"Check the name on {page}; for a private one, `hf auth login` first"
+        raise CheckpointError(f"the Hub has no {repo}, or it is private", hint) from error
+    except errors.RevisionNotFoundError as error:
+        raise CheckpointError(f"{repo} has no revision {revision}", f"See {page}/commits/main") from error
+    except _connection_errors() as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{repo}: the download from the Hub failed: {lines[0]}", "Try again") from error
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """What the Hub's library raises when a connection fails, whichever HTTP client it uses."""
+    from huggingface_hub import errors
+
+    return (errors.HTTPError, OSError)  # type: ignore[attr-defined]

@@ -1,0 +1,84 @@
+"""The command line: one command a file; flags in, one call, printed result out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from ftkit.cli import checkpoints, doctor, evaluate, export, init, predict, recipes, train
+
+app = typer.Typer(
+    name="ftkit",
+    help="Fine-tune pretrained checkpoints on your own labelled text, score them honestly, export what was scored.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ftkit import __version__
+
+        print(f"ftkit {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def ftkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fine-tune pretrained checkpoints on your own labelled text, score them honestly, export what was scored."""
+
+
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(checkpoints.app, name="checkpoints")
+app.command("init")(init.init)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("export")(export.export)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """The `ftkit` command. Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130."""
+    from ftkit.errors import FTKitError
+
+    try:
+        app()
+    except FTKitError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        _fail("the disk is full: nothing half-written was kept\n  free some space, or name another folder", 3)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}" if code != 130 else message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is the disk's: safetensors and arrow wrap it in their own."""
+    return any(getattr(e, "errno", None) == errno.ENOSPC or "No space left" in str(e) for e in _chain(error))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,32 @@
+"""`ftkit doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    train: Annotated[
+        bool, typer.Option("--train", help="Train two steps in each precision and on all processes.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Tell what this machine has, what is cached, and, with --train, what works on it.
+
+    Example: ftkit doctor --train
+    """
+    import json
+    import sys
+
+    from ftkit import report
+    from ftkit.engine.doctor import examine
+
+    findings = examine(train, report.silence if as_json else report.say)
+    if as_json:
+        print(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        print(report.table(["", "", ""], [[f.name, f.verdict, f.detail] for f in findings]).lstrip())
+    if any(finding.verdict == "fails" for finding in findings):
+        sys.exit(3)

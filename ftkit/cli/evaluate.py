@@ -1,0 +1,41 @@
+"""`ftkit eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Source = Annotated[str, typer.Argument(help="A run, an export, or a fine-tuned checkpoint (a folder or a Hub id).")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="data.NAME=VALUE", help="How to read the file, as in a recipe."),
+]
+
+
+def evaluate(
+    source: Source,
+    split: Annotated[str, typer.Option(help="The run's split to score.")] = "test",
+    data: Annotated[Path | None, typer.Option(help="A file to score instead.")] = None,
+    settings: Columns = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Score a trained model on held-out rows, as training did.
+
+    Example: ftkit eval runs/reviews --data more-reviews.csv
+    """
+    import json
+
+    from ftkit import report
+    from ftkit.engine import evaluate as engine
+
+    found = engine.evaluate(source, split, str(data) if data else None, settings or (), report.say, report.Progress())
+    name = data.name if data else split
+    if as_json:
+        result = {"run": source, "scores": {name: found.scores}, "per_class": {name: found.breakdown}}
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    print(report.scores_table({name: found.scores}))
+    if found.breakdown:
+        print("\n" + report.breakdown_table(found.breakdown))

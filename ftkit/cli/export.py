@@ -1,0 +1,24 @@
+"""`ftkit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftkit.cli.evaluate import Source
+
+
+def export(
+    source: Source,
+    to: Annotated[Path, typer.Option(help="The folder to make.")],
+    format: Annotated[str, typer.Option(help="checkpoint (plain transformers, merged) or adapter.")] = "checkpoint",
+) -> None:
+    """Write a run's model as a folder that others can use.
+
+    Example: ftkit export runs/reviews --to reviews-model
+    """
+    from ftkit.engine.export import export as run_export
+
+    print(run_export(source, to, format))

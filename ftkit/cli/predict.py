@@ -1,0 +1,64 @@
+"""`ftkit predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ftkit.cli.evaluate import Columns, Source
+
+
+def predict(
+    source: Source,
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts, or JSON objects of columns (qa, pairs).")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
+    settings: Columns = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text.")] = False,
+) -> None:
+    """Answer new text: one answer a row, in the order of the input.
+
+    Example: ftkit predict runs/reviews "Would buy it again." "Broke on the first day."
+    """
+    import json
+
+    from ftkit import report
+    from ftkit.engine.predict import Predictor
+    from ftkit.errors import DataError
+    from ftkit.run import replacing, write_jsonl
+
+    if bool(texts) == bool(input_file):
+        raise DataError("give texts to answer, or a file with --input", "one of the two")
+    inputs = [_parse(text) for text in texts or ()]
+    if output and output.is_dir():
+        raise DataError(f"{output} is a folder", "name a file with --output")
+    predictor = Predictor(source)
+    if input_file:
+        answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
+    else:
+        answers = predictor(inputs)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(output) as beside:
+            write_jsonl(beside, answers)
+    elif as_json or input_file:
+        for answer in answers:
+            print(json.dumps(answer, ensure_ascii=False))
+    else:
+        for line in predictor.render(inputs, answers):
+            print(line)
+
+
+def _parse(text: str) -> Any:
+    """A JSON object where the text is one, else the text."""
+    import json
+
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value if isinstance(value, dict) else text

@@ -1,0 +1,317 @@
+"""A file's columns and values -> the task's: mapped once, here; past this point nobody guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.read import SHOWN, Table, is_tag
+from ftkit.data.values import Refused, Values, meant
+from ftkit.errors import DataError, problems
+
+if TYPE_CHECKING:
+    from ftkit.recipe import DataSpec
+    from ftkit.tasks._base import Column
+
+    Shapes = Sequence[Sequence[Column]]
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "text": (
+        "sentence",
+        "review",
+        "content",
+        "tweet",
+        "utterance",
+        "sentence1",
+        "premise",
+        "question1",
+        "body",
+        "message",
+    ),
+    "text_pair": ("sentence2", "hypothesis", "question2", "text2", "text_b"),
+    "label": (
+        "category",
+        "class",
+        "sentiment",
+        "intent",
+        "target",
+        "topic",
+        "polarity",
+        "rating",
+        "stars",
+        "emotion",
+    ),
+    "labels": ("label", "categories", "topics", "tags"),
+    "question": ("query",),
+    "context": ("passage", "paragraph"),
+    "answers": ("answer",),
+    "tokens": ("words",),
+    "tags": ("ner_tags", "ner", "labels", "ner_labels"),
+    "entities": ("spans",),
+    "document": ("article", "source", "text", "dialogue", "body"),
+    "summary": ("highlights", "target", "abstract", "tldr"),
+    "source": ("src", "input"),
+    "target": ("tgt", "output", "translation"),
+}
+"""Well-known names of columns, by the name that tasks use; the first that a file has is taken."""
+_BY_KIND = {
+    ("label", "labels"): ("labels", "categories", "topics"),
+    ("label", "number"): ("score", "value", "similarity"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The shape that a table has, and which of its columns holds what."""
+
+    shape: tuple[Column, ...]
+    homes: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Canonical rows: the shape's columns, `row` (its number in the source); `id` and `group` if there."""
+
+    shape: tuple[Column, ...]
+    rows: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
+
+    def take(self, indices: Sequence[int]) -> Examples:
+        """The examples at these indices alone."""
+        return replace(self, rows=[self.rows[index] for index in indices])
+
+
+# ---------------------------------------------------------------------- which column is which
+
+
+def find(
+    table: Table,
+    shapes: Shapes,
+    columns: Mapping[str, str | int],
+    *,
+    targets: bool = True,
+    lenient: bool = False,
+) -> Found:
+    """The first shape whose columns the table has: as mapped, of the same name, or by a well-known name.
+
+    targets: whether the columns to answer must be there too. lenient: whether one of the canonical name may
+    stand in for a mapped column that is missing, as in new data. Raises DataError for mapped columns that are
+    not there, and where no shape fits.
+    """
+    mapping, notes = _applicable(table, columns, lenient)
+    _check_mapping(table, shapes, mapping, targets)
+    fitting = [shape for shape in shapes if set(mapping) <= {column.name for column in shape}] or list(shapes)
+    lacks: list[list[str]] = []
+    for shape in fitting:
+        homes, guesses = _homes(table, shape, mapping)
+        needed = [column.name for column in shape if column.required and (targets or column.is_input)]
+        lacking = [name for name in needed if name not in homes]
+        if not lacking:
+            kept = tuple(column for column in shape if column.name in homes)
+            return Found(kept, homes, (*notes, *guesses))
+        lacks.append(lacking)
+    raise _not_found(table, lacks)
+
+
+def _applicable(
+    table: Table, columns: Mapping[str, str | int], lenient: bool
+) -> tuple[dict[str, str], list[str]]:
+    """The mapping that holds for this table: numbers say nothing about a file that names its columns."""
+    mapping, notes = {}, []
+    for name, column in columns.items():
+        stands_in = (
+            (lenient or isinstance(column, int))
+            and name in table.columns
+            and str(column) not in table.columns
+        )
+        if stands_in:
+            notes.append(
+                f"{table.source}: {name!r} is read from the column of that name; it has no column {column!r}"
+            )
+        else:
+            mapping[name] = str(column)
+    return mapping, notes
+
+
+def _check_mapping(table: Table, shapes: Shapes, mapping: dict[str, str], targets: bool) -> None:
+    known = {column.name: column for shape in shapes for column in shape}
+    found = [
+        f"this task has no {name!r} to map in data.columns{meant(name, known)}; it has {', '.join(known)}"
+        for name in mapping
+        if name not in known
+    ]
+    found += [
+        f"there is no column {column!r} for {name!r}{meant(column, table.columns)}"
+        for name, column in mapping.items()
+        if name in known and column not in table.columns and (targets or known[name].is_input)
+    ]
+    if found:
+        raise problems(DataError, table.source, found, f"its columns: {_shown(table.columns)}. {_MAP_HINT}")
+
+
+def _homes(
+    table: Table, shape: Sequence[Column], mapping: dict[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """Where the shape's columns are in the table, as far as they are, and a note for each guess."""
+    homes = {
+        column.name: mapping[column.name] for column in shape if mapping.get(column.name) in table.columns
+    }
+    folded = {name.casefold(): name for name in reversed(table.columns)}
+    for column in shape:
+        if column.name not in homes and column.name.casefold() in folded:
+            homes[column.name] = folded[column.name.casefold()]
+    notes = []
+    for column in shape:
+        if column.name not in homes:
+            guess = _guess(table, column, folded, set(homes.values()))
+            if guess is not None:
+                homes[column.name] = guess
+                notes.append(
+                    f"{column.name!r} is read from column {guess!r} (data.columns.{column.name} changes it)"
+                )
+    return homes, notes
+
+
+def _guess(table: Table, column: Column, folded: dict[str, str], taken: set[str]) -> str | None:
+    if table.unit == "sentence":
+        return _conll_column(table, column, taken)
+    aliases = (*_BY_KIND.get((column.name, column.kind), ()), *ALIASES.get(column.name, ()))
+    return next((folded[alias] for alias in aliases if alias in folded and folded[alias] not in taken), None)
+
+
+def _conll_column(table: Table, column: Column, taken: set[str]) -> str | None:
+    """The first column for tokens; for tags the last one in which every value looks like a tag."""
+    if column.kind == "tokens":
+        return table.columns[0]
+    if column.kind != "tags":
+        return None
+    free = [name for name in reversed(table.columns) if name not in taken]
+    return next((name for name in free if all(is_tag(tag) for row in table.rows for tag in row[name])), None)
+
+
+_MAP_HINT = (
+    "data.columns maps the task's columns to the file's, by name, or by number from 0 where it has no header"
+)
+
+
+def _not_found(table: Table, lacks: list[list[str]]) -> DataError:
+    wanted = " or ".join(" and ".join(map(repr, lacking)) for lacking in lacks)
+    lines = [f"{table.source}: no column found for {wanted}", f"  its columns: {_shown(table.columns)}"]
+    if table.unit == "line" and any(_unlikely_name(name) for name in table.columns):
+        numbers = ", ".join(f"{name}: {number}" for number, name in enumerate(lacks[0]))
+        lines.append("  its first line looks like a row, not like a header")
+        return DataError(
+            "\n".join(lines), f"map by number where there is no header: data.columns={{{numbers}}}"
+        )
+    named = ", ".join(f"{name}: COLUMN" for name in lacks[0])
+    return DataError("\n".join(lines), f"data.columns={{{named}}} says which column it is. {_MAP_HINT}")
+
+
+def _unlikely_name(name: str) -> bool:
+    return len(name) > 40 or name.count(" ") > 2 or name.lstrip("-").isdecimal()
+
+
+def _shown(names: Sequence[str], most: int = 12) -> str:
+    shown = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names[:most]]
+    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# ---------------------------------------------------------------------- which value is what
+
+
+def canonical(
+    table: Table, found: Found, spec: DataSpec, *, group: str | None = None, targets: bool = True
+) -> Examples:
+    """The table's rows with each value in the form of its column's kind; see `Column`.
+
+    group: the table's column that is kept as `group`. Without `targets`, a column to answer that can't
+    be read in every row is left out. Raises DataError that lists each kind of fault with its rows.
+    """
+    values = Values(spec)
+    shape = sorted(found.shape, key=lambda column: not column.is_input)
+    rows, faults = [], Faults()
+    for index, raw in enumerate(table.rows):
+        row: dict[str, Any] = {}
+        for column in shape:
+            home = found.homes[column.name]
+            try:
+                row[column.name] = values.read(column, raw.get(home), row)
+            except Refused as refused:
+                faults.add(column, home, table.where(index), refused)
+        rows.append({**row, "row": table.numbers[index], **dict(_kept(table, raw, group, row))})
+    kept = found.shape
+    notes = [*table.notes, *found.notes, *_empty_inputs(table, kept, rows), *values.notes(table.source)]
+    if not targets and not faults.of_inputs:
+        kept = tuple(column for column in kept if column.name not in faults.columns)
+        notes += [
+            f"{table.source}: {name!r} is left out; it can't be read in every row"
+            for name in sorted(faults.columns)
+        ]
+    elif faults.columns:
+        raise faults.error(table.source)
+    return Examples(kept, rows, tuple(notes))
+
+
+def _kept(
+    table: Table, raw: dict[str, Any], group: str | None, row: dict[str, Any]
+) -> Iterator[tuple[str, str | None]]:
+    """What is carried along beside the task's columns."""
+    for name, home in (("id", _id_column(table)), ("group", group)):
+        if home in table.columns and name not in row:
+            value = raw.get(home)
+            yield name, None if value in (None, "") else str(value)
+
+
+def _id_column(table: Table) -> str | None:
+    return next((name for name in table.columns if name.casefold() == "id"), None)
+
+
+def _empty_inputs(table: Table, shape: Sequence[Column], rows: list[dict[str, Any]]) -> Iterator[str]:
+    for column in shape:
+        if column.is_input:
+            empty = [
+                index for index, row in enumerate(rows) if column.name in row and _is_empty(row[column.name])
+            ]
+            if empty:
+                numbers = ", ".join(str(table.numbers[index]) for index in empty[:SHOWN])
+                more = ", ..." if len(empty) > SHOWN else ""
+                count = f"{len(empty)} row{'s have' if len(empty) > 1 else ' has'}"
+                yield f"{table.source}: {count} an empty {column.name!r} ({table.unit} {numbers}{more})"
+
+
+def _is_empty(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else not value
+
+
+class Faults:
+    """Refused values, gathered by column and kind of fault."""
+
+    def __init__(self) -> None:
+        self.lines: dict[tuple[str, str], list[str]] = {}
+        self.hints: dict[str, None] = {}
+        self.columns: set[str] = set()
+        self.of_inputs = False
+
+    def add(self, column: Column, home: str, where: str, refused: Refused) -> None:
+        """Note a value of `column`, read from the file's column `home`."""
+        detail = f": {refused.detail}" if refused.detail else ""
+        line = f"{where}: column {home!r} {refused.what}{detail}"
+        self.lines.setdefault((home, refused.what), []).append(line)
+        self.hints[refused.hint] = None
+        self.columns.add(column.name)
+        self.of_inputs |= column.is_input
+
+    def error(self, source: str) -> DataError:
+        """One error with the first lines of each kind, and how many more there are."""
+        count = sum(map(len, self.lines.values()))
+        hint = "; ".join(filter(None, self.hints))
+        if count == 1:
+            return DataError(next(iter(self.lines.values()))[0], hint)
+        shown = [f"{source}: {count} values can't be used"]
+        for (home, what), lines in self.lines.items():
+            shown += [f"  - {line}" for line in lines[:SHOWN]]
+            if len(lines) > SHOWN:
+                shown.append(f"  - and {len(lines) - SHOWN} more: column {home!r} {what}")
+        return DataError("\n".join(shown), hint)

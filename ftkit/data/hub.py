@@ -1,0 +1,161 @@
+"""Data sets on the Hub: what names one, and its splits with label numbers turned into names."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from ftkit.data.read import Table, looks_like_file
+from ftkit.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TIMEOUT = 3.0
+"""Seconds that the Hub has to answer before it counts as out of reach."""
+_ID = re.compile(r"(?:hf://)?(?:datasets/)?([\w.-]+/[\w.-]+)(?::([^@:]+))?(?:@(.+))?")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether `source` means a data set on the Hub: `hf://...`, or `org/name` where no such path exists."""
+    if source.startswith("hf://"):
+        return True
+    return _ID.fullmatch(source) is not None and not looks_like_file(source) and not Path(source).exists()
+
+
+def read_hub(source: str) -> dict[str, Table]:
+    """The splits of `org/name`, `org/name:config` or `hf://org/name[:config][@revision]`, by the Hub's names.
+
+    A copy in the cache is used where the Hub can't be reached; where there is none, DataError within seconds.
+    """
+    matched = _ID.fullmatch(source)
+    if matched is None:
+        raise DataError(
+            f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
+        )
+    name, config, revision = matched.groups()
+    reached = _reachable()
+    notes = () if reached else (f"{source}: the Hub is out of reach; the copy in the cache is used",)
+    if not reached and revision:
+        raise DataError(
+            f"{source}: the Hub is out of reach, and only it knows revision {revision}", _OFFLINE_HINT
+        )
+    with _no_counting(), _offline(not reached):
+        splits = _load(source, name, config, revision, reached)
+    return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
+
+
+def named_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of an Arrow table; where it says what its label numbers mean, they are names (-1 is None)."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    if b"huggingface" not in (table.schema.metadata or {}):
+        return rows
+    from datasets import Features
+
+    features = Features.from_arrow_schema(table.schema)
+    return [{name: _named(value, features[name]) for name, value in row.items()} for row in rows]
+
+
+# ---------------------------------------------------------------------- private
+
+_VERBATIM = {"keep_default_na": False}
+"""For CSV: pandas would read the texts "NA" and "null" as missing."""
+_OFFLINE_HINT = "name a local file, unset HF_HUB_OFFLINE if it is set, or call this again with a connection"
+
+
+def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:
+    rows = named_rows(table)
+    return Table(source, tuple(table.column_names), rows, list(range(1, len(rows) + 1)), "record", notes)
+
+
+def _named(value: Any, feature: Any) -> Any:
+    from datasets import ClassLabel, LargeList, List
+
+    if value is None:
+        return None
+    if isinstance(feature, ClassLabel):
+        return feature.int2str(value) if value >= 0 else None
+    if isinstance(feature, (List, LargeList)):
+        return [_named(item, feature.feature) for item in value]
+    if isinstance(feature, dict):
+        return {name: _named(item, feature[name]) for name, item in value.items()}
+    return value
+
+
+def _load(source: str, name: str, config: str | None, revision: str | None, reached: bool) -> dict[str, Any]:
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    try:
+        if not reached:
+            return _load_cached(name, config)
+        builder = datasets.load_dataset_builder(name, config, revision=revision)
+        verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
+        return dict(datasets.load_dataset(name, config, revision=revision, **verbatim))
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        if not reached:
+            message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache"
+            raise DataError(message, _OFFLINE_HINT) from error
+        hint = "a name is org/name, with :config where there are several; a private one needs `hf auth login`"
+        raise DataError(f"{source} can't be loaded from the Hub: {str(error).strip()}", hint) from error
+
+
+def _load_cached(name: str, config: str | None) -> dict[str, Any]:
+    """The newest copy in the cache, which is filed under the options it was read with."""
+    import datasets
+
+    try:
+        return dict(datasets.load_dataset(name, config, **_VERBATIM))
+    except ValueError:
+        return dict(datasets.load_dataset(name, config))
+
+
+def _reachable() -> bool:
+    """Whether the Hub answers, with any status, within TIMEOUT; False at once where HF_HUB_OFFLINE is set."""
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return False
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT).close()
+    except HTTPError:
+        return True
+    except URLError as error:
+        return isinstance(error.reason, ssl.SSLError)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _offline(switch: bool) -> Iterator[None]:
+    """With `switch`, the libraries look into their caches alone instead of retrying for a minute."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    if switch:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _no_counting() -> Iterator[None]:
+    """Keep `datasets` from ringing its download counter, which is not the Hub."""
+    import datasets.config
+
+    before = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
+    try:
+        yield
+    finally:
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = before

@@ -1,0 +1,301 @@
+"""A recipe's data settings -> training, validation and test rows under the task's column names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ftkit.data.columns import Examples, Found, canonical, find
+from ftkit.data.hub import is_hub_id, read_hub
+from ftkit.data.read import SHOWN, Table, read
+from ftkit.data.samples import sample
+from ftkit.data.split import cut, draw
+from ftkit.errors import DataError, FTKitError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ftkit.data.columns import Shapes
+    from ftkit.recipe import DataSpec
+
+T = TypeVar("T")
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What people call their splits."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows by what they are for, and what a person should know about how they were read.
+
+    Each data set has the task's columns, `row` (its number in the source, from 1) and, where the source has
+    them, `id` and `group` (the value that kept rows together).
+    """
+
+    train: Dataset | None = None
+    validation: Dataset | None = None
+    test: Dataset | None = None
+    notes: tuple[str, ...] = ()
+
+    def items(self) -> Iterator[tuple[str, Dataset]]:
+        """(name, rows) of the splits that there are."""
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if split is not None:
+                yield name, split
+
+
+def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, group: str | None = None) -> Splits:
+    """The rows that `spec` names, split as it says.
+
+    A split that is a file is that file. Else rows of `train` are told apart by its column `spec.split`, or by
+    the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
+    column `stratify`) keep their shares, and rows of the same `spec.group`, or of the task's usual `group`
+    where the data has it, stay together. `spec.limit` is for training rows, and last. Raises DataError with
+    all problems.
+    """
+    _check(spec)
+    tables, notes = _tables(spec, shapes)
+    group = _group_column(tables["train"], spec, group)
+    examples, more = _examples(tables, spec, shapes, group)
+    for name in ("test", "validation"):
+        share = getattr(spec, name)
+        if name not in examples and share and not isinstance(share, str):
+            _cut(examples, name, share, spec, stratify)
+    train = examples["train"]
+    if spec.limit is not None and spec.limit < len(train.rows):
+        more.append(f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)")
+        examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
+    unique = tuple(dict.fromkeys([*notes, *more]))
+    return Splits(**{name: _dataset(part) for name, part in examples.items()}, notes=unique)
+
+
+def load_file(
+    source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True
+) -> tuple[Dataset, tuple[str, ...]]:
+    """All rows of a file, sample or Hub data set, and notes; its columns may also have the task's own names.
+
+    targets: whether the columns to answer must be there; without it they are read where every row has them.
+    """
+    table = _one(source, "test", spec, shapes)
+    found = find(table, shapes, spec.columns, targets=targets, lenient=True)
+    examples = canonical(table, found, spec, targets=targets)
+    return _dataset(examples), tuple(dict.fromkeys(examples.notes))
+
+
+# ---------------------------------------------------------------------- where rows come from
+
+
+def _check(spec: DataSpec) -> None:
+    if spec.train is None:
+        raise DataError(
+            "data.train is not set", "give a file, a sample (sample:sentiment), or a data set on the Hub"
+        )
+    for name in ("validation", "test"):
+        share = getattr(spec, name)
+        if isinstance(share, float) and not 0 <= share < 1:
+            raise DataError(
+                f"data.{name}={share:g} is not a share of the rows", "give a file, or a share between 0 and 1"
+            )
+
+
+def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+    """The splits that are given as such, `train` first."""
+    files = {
+        name: source for name in ("validation", "test") if isinstance(source := getattr(spec, name), str)
+    }
+    calls: list[Callable[[], Any]] = [partial(_train_tables, str(spec.train), spec, shapes)]
+    calls += [partial(_one, source, name, spec, shapes) for name, source in files.items()]
+    (own, notes), *others = _all(calls)
+    given = dict(zip(files, others, strict=True))
+    for name in sorted(set(own) & set(given)):
+        notes.append(
+            f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file"
+        )
+    return {**own, **given}, notes
+
+
+def _train_tables(source: str, spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+    if is_hub_id(source):
+        return _hub_splits(source)
+    return _told_apart(_file(source, spec, shapes), spec.split)
+
+
+def _hub_splits(source: str) -> tuple[dict[str, Table], list[str]]:
+    tables = read_hub(source)
+    known = {_SPLITS[name]: table for name, table in tables.items() if name in _SPLITS}
+    if "train" not in known:
+        raise DataError(f"{source} has no split called train", f"its splits: {', '.join(tables)}")
+    unused = [name for name in tables if name not in _SPLITS]
+    return known, [f"{source}: its splits {', '.join(unused)} are not used"] if unused else []
+
+
+def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]:
+    """The table's rows by the split that their own column names, where it has such a column."""
+    if column not in table.columns:
+        return {"train": table}, []
+    names = [_SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
+    if not any(names):
+        return {"train": table}, [
+            f"{table.source}: column {column!r} names no splits, so it is not used as data.split"
+        ]
+    strange = [index for index, name in enumerate(names) if name is None]
+    if strange:
+        lines = [
+            f"{table.where(i)}: column {column!r} is {table.rows[i].get(column)!r}" for i in strange[:SHOWN]
+        ]
+        heading = f"{table.source}: {len(strange)} rows belong to no split"
+        hint = f"name train, validation or test in {column!r}, or set data.split to another column"
+        raise DataError("\n  - ".join([heading, *lines]), hint)
+    if "train" not in names:
+        raise DataError(
+            f"{table.source}: no row is for training by its column {column!r}", "mark some with train"
+        )
+    parts: dict[str, Table] = {
+        name: table.take([index for index, own in enumerate(names) if own == name])
+        for name in ("train", "validation", "test")
+        if name in names
+    }
+    counts = ", ".join(f"{len(part.rows)} {name}" for name, part in parts.items())
+    return parts, [f"{table.source}: column {column!r} tells the rows apart ({counts})"]
+
+
+def _one(source: str, name: str, spec: DataSpec, shapes: Shapes) -> Table:
+    """All rows of a file, or one split of a Hub data set: the one called `name`, or its only one."""
+    if not is_hub_id(source):
+        return _file(source, spec, shapes)
+    tables = read_hub(source)
+    named = [table for own, table in tables.items() if _SPLITS.get(own) == name or len(tables) == 1]
+    if not named:
+        raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
+    return named[0]
+
+
+def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
+    path = sample(source.removeprefix("sample:")) if source.startswith("sample:") else source
+    header = not any(isinstance(column, int) for column in spec.columns.values())
+    tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
+    table = read(path, header=header, tokens=tokens)
+    return table if header else _without_header(table, spec)
+
+
+def _without_header(table: Table, spec: DataSpec) -> Table:
+    """A table read by column numbers, less a first line that names the columns after all."""
+    mapped = {name: table.rows[0][str(n)] for name, n in spec.columns.items() if str(n) in table.rows[0]}
+    if (
+        table.unit != "line"
+        or not mapped
+        or any(str(value).strip().casefold() != name for name, value in mapped.items())
+    ):
+        return table
+    note = f"{table.source}: its first line is a header ({', '.join(mapped)}), not a row"
+    if len(table.rows) == 1:
+        raise DataError(f"{table.source} has a header and no rows", "a row for each example is needed")
+    return replace(table.take(range(1, len(table.rows))), notes=(*table.notes, note))
+
+
+# ---------------------------------------------------------------------- how rows are read
+
+
+def _group_column(table: Table, spec: DataSpec, usual: str | None) -> str | None:
+    wanted = spec.group or usual
+    if wanted is None:
+        return None
+    column = wanted if wanted in table.columns else str(spec.columns.get(wanted, wanted))
+    if column in table.columns:
+        return column
+    if spec.group is None:
+        return None
+    raise DataError(
+        f"{table.source}: data.group={wanted} is none of its columns",
+        f"its columns: {', '.join(table.columns)}",
+    )
+
+
+def _examples(
+    tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None
+) -> tuple[dict[str, Examples], list[str]]:
+    """Canonical rows of each table, all in the shape of the training rows, and notes."""
+    shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
+    every = _all([partial(find, table, [shape], spec.columns) for table in tables.values()])
+    found = dict(zip(tables, every, strict=True))
+    files = [name for name in tables if name == "train" or isinstance(getattr(spec, name), str)]
+    blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
+    notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
+    used = [name for name in tables if name not in blank]
+    examples = _all([partial(canonical, tables[name], found[name], spec, group=group) for name in used])
+    notes += [note for part in examples for note in part.notes]
+    return dict(zip(used, examples, strict=True)), notes
+
+
+def _has_no_answers(table: Table, found: Found) -> bool:
+    homes = [found.homes[column.name] for column in found.shape if not column.is_input]
+    return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
+
+
+def _all(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What the calls return; one DataError with the problems of all where any has some."""
+    results, errors = [], []
+    for call in calls:
+        try:
+            results.append(call())
+        except FTKitError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise DataError("\n".join(error.message for error in errors), "\n  ".join(hints))
+    return results
+
+
+def _cut(
+    examples: dict[str, Examples], name: str, share: float, spec: DataSpec, stratify: str | None
+) -> None:
+    """Move a share of the training examples to the split `name`."""
+    train = examples["train"]
+    classes = _classes(train, stratify)
+    groups = [row["group"] for row in train.rows] if "group" in train.rows[0] else None
+    stay, held = cut(len(train.rows), share, name=name, seed=spec.seed, labels=classes, groups=groups)
+    examples["train"], examples[name] = train.take(stay), train.take(held)
+
+
+def _classes(examples: Examples, name: str | None) -> list[str] | None:
+    """Each row's label, where `name` is a column of labels."""
+    labels = [column.name for column in examples.shape if column.kind == "label" and column.name == name]
+    return [row[labels[0]] for row in examples.rows] if labels else None
+
+
+# ---------------------------------------------------------------------- rows -> datasets.Dataset
+
+
+def _dataset(examples: Examples) -> Dataset:
+    from datasets import Dataset, Features, Value
+
+    features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}
+    features["row"] = Value("int64")
+    extra = [name for name in ("id", "group") if name not in features and name in examples.rows[0]]
+    features.update(dict.fromkeys(extra, Value("string")))
+    columns = {name: [row[name] for row in examples.rows] for name in features}
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def _feature(kind: str) -> Any:
+    from datasets import List, Value
+
+    text = Value("string")
+    if kind in ("text", "label"):
+        return text
+    if kind == "number":
+        return Value("float64")
+    if kind == "entities":
+        return List({"start": Value("int64"), "end": Value("int64"), "type": text})
+    if kind == "answers":
+        return {"text": List(text), "answer_start": List(Value("int64"))}
+    return List(text)

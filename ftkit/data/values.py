@@ -1,0 +1,270 @@
+"""Values as their columns' kinds want them: text, labels, numbers, tags, entities, answers, references."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from ftkit.data.read import is_tag
+
+if TYPE_CHECKING:
+    from ftkit.recipe import DataSpec
+    from ftkit.tasks._base import Column
+
+
+class Refused(Exception):
+    """Why a value can't be used: what all such values share, this one's own detail, and the way out."""
+
+    def __init__(self, what: str, detail: str = "", hint: str = "") -> None:
+        super().__init__(what, detail, hint)
+        self.what, self.detail, self.hint = what, detail, hint
+
+
+_FILL = "fill in what is missing, or take the row out"
+
+
+class Values:
+    """Reads a value as its column's kind wants it; what was made up on the way is counted for `notes`."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.renames = dict(spec.labels) if isinstance(spec.labels, Mapping) else {}
+        self.allowed = tuple(self.renames.values()) if self.renames else tuple(spec.labels or ())
+        self.delimiter = spec.delimiter
+        self.ambiguous = 0
+        self.readers: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
+            "text": lambda value, row: _text(value),
+            "label": lambda value, row: self._label(value),
+            "labels": lambda value, row: self._labels(value),
+            "number": lambda value, row: _number(value),
+            "tokens": lambda value, row: _texts(value, "is not a list of tokens"),
+            "tags": self._tags,
+            "entities": self._entities,
+            "answers": self._answers,
+            "references": lambda value, row: _references(value),
+        }
+
+    def read(self, column: Column, value: Any, row: dict[str, Any]) -> Any:
+        """`value` in the form of `column.kind`; `row` holds the columns read before it. Raises Refused."""
+        if value is None or (isinstance(value, float) and math.isnan(value) and column.kind != "number"):
+            raise Refused("is missing", hint=_FILL)
+        return self.readers[column.kind](value, row)
+
+    def notes(self, source: str) -> Iterator[str]:
+        """What a person should know about the values that were read."""
+        if self.ambiguous:
+            what = "answer stands" if self.ambiguous == 1 else "answers stand"
+            yield f"{source}: {self.ambiguous} {what} in the context more than once; the first place is taken"
+
+    # ------------------------------------------------------------------ labels, tags and entities
+
+    def _label(self, value: Any) -> str:
+        if isinstance(value, (list, dict)):
+            raise Refused(
+                "is not one label",
+                _brief(value),
+                "several labels a row: task={name: classification, kind: multi}",
+            )
+        label = _text(value).strip()
+        if not label:
+            raise Refused("is empty", hint=_FILL)
+        label = self.renames.get(label, label)
+        if self.allowed and label not in self.allowed:
+            hint = "data.labels lists the labels; as a mapping {found: wanted} it renames them"
+            raise Refused(
+                "has a label that data.labels lacks", f"{label!r}{meant(label, self.allowed)}", hint
+            )
+        return label
+
+    def _labels(self, value: Any) -> list[str]:
+        if isinstance(value, str):
+            parsed = _parsed(value)
+            value = (
+                parsed
+                if isinstance(parsed, list)
+                else [part for part in value.split(self.delimiter) if part.strip()]
+            )
+        if not isinstance(value, list):
+            raise Refused(
+                "is not a list of labels",
+                _brief(value),
+                "a list, or a text with data.delimiter between labels",
+            )
+        return list(dict.fromkeys(self._label(label) for label in value))
+
+    def _tags(self, value: Any, row: dict[str, Any]) -> list[str]:
+        tags = _texts(value, "is not a list of tags", numbers=False)
+        if "tokens" in row and len(tags) != len(row["tokens"]):
+            detail = f"{len(tags)} tags for {len(row['tokens'])} tokens"
+            raise Refused("does not have a tag for each token", detail, "give each token one tag")
+        return [self._tag(tag.strip()) for tag in tags]
+
+    def _tag(self, tag: str) -> str:
+        if not tag:
+            raise Refused("has an empty tag", hint="a token outside all entities has the tag O")
+        if tag in self.renames or not is_tag(tag) or tag == "O":
+            return self.renames.get(tag, tag)
+        return f"{tag[:2]}{self.renames.get(tag[2:], tag[2:])}"
+
+    def _entities(self, value: Any, row: dict[str, Any]) -> list[dict[str, Any]]:
+        value = _parsed(value) if isinstance(value, str) else value
+        if not isinstance(value, list):
+            raise Refused("is not a list of entities", _brief(value), _ENTITY_HINT)
+        entities = sorted(
+            (self._entity(item, row) for item in value), key=lambda entity: (entity["start"], entity["end"])
+        )
+        for one, other in pairwise(entities):
+            if other["start"] < one["end"]:
+                places = f"{one['start']}-{one['end']} and {other['start']}-{other['end']}"
+                raise Refused(
+                    "has entities that overlap", places, "keep one of entities that share characters"
+                )
+        return entities
+
+    def _entity(self, item: Any, row: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(item, (list, tuple)) and len(item) == 3:
+            item = dict(zip(("start", "end", "type"), item, strict=True))
+        if not isinstance(item, dict):
+            raise Refused("has an entity of another form", _brief(item), _ENTITY_HINT)
+        start, end, kind = item.get("start"), item.get("end"), item.get("type", item.get("label"))
+        if not _is_int(start) or not _is_int(end) or not isinstance(kind, str) or not kind.strip():
+            raise Refused("has an entity of another form", _brief(item), _ENTITY_HINT)
+        text = row.get("text")
+        if not 0 <= start < end or (text is not None and end > len(text)):
+            size = f" in a text of {len(text)} characters" if text is not None else ""
+            raise Refused("has an entity that is not inside its text", f"{start}-{end}{size}", _OFFSET_HINT)
+        if text is not None and isinstance(item.get("text"), str) and text[start:end] != item["text"]:
+            detail = f"{start}-{end} is {text[start:end]!r}, not {item['text']!r}"
+            raise Refused("has an entity that is not where it says", detail, _OFFSET_HINT)
+        return {"start": start, "end": end, "type": self.renames.get(kind.strip(), kind.strip())}
+
+    # ------------------------------------------------------------------ answers
+
+    def _answers(self, value: Any, row: dict[str, Any]) -> dict[str, list[Any]]:
+        placed = [
+            self._place(text, start, row.get("context"))
+            for text, start in _answer_pairs(value)
+            if text.strip()
+        ]
+        return {"text": [text for text, _ in placed], "answer_start": [start for _, start in placed]}
+
+    def _place(self, text: str, start: int | None, context: str | None) -> tuple[str, int]:
+        """The answer with its place, looked up where it has none."""
+        if context is None:
+            return text, 0 if start is None else start
+        if start is not None and start >= 0 and context.startswith(text, start):
+            return text, start
+        found = [at for at in range(len(context)) if context.startswith(text, at)] if text in context else []
+        if not found:
+            raise Refused("has an answer that does not stand in its context", _brief(text), _ANSWER_HINT)
+        if start is not None:
+            places = " and ".join(map(str, found[:3]))
+            detail = f"{_brief(text)} is not at {start}; it stands at {places}"
+            raise Refused("has an answer that is not where answer_start says", detail, _OFFSET_HINT)
+        self.ambiguous += len(found) > 1
+        return text, found[0]
+
+
+_OFFSET_HINT = "offsets count characters from 0, `end` excluded"
+_ENTITY_HINT = 'an entity is {"start": 0, "end": 5, "type": "PER"}; ' + _OFFSET_HINT
+_ANSWER_HINT = "an answer is a piece of its context, character for character"
+_ANSWERS_HINT = 'answers are {"text": [...], "answer_start": [...]}, or the answer itself'
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _is_int(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _parsed(value: str) -> Any:
+    """What a text in a CSV cell means as JSON; the text itself where it is none."""
+    if not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return " ".join(_texts(value, "is not text"))
+    if isinstance(value, (dict, bytes)):
+        raise Refused("is not text", _brief(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _texts(value: Any, what: str, numbers: bool = True) -> list[str]:
+    value = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(value, list):
+        raise Refused(what, _brief(value), "in a CSV cell a list is written as JSON")
+    wrong = next(
+        (item for item in value if not isinstance(item, (str, int, float) if numbers else str)), None
+    )
+    if wrong is not None or None in value:
+        hint = "" if numbers else "write names; numbers are read where a data set on the Hub names them"
+        raise Refused(what, f"it holds {_brief(wrong)}", hint)
+    return [_text(item) for item in value]
+
+
+def _number(value: Any) -> float:
+    try:
+        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise Refused(
+            "is not a number", _brief(value), "numbers are written as 3 or 0.75, with a decimal point"
+        ) from None
+    if not math.isfinite(number):
+        raise Refused("is not a finite number", _brief(value), "take the row out, or give a number")
+    return number
+
+
+def _references(value: Any) -> list[str]:
+    value = _parsed(value) if isinstance(value, str) else value
+    texts = _texts(value, "is not a text or a list of texts") if isinstance(value, list) else [_text(value)]
+    kept = [text for text in texts if text.strip()]
+    if not kept:
+        raise Refused("is empty", hint=_FILL)
+    return kept
+
+
+def _answer_pairs(value: Any) -> Iterator[tuple[str, int | None]]:
+    """Answer texts with their offsets, None where none is given."""
+    parsed = _parsed(value) if isinstance(value, str) else value
+    if isinstance(parsed, dict):
+        texts, starts = (
+            part if isinstance(part, list) else [part] for part in map(parsed.get, ("text", "answer_start"))
+        )
+        starts = starts if parsed.get("answer_start") is not None else [None] * len(texts)
+        if len(texts) != len(starts):
+            raise Refused(
+                "is not a set of answers", f"{len(texts)} texts and {len(starts)} offsets", _ANSWERS_HINT
+            )
+        pairs = list(zip(texts, starts, strict=True))
+    elif isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed):
+        pairs = [(item.get("text"), item.get("answer_start")) for item in parsed]
+    elif isinstance(parsed, list) and not isinstance(value, str):
+        pairs = [(item, None) for item in parsed]
+    else:
+        pairs = [(value, None)]
+    for text, start in pairs:
+        if not isinstance(text, str) or not (start is None or _is_int(start)):
+            raise Refused("is not a set of answers", _brief(value), _ANSWERS_HINT)
+        yield text, start
+
+
+def meant(name: str, known: Any) -> str:
+    folded = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""

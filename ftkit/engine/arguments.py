@@ -1,0 +1,60 @@
+"""A recipe's `train` section as the Trainer's arguments: the only place that speaks `TrainingArguments`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from ftkit.engine.machine import precision
+from ftkit.errors import RecipeError
+from ftkit.recipe import TrainSpec
+
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor", "lamb": "adamw_torch"}
+_AUTO_EPOCHS, _AUTO_STEPS, _AUTO_MOST = 3, 200, 20
+
+
+def epochs(settings: TrainSpec, rows: int) -> float:
+    """Times the training rows are gone over; `auto` grows on small data, where three epochs are too few steps."""
+    if settings.epochs != "auto":
+        return float(settings.epochs)
+    steps = -(-rows // settings.batch)
+    return float(min(max(_AUTO_EPOCHS, -(-_AUTO_STEPS // steps)), _AUTO_MOST))
+
+
+def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> TrainingArguments:
+    """The Trainer's arguments. Raises RecipeError where a step can't be split over the processes."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch % (world * settings.accumulate):
+        raise RecipeError(
+            f"train.batch: {settings.batch} examples a step can't be split evenly over {world} processes"
+            f" and {settings.accumulate} micro-batches",
+            f"take a multiple of {world * settings.accumulate}",
+        )
+    every = settings.evaluate_every
+    when = "no" if not validates else "epoch" if every == "epoch" else "steps"
+    dtype = precision(settings.precision)
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=epochs(settings, rows),
+        per_device_train_batch_size=settings.batch // (world * settings.accumulate),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim=_OPTIMIZERS[settings.optimizer],
+        bf16=dtype == "bf16",
+        fp16=dtype == "fp16",
+        seed=settings.seed,
+        eval_strategy=when,
+        eval_steps=every if isinstance(every, int) else None,
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+    )

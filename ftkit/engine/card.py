@@ -1,0 +1,45 @@
+"""The model card of an export: what it does, what it was trained on, what it scored, how to use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftkit.engine.model import Trained
+
+_USE = {
+    "classification": 'pipeline("text-classification", model=folder)("Some text.")',
+    "ner": 'pipeline("token-classification", model=folder, aggregation_strategy="first")("Some text.")',
+}
+
+
+def model_card(trained: Trained, scores: dict[str, Any]) -> str:
+    """A README.md in the Hub's form."""
+    contract = trained.contract
+    name, method = contract.task["name"], contract.method["name"]
+    base = f", on top of `{contract.base['checkpoint']}`" if contract.base else ""
+    parts = [
+        "---\nlibrary_name: transformers\ntags:\n- ftkit\n---\n",
+        f"# {type(trained.model).__name__} for {name}\n",
+        f"{trained.task.summary[0].upper()}{trained.task.summary[1:]}. Fine-tuned with ftkit {contract.ftkit},"
+        f" method `{method}`{base}.\n",
+    ]
+    if contract.labels:
+        parts.append(
+            "Labels, in the order of the outputs: " + ", ".join(f"`{label}`" for label in contract.labels) + ".\n"
+        )
+    if scores:
+        parts.append(_scores(scores))
+    parts.append('## Use\n\n```console\nftkit predict THIS_FOLDER "Some text."\n```\n')
+    kind = "classification" if name == "sentiment" else name
+    if contract.base is None and kind in _USE:
+        parts.append(f'```python\nfrom transformers import pipeline\n\nfolder = "."\nprint({_USE[kind]})\n```\n')
+    return "\n".join(parts)
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    rows = [
+        f"| {split} | {metric} | {score['value']:.4f} | {score.get('n', '')} |"
+        for split, found in scores.items()
+        for metric, score in found.items()
+    ]
+    return "\n".join(["## Scores\n", "| split | metric | value | rows |", "|---|---|---|---|", *rows, ""])

@@ -1,0 +1,136 @@
+"""Scores of a trained model on held-out rows: after training, and whenever asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from ftkit.data.load import load_file
+from ftkit.engine import infer
+from ftkit.engine import model as models
+from ftkit.engine.prepare import check, read_splits, sha256, unified
+from ftkit.errors import RecipeError, RunError
+from ftkit.metrics import Scores
+from ftkit.recipe import DataSpec, EvaluateSpec, Recipe, override, parse_data
+from ftkit.report import Progress, Say, silence
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Prediction
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on one split, a row for each label, and the predictions they were taken from."""
+
+    scores: Scores
+    breakdown: list[dict[str, Any]]
+    predictions: list[Prediction]
+
+
+def evaluate(
+    source: str | Path,
+    split: str = "test",
+    data: str | None = None,
+    settings: Iterable[str] = (),
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a run, an export or a fine-tuned checkpoint on one split of its run, or on a file.
+
+    `settings` say how to read the file where it differs from the run's (`data.columns={text: review}`). Raises RunError where the run has no such split, DataError for rows that can't be scored.
+    """
+    trained = models.load(source)
+    recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None
+    if data is not None:
+        rows = read_rows(trained, data, data_spec(trained, recipe, settings), targets=True, say=say)
+        name = Path(data).name
+    else:
+        rows, name = _split(trained, recipe, split, source, say), split
+    for warning in check(trained.task, {name: rows}, trained.labels):
+        say(f"warning: {warning}")
+    return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), progress)
+
+
+def score(
+    trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress | None = None
+) -> Evaluation:
+    """Scores of a loaded model on rows that its task can read."""
+    predictions = answer(trained, rows, settings, progress)
+    scores = trained.task.score(predictions, rows)
+    scores |= _more(settings.metrics, trained, predictions, rows)
+    return Evaluation(scores, trained.task.breakdown(predictions, rows), predictions)
+
+
+def answer(
+    trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress | None = None
+) -> list[Prediction]:
+    """An answer for each row, in order."""
+    progress = progress or Progress(show=False)
+    progress.start(len(rows), "answering")
+    t = trained
+    found = infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings.batch_tokens, progress.advance)
+    try:
+        return list(found)
+    finally:
+        progress.stop()
+
+
+def read_rows(trained: models.Trained, data: str, spec: DataSpec, targets: bool, say: Say) -> Dataset:
+    """The rows of a file in the form that the model's task reads."""
+    rows, notes = load_file(data, spec, trained.task.shapes(), targets=targets)
+    for note in notes:
+        say(f"note: {note}")
+    return unified(trained.task, rows)
+
+
+def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable[str]) -> DataSpec:
+    """How to read a file for this model: as its run did, or with the columns in its contract; `settings` laid over.
+
+    Raises RecipeError for a setting that has nothing to do with reading.
+    """
+    spec = recipe.data if recipe else DataSpec(columns=trained.contract.columns)
+    raw = override({"data": spec.model_dump()}, settings)
+    if other := sorted(set(raw) - {"data"}):
+        raise RecipeError(f"--set {other[0]}: only data.* can be set here", "how the model works is settled")
+    return parse_data(raw["data"])
+
+
+def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: Any, say: Say) -> Dataset:
+    if recipe is None:
+        raise RunError(f"{source} is no run and remembers no data", "name a file with --data FILE")
+    recorded = RunDirectory.open(source).read_json("data")["sha256"]
+    for name, digest in recorded.items():
+        path = Path(getattr(recipe.data, name))
+        if path.is_file() and sha256(path) != digest:
+            say(f"warning: {path} has changed since the run was trained")
+    splits, _ = read_splits(recipe, trained.task)
+    splits = scored_splits(splits, recipe.evaluate)
+    if split not in splits:
+        raise RunError(
+            f"the run {source} has no {split} split; it has {', '.join(splits)}",
+            "name a file with --data FILE",
+        )
+    return splits[split]
+
+
+def scored_splits(splits: dict[str, Dataset], settings: EvaluateSpec) -> dict[str, Dataset]:
+    """The splits with the validation rows that are scored."""
+    most = settings.validation_rows
+    return {
+        name: rows.select(range(min(most, len(rows)))) if name == "validation" and most else rows
+        for name, rows in splits.items()
+    }
+
+
+def _more(names: Sequence[str], trained: models.Trained, predictions: list[Prediction], rows: Dataset) -> Scores:
+    """Scores of the metrics that a recipe names besides the task's own."""
+    from ftkit.metrics import hub
+
+    scores: Scores = {}
+    for name in names:
+        found = hub.load(name, trained.labels)(*trained.task.answers(predictions, rows))
+        scores |= {metric: {"value": value, "n": len(rows)} for metric, value in found.items()}
+    return scores

@@ -1,0 +1,137 @@
+"""One training: the weights of one run, or of one fold of it, moved and kept. Every process of a run comes here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+from transformers import set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from ftkit.engine import infer, machine
+from ftkit.engine import model as models
+from ftkit.engine.arguments import arguments
+from ftkit.engine.callbacks import Best, Clock, Record
+from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
+from ftkit.engine.trainer import FTTrainer
+from ftkit.errors import FTKitError
+from ftkit.methods._layers import trainable
+from ftkit.report import Progress
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Prediction
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training tells besides its weights."""
+
+    steps: int
+    seconds: float
+    examples: int
+
+
+class Validation:
+    """Scores a model on the validation rows, each process a share of them, as `eval` would."""
+
+    def __init__(self, prepared: Prepared, rows: Dataset | None) -> None:
+        self.prepared = prepared
+        self.rows = rows
+
+    def __call__(self, model: Any, rank: int, world: int) -> dict[str, float]:
+        assert self.rows is not None
+        p, numbers = self.prepared, range(rank, len(self.rows), world)
+        examples = (self.rows[i] for i in numbers)
+        found = infer.predict(model, p.task, p.tokenizer, p.labels, examples, p.recipe.evaluate.batch_tokens)
+        answers: dict[int, Prediction] = dict(gather_object(list(zip(numbers, found, strict=True))))
+        scores = p.task.score([answers[i] for i in range(len(self.rows))], self.rows)
+        return {name: score["value"] for name, score in scores.items()}
+
+
+def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progress, processes: int = 1) -> Fitted:
+    """Fine-tune on the rows of `train` and leave the best model in the run.
+
+    The best is the one with the highest validation score after an epoch; without validation rows, the last.
+    """
+    settings = prepared.recipe.train
+    set_seed(settings.seed)
+    model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
+    peft_type = "CAUSAL_LM" if type(model).__name__.endswith(("CausalLM", "LMHeadModel")) else prepared.task.peft_type
+    model = prepared.method.apply(model, peft_type)
+    rows, cut = encode_training(prepared, train)
+    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
+    clock = Clock(progress, settings.batch)
+    save = _saver(run, prepared, model)
+    trainer = FTTrainer(
+        model=model,
+        args=args,
+        task=prepared.task,
+        settings=settings,
+        weighting=weighting(prepared, train),
+        tokenizer=prepared.tokenizer,
+        rows=rows,
+        validate=Validation(prepared, prepared.splits.get("validation")),
+        callbacks=[Record(run), clock, *_best(prepared, save)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    if args.num_train_epochs > 0:
+        _train(trainer)
+    if trainer.is_world_process_zero():
+        run.publish()
+        run.write_json("environment", _environment(args, model, processes))
+        run.write_json("data", describe(prepared, cut))
+        if not args.num_train_epochs or "validation" not in prepared.splits:
+            save()
+    return Fitted(trainer.state.global_step, clock.seconds, len(train))
+
+
+def _train(trainer: FTTrainer) -> None:
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+            raise FTKitError(
+                "there is not enough memory for a step",
+                "raise train.accumulate (smaller micro-batches, the same result), or lower task.max_length",
+            ) from error
+        raise
+
+
+def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], None]:
+    def save() -> None:
+        run.write_model(
+            lambda folder: models.save(folder, model, prepared.tokenizer, prepared.method, prepared.contract)
+        )
+
+    return save
+
+
+def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
+    """The callback that keeps the best model, where there are validation rows. Raises RecipeError for a bad metric."""
+    if "validation" not in prepared.splits:
+        return []
+    task, settings = prepared.task, prepared.recipe.train
+    metric = settings.metric or task.best_metric
+    return [Best(save, metric, metric in task.lower_is_better, settings.patience)]
+
+
+def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:
+    learning, all_weights = trainable(model)
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    return {
+        **machine.environment(),
+        "precision": precision,
+        "processes": processes,
+        "epochs": args.num_train_epochs,
+        "trainable_parameters": learning,
+        "parameters": all_weights,
+    }
+
+
+def thread_share(processes: int) -> int:
+    """Threads for each of several processes on this machine."""
+    return max(1, torch.get_num_threads() // processes)

@@ -1,0 +1,113 @@
+"""The one inference path: validation, `eval`, `predict`, cross-validation and exports all answer through `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
+
+CHUNK = 1024
+"""Examples that are encoded and answered together; logits are held for one chunk only."""
+
+
+def predict(
+    model: torch.nn.Module,
+    task: Task,
+    tokenizer: Any,
+    labels: Labels,
+    examples: Iterable[Example],
+    batch_tokens: int,
+    watch: Callable[[int], None] | None = None,
+) -> Iterator[Prediction]:
+    """An answer for each example, in order; memory does not grow with their number.
+
+    `batch_tokens` bounds the tokens, padding included, that go through the model at once. The model computes in
+    the precision of its weights. `watch` is told the number of examples answered so far.
+    """
+    rows, done = iter(examples), 0
+    while chunk := list(islice(rows, CHUNK)):
+        encoded = encode(task, chunk, tokenizer, labels)
+        outputs = run(model, task, tokenizer, encoded, batch_tokens)
+        yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
+        done += len(chunk)
+        if watch:
+            watch(done)
+
+
+def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labels) -> Batch:
+    """The encoded rows of some examples; what they should answer is left out, so that no answer can look at it."""
+    targets = {column.name for shape in task.shapes() for column in shape if not column.is_input}
+    batch = {name: [example[name] for example in examples] for name in examples[0] if name not in targets}
+    encoded = dict(task.encode(batch, tokenizer, labels))
+    encoded.setdefault("example", list(range(len(examples))))
+    return encoded
+
+
+def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, batch_tokens: int) -> list[Output]:
+    """The model's output for each encoded row, in order: float arrays, or for a task that writes, `tokens`."""
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    writes = task.generation(model.config, tokenizer)
+    room = int(writes["max_new_tokens"]) if writes else 0
+    outputs: list[Output] = [{}] * len(lengths)
+    with _answering(model):
+        for places in batches(lengths, batch_tokens, room):
+            names = [name for name in tokenizer.model_input_names if name in encoded]
+            rows = [{name: encoded[name][i] for name in names} for i in places]
+            batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}
+            found = _write(model, batch, writes) if writes else _read(model, task, batch)
+            for row, i in enumerate(places):
+                length = lengths[i] if task.per_token else None
+                outputs[i] = {name: value[row][:length] for name, value in found.items()}
+    return outputs
+
+
+def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, the longest first, each of at most `batch_tokens` with padding.
+
+    `room` is added to each row for what will be written. A single longer row is a batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        size = max(1, batch_tokens // (lengths[order[0]] + room))
+        yield order[:size]
+        order = order[size:]
+
+
+def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    outputs = task.forward(model, batch)
+    return {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
+
+
+def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    inputs = {name: value for name, value in batch.items() if name != "position_ids"}
+    tokens = model.generate(**inputs, **settings)
+    if not model.config.is_encoder_decoder:
+        tokens = tokens[:, batch["input_ids"].shape[1] :]
+    return {"tokens": tokens.cpu().numpy()}
+
+
+@contextmanager
+def _answering(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, without gradients, and without the autocast that training wraps it in."""
+    training, wrapped = model.training, model.__dict__.pop("forward", None)
+    if wrapped is not None and "_original_forward" not in model.__dict__:
+        model.__dict__["forward"] = wrapped
+        wrapped = None
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+        if wrapped is not None:
+            model.__dict__["forward"] = wrapped
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,67 @@
+"""What this machine computes with: devices, precisions, processes."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from ftkit.errors import MachineError
+
+_LIBRARIES = (
+    "ftkit",
+    "torch",
+    "transformers",
+    "datasets",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "numpy",
+    "scikit-learn",
+)
+
+
+def has_bf16() -> bool:
+    """Whether the device computes in bfloat16, and does not only emulate it."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return platform.machine() in ("x86_64", "AMD64") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_bf16()
+
+
+def _cpu_bf16() -> bool:
+    """Whether the processor has bfloat16 dot products (AVX512-BF16 or AMX): without, bf16 is slower than fp32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def precision(wanted: str) -> str:
+    """`fp32`, `bf16` or `fp16` for the wanted one. Raises MachineError where the machine can't compute in it."""
+    if wanted == "auto":
+        return "bf16" if has_bf16() else "fp32"
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise MachineError(
+            "train.precision: fp16 needs a GPU; on a processor the library would silently compute in fp32",
+            "set train.precision to bf16, fp32 or auto",
+        )
+    if wanted == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise MachineError("train.precision: this GPU has no bf16", "set train.precision to fp16, fp32 or auto")
+    return wanted
+
+
+def processes() -> int:
+    """Processes that a training takes when not told: one for each GPU, else one."""
+    return max(1, torch.cuda.device_count())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as a run records them."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }

@@ -1,0 +1,291 @@
+"""Models on disk and in memory: building one for a task, and the folder that a trained one is kept in.
+
+A trained folder holds the weights that its method keeps (`Method.save`), the tokenizer, and `ftkit.json`: the
+contract. The contract names the task with its options, the labels in the order of the outputs, and where the
+weights that are not in the folder come from.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from pydantic import BaseModel, ConfigDict
+
+import ftkit
+from ftkit import checkpoints
+from ftkit.errors import CheckpointError
+from ftkit.methods._base import Method
+from ftkit.methods._layers import head_modules
+from ftkit.plugins import Choice, resolve
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Labels, Task
+
+CONTRACT = "ftkit.json"
+
+
+class Contract(BaseModel):
+    """What a trained folder promises about its outputs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ftkit: str
+    """Version that wrote the folder."""
+    task: dict[str, Any]
+    """Name and options."""
+    labels: tuple[str, ...]
+    """In the order of the outputs."""
+    method: dict[str, Any]
+    """Name and options; `full` where the folder is a plain checkpoint."""
+    base: dict[str, Any] | None = None
+    """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
+    columns: dict[str, str | int] = {}
+    """The columns of the data that it was trained on."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that can answer, with all that belongs to it."""
+
+    model: Any
+    task: Task
+    tokenizer: Any
+    labels: Labels
+    method: Method
+    contract: Contract
+    source: Path
+
+
+def read_config(folder: Path) -> Any:
+    """The transformers config of a checkpoint folder. Raises CheckpointError where it can't be read."""
+    try:
+        return transformers.AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}: config.json can't be used: {_one_line(error)}") from error
+
+
+def read_tokenizer(folder: Path, task: Task) -> Any:
+    """The fast tokenizer of a checkpoint folder. Raises CheckpointError where there is none."""
+    settings: dict[str, Any] = {"add_prefix_space": True} if task.splits_words else {}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder}: the tokenizer can't be loaded: {_one_line(error)}") from error
+    if not tokenizer.is_fast:
+        raise CheckpointError(
+            f"{folder}: its tokenizer tells no character offsets", "take a checkpoint with tokenizer.json"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None) -> Any:
+    """The checkpoint in `folder` with a head for the task, in float32; a head that does not fit is made anew.
+
+    Raises CheckpointError where the weights can't be read, or lack more than a head.
+    """
+    config = read_config(folder)
+    same_head = not labels or head_labels(config) in ((), labels)
+    for name, value in task.model_settings(labels).items():
+        setattr(config, name, value)
+    if dropout is not None:
+        set_dropout(config, dropout)
+    model_class = getattr(transformers, task.model_class(config))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model, report = model_class.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        if "No space left" in str(error) or isinstance(error, MemoryError):
+            raise
+        raise CheckpointError(
+            f"{folder}: {type(config).__name__.removesuffix('Config')} can't be loaded for this task: {_one_line(error)}"
+        ) from error
+    _refuse_gaps(folder, model, report)
+    if not same_head:
+        _renew_head(model)
+    return model
+
+
+def head_labels(config: Any) -> Labels:
+    """The label names that a checkpoint's head was trained on, in order; empty where it says none."""
+    names = tuple(str(config.id2label[index]) for index in sorted(config.id2label or {}))
+    return () if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
+
+
+def _renew_head(model: Any) -> None:
+    """Give the model a new head: one that was trained on other labels would answer with the wrong ones."""
+    fresh = type(model)(model.config).state_dict()
+    head = tuple(head_modules(model))
+    model.load_state_dict({name: value for name, value in fresh.items() if name.startswith(head)}, strict=False)
+
+
+def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:
+    """Raises CheckpointError where the weights file lacks more than the head."""
+    head = tuple(head_modules(model))
+    gaps = [str(name) for name in report["missing_keys"]]
+    gaps += [str(entry[0]) for entry in report.get("mismatched_keys", ())]
+    body = sorted(name for name in gaps if not name.startswith(head) and "pooler" not in name)
+    if body:
+        raise CheckpointError(
+            f"{folder}: the weights lack {len(body)} that {type(model).__name__} needs, {body[0]} first",
+            "is it a checkpoint of this architecture, and complete?",
+        )
+
+
+_DROPOUTS = ("dropout", "drop_rate", "_pdrop")
+
+
+def set_dropout(config: Any, rate: float) -> None:
+    """Set every dropout rate of a config. Raises CheckpointError where it has none."""
+    names = [
+        name
+        for name, value in config.to_dict().items()
+        if any(word in name for word in _DROPOUTS) and isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+    names += [name for name in ("classifier_dropout",) if hasattr(config, name)]
+    if not names:
+        raise CheckpointError(
+            f"model.dropout: {type(config).__name__} has no dropout to set", "leave model.dropout out"
+        )
+    for name in names:
+        setattr(config, name, rate)
+
+
+def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Contract) -> None:
+    """Write a trained folder's files into an empty `folder`."""
+    method.save(model, folder)
+    tokenizer.save_pretrained(folder)
+    (folder / CONTRACT).write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def contract(
+    task: Task,
+    task_name: str,
+    labels: Labels,
+    method: Method,
+    method_name: str,
+    base: dict[str, Any] | None,
+    columns: dict[str, str | int],
+) -> Contract:
+    """The contract of a model that is being trained."""
+    return Contract(
+        ftkit=ftkit.__version__,
+        task={"name": task_name, **task.options.model_dump(mode="json")},
+        labels=labels,
+        method={"name": method_name, **method.options.model_dump(mode="json")},
+        base=None if method.standalone else base,
+        columns=columns,
+    )
+
+
+def load(source: str | Path) -> Trained:
+    """A run, an export, or a plain fine-tuned checkpoint (a folder or a Hub id), ready to answer.
+
+    Raises CheckpointError or RunError where there is none, or where its base is not the one it was trained on.
+    """
+    folder = RunDirectory.open(source).model if RunDirectory.is_run(source) else checkpoints.locate(str(source)).path
+    found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
+    task: Task = resolve("task", Choice.model_validate(found.task), Task)  # type: ignore[type-abstract]
+    method: Method = resolve("method", Choice.model_validate(found.method), Method)  # type: ignore[type-abstract]
+    base = folder if found.base is None else _base_folder(found.base, folder)
+    if found.base is None and not (folder / CONTRACT).is_file():
+        task = task.settle(None, read_config(folder))
+    model = method.load(build(base, task, found.labels), folder)
+    tokenizer = read_tokenizer(folder, task)
+    return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+def _read_contract(folder: Path) -> Contract:
+    try:
+        return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONTRACT} can't be read: {_one_line(error)}") from error
+
+
+def _base_folder(base: dict[str, Any], folder: Path) -> Path:
+    """The folder of the checkpoint that an adapter builds on. Raises CheckpointError where its weights differ."""
+    found = locate_base(base["checkpoint"], base.get("revision"))
+    if found.sha256 != base["sha256"]:
+        raise CheckpointError(
+            f"{folder} was trained on other weights of {base['checkpoint']} than the ones found in {found.path}",
+            f"SHA-256 {base['sha256'][:12]}... was trained on, {found.sha256[:12]}... was found",
+        )
+    return found.path
+
+
+_ARCHITECTURES = {
+    "ForSequenceClassification": "classification",
+    "ForTokenClassification": "ner",
+    "ForQuestionAnswering": "qa",
+    "ForConditionalGeneration": "summarization",
+    "ForCausalLM": "summarization",
+    "LMHeadModel": "summarization",
+}
+_KINDS = {"multi_label_classification": "multi", "regression": "regression"}
+
+
+def _infer_contract(folder: Path) -> Contract:
+    """The contract of a plain checkpoint, from its config. Raises CheckpointError where it has no head for a task."""
+    config = read_config(folder)
+    architecture = (config.architectures or ["no architecture"])[0]
+    name = next((task for suffix, task in _ARCHITECTURES.items() if architecture.endswith(suffix)), None)
+    if name is None:
+        raise CheckpointError(
+            f"{folder} is {architecture}, which has no head for a task",
+            "`ftkit train` gives it one; `eval` and `predict` take runs, exports and fine-tuned checkpoints",
+        )
+    task: dict[str, Any] = {"name": name}
+    labels: Labels = ()
+    if name in ("classification", "ner"):
+        labels = tuple(config.id2label[index] for index in sorted(config.id2label))
+    if name == "classification":
+        single = "regression" if config.num_labels == 1 else "single"
+        task["kind"] = _KINDS.get(config.problem_type or "", single)
+    return Contract(ftkit=ftkit.__version__, task=task, labels=labels, method={"name": "full"})
+
+
+def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Located:
+    """The plain checkpoint that a recipe's `model.checkpoint` means; of a run or an export, its merged weights."""
+    path = Path(checkpoint).expanduser()
+    if RunDirectory.is_run(path):
+        path = RunDirectory.open(path).model
+    if not (path / CONTRACT).is_file():
+        return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+    found = _read_contract(path)
+    if found.base is None:
+        return checkpoints.locate(str(path))
+    return checkpoints.locate(str(_merged(path)))
+
+
+def _merged(folder: Path) -> Path:
+    """A plain checkpoint of a trained folder that holds only an adapter, kept in ftkit's cache under its hash."""
+    weights = checkpoints.weights_sha256(folder)
+    target = checkpoints.cache() / "merged" / weights
+    if not target.is_dir():
+        from ftkit.run import replacing
+
+        trained = load(folder)
+        merged = trained.method.merge(trained.model)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as beside:
+            merged.save_pretrained(beside)
+            trained.tokenizer.save_pretrained(beside)
+    return target
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) < 300 else text[:300] + "..."

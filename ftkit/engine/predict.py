@@ -1,0 +1,93 @@
+"""Answers for new text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from ftkit.engine import infer
+from ftkit.engine import model as models
+from ftkit.engine.evaluate import data_spec, read_rows
+from ftkit.errors import DataError
+from ftkit.recipe import EvaluateSpec
+from ftkit.report import Progress, Say, silence
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Batch, Column, Prediction, Task
+
+
+class Predictor:
+    """A trained model that answers: a run, an export, or a fine-tuned checkpoint (a folder or a Hub id).
+
+    >>> predictor = Predictor("runs/reviews")  # doctest: +SKIP
+    >>> list(predictor(["Would buy it again."]))  # doctest: +SKIP
+    [{'label': 'positive', 'score': 0.98}]
+    """
+
+    def __init__(self, source: str | Path) -> None:
+        self.trained = models.load(source)
+        self.recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None
+        self.settings = self.recipe.evaluate if self.recipe else EvaluateSpec()
+
+    def __call__(self, inputs: Iterable[str | Mapping[str, Any]]) -> Iterator[Prediction]:
+        """An answer for each input, in order: a text, or an object with the task's columns where it has several.
+
+        Raises DataError, before the first answer, for inputs that the task can't read.
+        """
+        rows = [_row(self.trained.task, value, number) for number, value in enumerate(inputs, 1)]
+        columns: Batch = {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
+        return self._answer(Dataset.from_dict(self.trained.task.unify(columns) if rows else {}), None)
+
+    def file(
+        self, path: str, settings: Iterable[str] = (), say: Say = silence, progress: Progress | None = None
+    ) -> Iterator[Prediction]:
+        """An answer for each row of a file, in order; `settings` as for `evaluate`.
+
+        Raises DataError for a file that can't be read.
+        """
+        spec = data_spec(self.trained, self.recipe, settings)
+        return self._answer(read_rows(self.trained, path, spec, targets=False, say=say), progress)
+
+    def render(self, inputs: Iterable[str | Mapping[str, Any]], predictions: Iterable[Prediction]) -> Iterator[str]:
+        """Each input with its answer, for a person to read."""
+        task = self.trained.task
+        for number, (value, prediction) in enumerate(zip(inputs, predictions, strict=True), 1):
+            row = task.unify({name: [cell] for name, cell in _row(task, value, number).items()})
+            yield task.render({name: cells[0] for name, cells in row.items()}, prediction)
+
+    def _answer(self, rows: Dataset, progress: Progress | None) -> Iterator[Prediction]:
+        t, progress = self.trained, progress or Progress(show=False)
+        progress.start(len(rows), "answering")
+        try:
+            size = self.settings.batch_tokens
+            yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, size, progress.advance)
+        finally:
+            progress.stop()
+
+
+def _row(task: Task, value: str | Mapping[str, Any], number: int) -> dict[str, Any]:
+    """One input as a row of the task. Raises DataError where it is none."""
+    shapes = [[column for column in shape if column.is_input] for shape in task.shapes()]
+    if isinstance(value, str):
+        texts = [_required(shape) for shape in shapes if [c.kind for c in _required(shape)] == ["text"]]
+        if not texts:
+            names = ", ".join(f'"{column.name}": ...' for column in _required(shapes[0]))
+            raise DataError(f"input {number} is a plain text, and the task reads more than one", f"write {{{names}}}")
+        return {texts[0][0].name: value}
+    for shape in shapes:
+        if all(_fits(value.get(column.name), column) for column in _required(shape)):
+            return {column.name: value[column.name] for column in shape if _fits(value.get(column.name), column)}
+    wanted = " or ".join(", ".join(column.name for column in _required(shape)) for shape in shapes)
+    raise DataError(f"input {number} has {', '.join(map(str, value)) or 'nothing'}, and {wanted} are read")
+
+
+def _required(shape: list[Column]) -> list[Column]:
+    return [column for column in shape if column.required]
+
+
+def _fits(value: Any, column: Column) -> bool:
+    if column.kind == "text":
+        return isinstance(value, str)
+    return isinstance(value, list) and all(isinstance(token, str) for token in value)

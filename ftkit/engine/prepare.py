@@ -1,0 +1,175 @@
+"""From a recipe to everything training needs but the weights: data, labels, task, tokenizer, encoded rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from ftkit.checkpoints import Located
+from ftkit.data.load import Splits, load
+from ftkit.engine import model as models
+from ftkit.errors import DataError, RecipeError, problems
+from ftkit.methods._base import Method
+from ftkit.plugins import resolve
+from ftkit.recipe import Recipe
+from ftkit.tasks._base import Issue, Labels, Task, Weighting
+from ftkit.tasks.classification import Classification, balanced_weights
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe made concrete."""
+
+    recipe: Recipe
+    task: Task
+    method: Method
+    base: Located
+    tokenizer: Any
+    labels: Labels
+    splits: dict[str, Dataset]
+    notes: tuple[str, ...]
+    warnings: tuple[Issue, ...]
+
+    @property
+    def contract(self) -> models.Contract:
+        """What the trained folder will promise."""
+        spec = self.recipe.model
+        return models.contract(
+            self.task,
+            self.recipe.task.name,
+            self.labels,
+            self.method,
+            self.recipe.method.name,
+            {"checkpoint": spec.checkpoint, "revision": spec.revision, "sha256": self.base.sha256},
+            dict(self.recipe.data.columns),
+        )
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Load, check and label the data and find the checkpoint. Raises FTKitError with all that is wrong."""
+    task = resolve("task", recipe.task, Task)  # type: ignore[type-abstract]
+    method = resolve("method", recipe.method, Method)  # type: ignore[type-abstract]
+    if recipe.data.train is None:
+        raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
+    base = models.locate_base(recipe.model.checkpoint, recipe.model.revision)
+    splits, notes = read_splits(recipe, task)
+    config = models.read_config(base.path)
+    task = task.settle(splits["train"], config)
+    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.head_labels(config))
+    warnings = check(task, splits, labels)
+    _check_loss(recipe, task)
+    tokenizer = models.read_tokenizer(base.path, task)
+    return Prepared(recipe, task, method, base, tokenizer, labels, splits, notes, warnings)
+
+
+def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """The recipe's splits in the form that the task reads, and what was guessed on the way."""
+    loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), group=task.group)
+    return {name: unified(task, split) for name, split in loaded.items()}, loaded.notes
+
+
+def unified(task: Task, split: Dataset) -> Dataset:
+    """The split with the columns that the task's methods read."""
+    return split.map(
+        task.unify,
+        batched=True,
+        remove_columns=split.column_names,
+        keep_in_memory=True,
+        new_fingerprint="unified",
+    )
+
+
+def wanted_labels(recipe: Recipe) -> Sequence[str] | None:
+    """The labels that the recipe lists."""
+    wanted = recipe.data.labels
+    return list(dict.fromkeys(wanted.values())) if isinstance(wanted, dict) else wanted
+
+
+def in_order_of(labels: Labels, trained: Labels) -> Labels:
+    """The labels in the order of the checkpoint's head where it was trained on the same ones, else as they are."""
+    return trained if set(labels) == set(trained) else labels
+
+
+def check(task: Task, splits: dict[str, Dataset], labels: Labels) -> tuple[Issue, ...]:
+    """The warnings about all splits. Raises DataError with every error at once."""
+    found = [
+        issue._replace(where=f"{name}, {issue.where}")
+        for name, split in splits.items()
+        for issue in task.check(split, labels)
+    ]
+    errors = [str(issue) for issue in found if issue.level == "error"]
+    if errors:
+        raise problems(DataError, "data", errors)
+    return tuple(issue for issue in found if issue.level == "warning")
+
+
+def _check_loss(recipe: Recipe, task: Task) -> None:
+    """Raises RecipeError for settings of the loss that the task has no use for."""
+    if recipe.train.class_weights is not None and not isinstance(task, Classification):
+        raise RecipeError("train.class_weights: only classification and sentiment weigh classes", "leave it out")
+
+
+def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
+    """The encoded rows of a training split with their lengths, and how many of its rows were cut."""
+    task, tokenizer, labels = prepared.task, prepared.tokenizer, prepared.labels
+    keep = {*tokenizer.model_input_names, *task.targets}
+    cut: set[int] = set()
+
+    def encode(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
+        encoded = dict(task.encode(batch, tokenizer, labels))
+        example = encoded.get("example", range(len(numbers)))
+        cut.update(numbers[i] for i, was_cut in zip(example, encoded.get("truncated", ()), strict=False) if was_cut)
+        rows = {name: values for name, values in encoded.items() if name in keep}
+        return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
+
+    encoded = split.map(
+        encode,
+        batched=True,
+        with_indices=True,
+        remove_columns=split.column_names,
+        keep_in_memory=True,
+        new_fingerprint="encoded",
+    )
+    return encoded, len(cut)
+
+
+def weighting(prepared: Prepared, split: Dataset) -> Weighting:
+    """How much each target counts in the loss. Raises RecipeError for weights of labels that are none."""
+    settings, labels = prepared.recipe.train, prepared.labels
+    weights = settings.class_weights
+    if weights is None:
+        return Weighting(settings.label_smoothing)
+    if weights == "balanced":
+        return Weighting(settings.label_smoothing, balanced_weights(split["label"], labels))
+    unknown = sorted(set(weights) - set(labels))
+    if unknown:
+        raise RecipeError(
+            f"train.class_weights: {unknown[0]!r} is no label of the data", f"there are: {', '.join(labels)}"
+        )
+    return Weighting(settings.label_smoothing, tuple(weights.get(label, 1.0) for label in labels))
+
+
+def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
+    """What the run records of its data: rows, label counts, checksums, what was cut, guessed and warned of."""
+    recipe, labelled = prepared.recipe, prepared.task.stratify()
+    files = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
+    return {
+        "rows": {name: len(split) for name, split in prepared.splits.items()},
+        "labels": {name: dict(Counter(split[labelled])) for name, split in prepared.splits.items() if labelled},
+        "sha256": {name: sha256(Path(f)) for name, f in files.items() if isinstance(f, str) and Path(f).is_file()},
+        "truncated_training_rows": cut,
+        "notes": list(prepared.notes),
+        "warnings": [issue._asdict() for issue in prepared.warnings],
+    }
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""The HF Trainer with its seams filled: order, micro-batches, loss, optimizer and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer, TrainingArguments
+
+from ftkit.engine.rates import param_groups
+from ftkit.recipe import TrainSpec
+from ftkit.tasks._base import Task, Weighting
+
+Row = dict[str, Any]
+Tensors = dict[str, torch.Tensor]
+WINDOW = 50
+"""Steps whose rows are sorted by length together: wide enough for little padding, random enough to learn well."""
+
+
+class Steps(Sampler[list[int]]):
+    """The row numbers of each step of an epoch: random windows, rows of similar length together, steps shuffled.
+
+    The order depends on the seed, the epoch and the rows alone, so it is the same for any number of processes.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        steps = []
+        for start in range(0, len(order), self.batch * WINDOW):
+            window = sorted(order[start : start + self.batch * WINDOW], key=lambda i: -self.lengths[i])
+            steps += [window[i : i + self.batch] for i in range(0, len(window), self.batch)]
+        for place in torch.randperm(len(steps), generator=generator).tolist():
+            yield steps[place]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch; the Trainer calls it."""
+        self.epoch = epoch
+
+
+class StepLoader(DataLoader[Any]):
+    """Gives each process all rows of a step; which of them it computes, `FTTrainer.training_step` decides."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch; the Trainer calls it."""
+        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+
+
+class FTTrainer(Trainer):
+    """Trains a task's model as a recipe's `train` section says.
+
+    A step is `train.batch` rows, whatever the number of processes and micro-batches. Its loss is the sum over all
+    targets of the step divided by their number, so that 8x1, 4x2 and two processes with 4 give the same gradient.
+    (The stock Trainer adds up the means of micro-batches and processes for heads that ignore `num_items_in_batch`.)
+    """
+
+    def __init__(
+        self,
+        *,
+        model: torch.nn.Module,
+        args: TrainingArguments,
+        task: Task,
+        settings: TrainSpec,
+        weighting: Weighting,
+        tokenizer: Any,
+        rows: Any,
+        validate: Callable[[Any, int, int], dict[str, float]],
+        callbacks: list[Any],
+    ) -> None:
+        self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
+        self.validate = validate
+        super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks)
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = True
+
+    # ------------------------------------------------------------------ which rows
+
+    def get_train_dataloader(self) -> StepLoader:
+        """Steps of rows, in the same order in every process."""
+        steps = Steps(self.train_dataset["length"], self.settings.batch, self.settings.seed)
+        return StepLoader(self.train_dataset, batch_sampler=steps, collate_fn=list)
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:
+        """The rows of the next step; their targets are counted in `training_step`."""
+        return [next(epoch_iterator)], None
+
+    def micro_batches(self, rows: list[Row]) -> list[Tensors]:
+        """This process's share of a step as micro-batches; empty where the step has fewer rows than processes."""
+        world, rank = self.args.world_size, self.args.process_index
+        share = rows[rank::world]
+        size = -(-self.settings.batch // (world * self.settings.accumulate))
+        parts = [share[i : i + size] for i in range(0, len(share), size)]
+        return [self.task.collate(part, self.tokenizer) for part in parts]
+
+    # ------------------------------------------------------------------ what is minimised
+
+    def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
+        model.train()
+        batches, blank = self.micro_batches(inputs), False
+        if not batches:
+            batches, blank = [self.task.collate(inputs[:1], self.tokenizer)], True
+        size = self._step_size(batches, blank)
+        total = torch.zeros((), device=self.args.device)
+        for i, batch in enumerate(batches):
+            last = i == len(batches) - 1
+            with (
+                nullcontext() if last else self.accelerator.no_sync(model),
+                self.compute_loss_context_manager(),
+            ):
+                loss = self.compute_loss(model, self._prepare_inputs(batch)) * (0 if blank else 1)
+                loss = loss * self.args.world_size / size
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def compute_loss(
+        self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The task's loss, summed over the targets of one micro-batch."""
+        outputs = self.task.forward(model, inputs)
+        loss = self.task.loss(outputs, inputs, self.weighting)
+        return (loss, outputs) if return_outputs else loss
+
+    def _step_size(self, batches: list[Tensors], blank: bool) -> torch.Tensor:
+        """The targets of a step, over all its micro-batches and processes."""
+        sizes = [self.task.loss_size(batch, self.weighting) for batch in batches]
+        size = torch.stack(sizes).sum().to(self.args.device) * (0 if blank else 1)
+        return self.accelerator.reduce(size, "sum").clamp(min=1e-12)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted."""
+        return 0
+
+    # ------------------------------------------------------------------ how the weights move
+
+    def get_optimizer_cls_and_kwargs(self, args: TrainingArguments, model: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The optimizer, with parameter groups whose rates follow depth."""
+        settings = self.settings
+        if settings.optimizer == "lamb":
+            from pytorch_optimizer import Lamb
+
+            cls, kwargs = Lamb, {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-6}
+        else:
+            cls, kwargs = super().get_optimizer_cls_and_kwargs(args, model)
+        kwargs["params"] = param_groups(
+            model,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            layer_decay=settings.layer_decay,
+            bottom_rate=settings.bottom_rate,
+            head_multiplier=settings.head_multiplier,
+        )
+        return cls, kwargs
+
+    # ------------------------------------------------------------------ how it is judged
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Validation scores through the path that `eval` and `predict` take."""
+        found = self.validate(self.model, self.args.process_index, self.args.world_size)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics

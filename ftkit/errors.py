@@ -1,0 +1,50 @@
+"""What a user can mend. Each error is a sentence that names the thing, and a hint that names the way out."""
+
+from __future__ import annotations
+
+
+class FTKitError(Exception):
+    """A fault that a person can mend; the command line prints it without a traceback and exits with `exit_code`."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class RecipeError(FTKitError):
+    """A recipe, a setting or a plug-in's name that can't be used."""
+
+
+class DataError(FTKitError):
+    """A data file, column, label or row that can't be used."""
+
+
+class CheckpointError(FTKitError):
+    """A checkpoint that can't be found, read or used for this task."""
+
+
+class RunError(FTKitError):
+    """A run directory that can't be created, read or written."""
+
+
+class MachineError(FTKitError):
+    """Something this machine lacks: a precision, a device, disk space, a network."""
+
+
+class GateError(FTKitError):
+    """A gate that the user asked for said no."""
+
+    exit_code = 4
+
+
+def problems(kind: type[FTKitError], heading: str, found: list[str], hint: str = "") -> FTKitError:
+    """One error for all problems found at once: `heading`, then a line for each."""
+    if len(found) == 1:
+        return kind(f"{heading}: {found[0]}" if heading else found[0], hint)
+    return kind("\n".join([f"{heading}: {len(found)} problems", *(f"  - {line}" for line in found)]), hint)

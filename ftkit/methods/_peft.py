@@ -1,0 +1,78 @@
+"""What LoRA and IA3 share: PEFT wraps the model, keeps the new weights and the head, and merges them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.errors import CheckpointError
+from ftkit.methods._base import Method, check_fit, stored_file
+from ftkit.methods._layers import head_modules, plain_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+class PeftMethod(Method):
+    """A method that PEFT implements; `config` is all that the methods differ in."""
+
+    peft = True
+    standalone = False
+
+    def config(self, model: nn.Module, peft_type: str) -> Any:
+        """The `PeftConfig` for this model. Raises CheckpointError when nothing in it can be wrapped."""
+        raise NotImplementedError
+
+    def apply(self, model: nn.Module, peft_type: str) -> nn.Module:
+        """The model inside a `PeftModel`: the new weights and the head learn."""
+        from peft import get_peft_model
+
+        wrapped: nn.Module = get_peft_model(plain_model(model), self.config(model, peft_type))
+        return wrapped
+
+    def save(self, model: nn.Module, folder: Path) -> None:
+        """Write the new weights and the head in PEFT's format."""
+        # Embeddings never learn here; on "auto", PEFT would ask the Hub whether the vocabulary has grown.
+        model.save_pretrained(str(folder), save_embedding_layers=False)  # type: ignore[operator]
+        (Path(folder) / "README.md").unlink()  # PEFT's empty model card; the run has one that says something
+
+    def load(self, model: nn.Module, folder: Path) -> nn.Module:
+        """Wrap the base and fill in the stored weights. Raises CheckpointError when they do not fit it."""
+        from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        stored_file(folder, _CONFIG)  # PEFT looks on the Hub for what is missing in a folder
+        stored = load_file(stored_file(folder, _WEIGHTS))
+        config = PeftConfig.from_pretrained(str(folder))
+        config.base_model_name_or_path = None
+        try:
+            wrapped: nn.Module = get_peft_model(plain_model(model), config)
+        except ValueError as error:
+            raise CheckpointError(
+                f"the weights in {folder} do not fit {type(model).__name__}: {error}",
+                "load them on the checkpoint that they were trained with",
+            ) from error
+        check_fit(folder, stored, get_peft_model_state_dict(wrapped, save_embedding_layers=False))
+        set_peft_model_state_dict(wrapped, stored)
+        return wrapped
+
+    def merge(self, model: nn.Module) -> nn.Module:
+        """The plain model with the new weights added into its own, in float32."""
+        merged: nn.Module = model.float().merge_and_unload()  # type: ignore[operator]
+        return merged
+
+
+def saved_modules(model: nn.Module, peft_type: str) -> list[str] | None:
+    """Modules that learn whole beside PEFT's weights: the head, which PEFT itself knows only a part of."""
+    generative = peft_type in {"CAUSAL_LM", "SEQ_2_SEQ_LM"}
+    return None if generative else head_modules(model) or None
+
+
+def has_conv1d(model: nn.Module, targets: list[str]) -> bool:
+    """Whether targets keep their weights input by output, as GPT-2's do."""
+    from transformers.pytorch_utils import Conv1D
+
+    core = plain_model(model)
+    return any(isinstance(core.get_submodule(name), Conv1D) for name in targets)

@@ -1,0 +1,48 @@
+"""Scores: pure functions of plain lists, with no model and no network.
+
+Every function takes the truth and the predictions row by row and gives `Scores`. Values are fractions from
+0 to 1, but for correlations (-1 to 1) and the errors of a regression; a ratio with nothing to divide by is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from ftkit.errors import DataError
+
+
+class Score(TypedDict, total=False):
+    """A metric's value, the number of cases it was taken over, and its interval where one was computed."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+class ClassScores(TypedDict):
+    """Scores of one label or entity type; `n` is how often the truth has it."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    n: int
+
+
+Scores = dict[str, Score]
+"""Metric name -> score."""
+
+
+def score(value: Any, n: int) -> Score:
+    """A score as plain Python numbers, whatever numeric type `value` has."""
+    return {"value": float(value), "n": int(n)}
+
+
+def require_pairs(truth: Sequence[Any], predicted: Sequence[Any]) -> None:
+    """Raises DataError where there is nothing to score, ValueError where the two differ in length."""
+    if len(truth) != len(predicted):
+        raise ValueError(f"{len(truth)} rows of truth, but {len(predicted)} predictions")
+    if not len(truth):
+        raise DataError("there are no rows to score", "look at the file or split that should be scored")

@@ -1,0 +1,89 @@
+"""Entities from tags and back, and scores over whole entities (Tjong Kim Sang and De Meulder 2003).
+
+An entity is right when its type, its start and its end are all right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ftkit.metrics import ClassScores, Scores, score
+from ftkit.metrics.counts import averages, by_label, count
+
+Entity = tuple[str, int, int]
+"""Type, first token, and the token after the last one (or characters: the scores only compare)."""
+
+_OUTSIDE = ("O", "")
+_BILOU_TO_BIOES = {"L": "E", "U": "S"}
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """The entities that a sentence's tags spell, in order; BIO, IOB1, BIOES and BILOU are read.
+
+    Like conlleval, and seqeval by default: an `I-` that nothing of its type leads up to starts an entity. A
+    tag with no type (`B`) has type `_`. Raises ValueError for what is no such tag.
+    """
+    found: list[Entity] = []
+    start, before = 0, _OUTSIDE
+    for position, now in enumerate([*map(_split, tags), _OUTSIDE]):
+        begins = _begins(before, now)
+        if before[0] != "O" and (begins or now[0] == "O"):
+            found.append((before[1], start, position))
+        if begins:
+            start = position
+        before = now
+    return found
+
+
+def tags(entities: Iterable[Entity], length: int) -> list[str]:
+    """The BIO tags of a sentence of `length` tokens.
+
+    Raises ValueError for entities that overlap, are empty or lie outside the sentence.
+    """
+    spelled = ["O"] * length
+    for kind, start, end in entities:
+        if not 0 <= start < end <= length:
+            raise ValueError(f"{kind} from {start} to {end} does not fit {length} tokens")
+        if any(tag != "O" for tag in spelled[start:end]):
+            raise ValueError(f"{kind} from {start} to {end} overlaps another entity")
+        spelled[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
+    return spelled
+
+
+def entity_scores(truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]) -> Scores:
+    """Micro `precision`, `recall` and `f1` over entities, and mean F1 over types (`macro_f1`, `weighted_f1`).
+
+    The macro mean takes the types that occur in the truth or the predictions; `n` counts the true entities.
+    """
+    counts = count(truth, predicted, _type)
+    means = averages(counts)
+    values = {name: means[f"micro_{name}"] for name in ("precision", "recall", "f1")}
+    values |= {"macro_f1": means["f1"], "weighted_f1": means["weighted_f1"]}
+    return {name: score(value, counts.true.total()) for name, value in values.items()}
+
+
+def per_type(
+    truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]
+) -> list[ClassScores]:
+    """Precision, recall and F1 of each type that occurs in the truth or the predictions, sorted by name."""
+    counts = count(truth, predicted, _type)
+    return by_label(counts, sorted({*counts.true, *counts.said}))
+
+
+def _type(entity: Entity) -> str:
+    return entity[0]
+
+
+def _split(tag: str) -> tuple[str, str]:
+    """(position letter, type), BILOU's letters as those of BIOES."""
+    letter, dash, kind = tag.partition("-")
+    letter = _BILOU_TO_BIOES.get(letter, letter)
+    if letter not in {"B", "I", "E", "S", "O"} or (letter == "O" and dash):
+        raise ValueError(f"{tag!r} is no BIO, BIOES or BILOU tag")
+    return letter, "" if letter == "O" else kind or "_"
+
+
+def _begins(before: tuple[str, str], now: tuple[str, str]) -> bool:
+    if now[0] == "O":
+        return False
+    return now[0] in "BS" or before[0] in "OES" or before[1] != now[1]

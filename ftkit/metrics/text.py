@@ -1,0 +1,38 @@
+"""Overlap of generated texts with references (ROUGE, Lin 2004)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import fmean
+from typing import Any
+
+from ftkit.metrics import Scores, require_pairs, score
+
+_TYPES = ("rouge1", "rouge2", "rougeL")
+
+
+def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
+    """Mean F-measure of `rouge1`, `rouge2` and `rougeL`, as the rouge-score package gives it with no stemmer.
+
+    Of a text's references the best counts, for each type on its own. Words are made of a-z and digits only:
+    texts in another script score 0. Raises ValueError for a prediction that has no reference.
+    """
+    require_pairs(references, predictions)
+    scorer = _scorer()
+    rows = []
+    for row, (prediction, accepted) in enumerate(zip(predictions, references, strict=True)):
+        if not len(accepted):
+            raise ValueError(f"prediction {row} has no reference")
+        rows.append(scorer.score_multi(accepted, prediction))
+    return {name: score(fmean(row[name].fmeasure for row in rows), len(rows)) for name in _TYPES}
+
+
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    tokenizer = DefaultTokenizer(use_stemmer=False)
+    # A prediction is scored against each of its references, and its words are the same each time.
+    tokenizer.tokenize = lru_cache(maxsize=64)(tokenizer.tokenize)
+    return RougeScorer(_TYPES, tokenizer=tokenizer)

@@ -1,0 +1,143 @@
+"""The folder is the registry: `task: qa` is `ftkit/tasks/qa.py`, and `task: ./stance.py` is the user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ftkit.errors import RecipeError, problems
+
+T = TypeVar("T")
+FOLDERS = {"task": "tasks", "method": "methods"}
+
+
+class Choice(BaseModel):
+    """A plug-in by name with its options: `lora`, or `{name: lora, rank: 8}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is set besides the name."""
+        return dict(self.model_extra or {})
+
+
+def names(setting: str) -> list[str]:
+    """The shipped plug-ins of a setting (`task` or `method`), sorted."""
+    folder = Path(__file__).parent / FOLDERS[setting]
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def find(setting: str, name: str, base: type[T]) -> type[T]:
+    """The one class under `base` that the file called `name` defines. Raises RecipeError when there is none."""
+    module = _module(setting, name)
+    found = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+    classes = [c for c in found if issubclass(c, base)]
+    leaves = [c for c in classes if not any(other is not c and issubclass(other, c) for other in classes)]
+    if len(leaves) != 1:
+        listed = ", ".join(c.__name__ for c in leaves) or "none"
+        raise RecipeError(
+            f"{setting}: {name} must define one class that inherits {base.__name__}; it defines {listed}",
+            f"write `class My{base.__name__}({base.__name__}): ...`, and keep helpers outside it",
+        )
+    return leaves[0]
+
+
+def resolve(setting: str, choice: Choice, base: type[T]) -> T:
+    """The chosen plug-in, built with its options. Raises RecipeError with every option that is wrong."""
+    found: Any = find(setting, choice.name, base)
+    try:
+        options = found.Options(**choice.options)
+    except ValidationError as error:
+        raise problems(RecipeError, "", explain_errors(error, found.Options, setting)) from None
+    return found(options)
+
+
+def explain_errors(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """A sentence for each problem in a validation error: the setting, what is wrong, what may be meant."""
+    return [_explain(detail, model, prefix) for detail in error.errors()]
+
+
+def _explain(detail: Any, model: type[BaseModel], prefix: str) -> str:
+    location = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
+    known = _fields(model, location[:-1])
+    setting = ".".join([prefix, *location] if prefix else location)
+    if detail["type"] == "extra_forbidden":
+        guess = get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        parent = ".".join(setting.split(".")[:-1])
+        meant = f"{parent}.{guess[0]}" if guess and parent else guess[0] if guess else ""
+        listed = ", ".join(known)
+        return f"{setting}: no such setting; " + (f"did you mean {meant}?" if meant else f"there are: {listed}")
+    if detail["type"] == "missing":
+        return f"{setting}: must be set"
+    what = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{setting}: {what}, and it is {detail['input']!r}"
+
+
+def _is_union_branch(part: int | str) -> bool:
+    """Pydantic puts the names of a union's members into an error's location; no setting is called so."""
+    return isinstance(part, str) and (part in {"float", "int", "str", "bool"} or "[" in part)
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _module(setting: str, name: str) -> ModuleType:
+    if name.endswith(".py"):
+        return _from_file(setting, Path(name))
+    if "." in name:
+        return _from_package(setting, name)
+    if name not in names(setting):
+        guess = get_close_matches(name, names(setting), n=1, cutoff=0.5)
+        meant = f"did you mean {guess[0]}?" if guess else "there are: " + ", ".join(names(setting))
+        raise RecipeError(f"{setting}: there is no {setting} called {name!r}", meant)
+    return importlib.import_module(f"ftkit.{FOLDERS[setting]}.{name}")
+
+
+def _from_package(setting: str, name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise RecipeError(
+            f"{setting}: module {name} can't be imported: {error}", "install it, or name a file"
+        ) from error
+
+
+def _from_file(setting: str, path: Path) -> ModuleType:
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise RecipeError(f"{setting}: there is no file {path}", "name a .py file, or a shipped plug-in")
+    name = f"ftkit_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise RecipeError(f"{setting}: {path}{line} can't be loaded: {type(error).__name__}: {error}") from error
+    return module

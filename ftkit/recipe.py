@@ -1,0 +1,388 @@
+"""A recipe is the whole experiment: one YAML file, strict and typed, with every default filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ftkit.config import Section
+from ftkit.errors import RecipeError, problems
+from ftkit.plugins import Choice, explain_errors, find, names, resolve
+from ftkit.shelf import find_recipe
+
+
+class ModelSpec(Section):
+    """Where training starts."""
+
+    checkpoint: str
+    """A starter checkpoint (`minilm`, `smollm2`), a Hub id, a local folder, or a run to go on from."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub checkpoint."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Every dropout rate of the model; as the checkpoint has them when not set."""
+
+
+class DataSpec(Section):
+    """The labelled text, and which of its columns mean what."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    train: str | None = None
+    """A file, a shipped sample (`sample:sentiment`), or a data set on the Hub (`org/name`, `org/name:config`)."""
+    validation: str | float | None = 0.1
+    """A file, or the share of the training rows that is set aside to choose the best epoch by."""
+    test: str | float | None = None
+    """A file, or the share of the rows that is held out and scored once, at the end."""
+    columns: dict[str, str | int] = {}
+    """The task's column -> the file's column: a name, or a number from 0 where the file has no header."""
+    labels: tuple[str, ...] | dict[str, str] | None = None
+    """The labels, in order; or a mapping that renames them (`{0: negative, 1: positive}`)."""
+    limit: int | None = Field(None, gt=0)
+    """Training rows used: a random sample of this size, drawn with `data.seed`."""
+    split: str = "split"
+    """The column that tells the training, validation and test rows of one file apart, where it has one."""
+    group: str | None = None
+    """Rows with the same value in this column never fall on both sides of a split."""
+    delimiter: str = Field(",", min_length=1)
+    """What stands between the labels of one row, where a row may have several."""
+    seed: int = 13
+    """Decides which rows a share or a limit takes."""
+
+
+class TrainSpec(Section):
+    """How the weights are moved."""
+
+    epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
+    """Times the training rows are gone over; `auto` is 3, and more on small data, until 200 steps (20 at most)."""
+    batch: int = Field(16, gt=0)
+    """Examples a step, over all processes and micro-batches."""
+    accumulate: int = Field(1, gt=0)
+    """Micro-batches that a process splits its share of a step into: less memory, the same gradient."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """The highest rate of the schedule."""
+    optimizer: Literal["adamw", "lamb", "sgd", "adafactor"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), LAMB for large batches (You et al. 2020), SGD or Adafactor."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay; biases and norms have none."""
+    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from 0."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each layer learns at this multiple of the rate of the layer above it."""
+    bottom_rate: float | None = Field(None, gt=0)
+    """The rate of the embeddings; layers between them and the top are spaced evenly up to `learning_rate`."""
+    head_multiplier: float = Field(1.0, gt=0)
+    """The head learns at this multiple of `learning_rate`."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Gradients longer than this are cut to it; 0 leaves them."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label's probability that is spread over all labels."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the computation in training; `auto` is bf16 where the device computes in it. Evaluation is in fp32."""
+    seed: int = Field(13, ge=0)
+    """Of initialisation, order and dropout."""
+    folds: int | None = Field(None, ge=2)
+    """Cross-validation: this many models, each scored on the rows it did not see, before the final one."""
+    metric: str | None = None
+    """Decides which epoch is kept; the task's own when not set."""
+    evaluate_every: Literal["epoch"] | int = "epoch"
+    """When validation is scored: after each epoch, or every so many steps."""
+    patience: int | None = Field(None, gt=0)
+    """Evaluations without a better score after which training stops."""
+
+
+class EvaluateSpec(Section):
+    """How held-out rows are scored."""
+
+    metrics: tuple[str, ...] = ()
+    """More metrics: a name that `evaluate` finds, or a path to one's own metric script."""
+    validation_rows: int | None = Field(None, gt=0)
+    """Validation rows that are scored, the first ones; all when not set. For tasks that write text, which is slow."""
+    batch_tokens: int = Field(8192, gt=0)
+    """Tokens, padding included, that go through the model at once."""
+
+
+class Recipe(Section):
+    """A complete experiment."""
+
+    task: Choice
+    """What is learned: a shipped task, or a path to one's own."""
+    model: ModelSpec
+    data: DataSpec = DataSpec()
+    method: Choice = Choice(name="full")
+    """How much of the checkpoint learns: a shipped method, or a path to one's own."""
+    train: TrainSpec = TrainSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+
+    def dump(self) -> str:
+        """The recipe as YAML, every default written out."""
+        data = self.model_dump(mode="json")
+        for setting, base in _bases().items():
+            data[setting] = _filled(setting, getattr(self, setting), base)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's scalars: `5e-5` is a number, and `no`, `on` and `yes` are words."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
+    """Read a recipe (a path or a shelf name) with `settings` such as `train.epochs=1` laid over it.
+
+    Paths in the file count from the file's folder, paths in `settings` from the current one.
+    Raises RecipeError with every problem at once.
+    """
+    path = find_recipe(source)
+    raw = _absolute(_read(path), path.resolve().parent)
+    return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
+
+
+def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
+    """A checked recipe from plain data; `source` names it in errors. Raises RecipeError with every problem."""
+    try:
+        recipe = Recipe(**raw)
+    except ValidationError as error:
+        found = explain_errors(error, Recipe)
+        raise problems(RecipeError, f"recipe {source}", found + list(_option_problems(raw)), _HINT) from None
+    found = list(_option_problems(raw)) + list(_contradictions(recipe))
+    if found:
+        raise problems(RecipeError, f"recipe {source}", found, _HINT)
+    return recipe
+
+
+def parse_data(raw: dict[str, Any]) -> DataSpec:
+    """A checked `data` section from plain data. Raises RecipeError with every problem."""
+    try:
+        return DataSpec(**raw)
+    except ValidationError as error:
+        raise problems(RecipeError, "", explain_errors(error, DataSpec, "data"), _HINT) from None
+
+
+_HINT = "`ftkit recipes explain` lists the settings"
+
+
+def override(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """`raw` with each `a.b=value` laid over it; values are read as YAML. Raises RecipeError for a bad one."""
+    result = dict(raw)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise RecipeError(f"--set {setting}: a setting is written name=value", "for example --set train.epochs=1")
+        _put(result, name.strip().split("."), _value(name, text), setting)
+    return result
+
+
+def setting_names() -> list[str]:
+    """Every setting of a recipe with its dots, without the options of tasks and methods."""
+    return [name for name, _ in _walk(Recipe)]
+
+
+def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """(setting, type, default, sentence) of each setting under `prefix`. Raises RecipeError when there is none."""
+    rows = [
+        (name, _type_name(field.annotation), _default(field), field.description or "") for name, field in _walk(Recipe)
+    ]
+    for setting, base in _bases().items():
+        for choice in names(setting):
+            options = find(setting, choice, base).Options  # type: ignore[attr-defined]
+            rows += [
+                (
+                    f"{setting}.{name}",
+                    _type_name(field.annotation),
+                    _default(field),
+                    f"[{choice}] {field.description or ''}",
+                )
+                for name, field in options.model_fields.items()
+            ]
+    chosen = [row for row in rows if not prefix or row[0] == prefix or row[0].startswith(prefix + ".")]
+    if not chosen:
+        guess = get_close_matches(prefix, [row[0] for row in rows], n=1, cutoff=0.5)
+        raise RecipeError(f"there is no setting {prefix!r}", f"did you mean {guess[0]}?" if guess else _HINT)
+    return chosen
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe file, with the options of every shipped task and method, for editors."""
+    result = Recipe.model_json_schema()
+    for setting, base in _bases().items():
+        choices: list[dict[str, Any]] = [{"type": "string", "description": "a name, or a path to one's own file"}]
+        for name in names(setting):
+            options = find(setting, name, base).Options.model_json_schema()  # type: ignore[attr-defined]
+            result["$defs"].update(options.pop("$defs", {}))
+            options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
+            choices.append({**options, "required": ["name", *options.get("required", [])]})
+        result["properties"][setting] = {"anyOf": choices}
+    return result
+
+
+def _bases() -> dict[str, type]:
+    from ftkit.methods._base import Method
+    from ftkit.tasks._base import Task
+
+    return {"task": Task, "method": Method}
+
+
+def _filled(setting: str, choice: Choice, base: type) -> dict[str, Any]:
+    options: Any = resolve(setting, choice, base).options
+    return {"name": choice.name, **options.model_dump(mode="json")}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not a text file", "a recipe is YAML, saved as UTF-8") from error
+    except OSError as error:
+        raise RecipeError(f"{path} can't be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(
+            f"{path} holds no settings", "`ftkit recipes show sentiment/full` shows what a recipe looks like"
+        )
+    return {str(name): value for name, value in raw.items()}
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"--set {name}={text}: not valid YAML: {_one_line(error)}", "quote the whole setting"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None:
+    for part in path[:-1]:
+        inner = raw.get(part)
+        if isinstance(inner, str):
+            inner = {"name": inner}
+        if inner is not None and not isinstance(inner, dict):
+            raise RecipeError(f"--set {setting}: {part} is {inner!r} and has nothing inside it", _HINT)
+        raw[part] = dict(inner or {})
+        raw = raw[part]
+    raw[path[-1]] = value
+
+
+_PATHS = (("data", "train"), ("data", "validation"), ("data", "test"), ("model", "checkpoint"))
+
+
+def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
+    """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are."""
+    raw = {name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()}
+    for section, name in _PATHS:
+        if isinstance(raw.get(section), dict) and isinstance(raw[section].get(name), str):
+            raw[section][name] = _absolute_path(raw[section][name], base, checkpoint=name == "checkpoint")
+    for setting in ("task", "method"):
+        choice = raw.get(setting)
+        if isinstance(choice, str) and choice.endswith(".py"):
+            raw[setting] = _absolute_path(choice, base)
+        elif isinstance(choice, dict) and str(choice.get("name", "")).endswith(".py"):
+            choice["name"] = _absolute_path(choice["name"], base)
+    metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
+    if isinstance(metrics, list):
+        raw["evaluate"]["metrics"] = [_absolute_path(str(metric), base) for metric in metrics]
+    return raw
+
+
+def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
+    """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
+    path = base / Path(value).expanduser()
+    if value.startswith((".", "~", "/")):
+        return str(path.resolve())
+    if checkpoint:
+        return (
+            str(path.resolve())
+            if any((path / name).is_file() for name in ("config.json", "recipe.yaml", "ftkit.json"))
+            else value
+        )
+    looks_like_file = re.search(r"\.(csv|tsv|txt|jsonl?|ndjson|parquet|conll|py)(\.gz)?$", value)
+    return str(path.resolve()) if value and (path.exists() or looks_like_file) and ":" not in value else value
+
+
+def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the options of the task and the method."""
+    for setting, base in _bases().items():
+        choice = raw.get(setting)
+        if not isinstance(choice, (str, dict)) or (isinstance(choice, dict) and "name" not in choice):
+            continue
+        try:
+            resolve(setting, Choice.model_validate(choice), base)
+        except RecipeError as error:
+            lines = error.message.splitlines()
+            yield from (
+                line.removeprefix("  - ") for line in lines[1:] or [f"{error.message}; {error.hint}".rstrip("; ")]
+            )
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    """Settings that are well-formed one by one and can't go together."""
+    train = recipe.train
+    if train.epochs != "auto" and float(train.epochs) < 0:
+        yield f"train.epochs: must be 0 or more, and it is {train.epochs}"
+    if train.layer_decay != 1 and train.bottom_rate is not None:
+        yield "train.layer_decay and train.bottom_rate: both say how rates fall with depth; set one of them"
+    if train.batch % train.accumulate:
+        yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
+    if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:
+        yield f"train.evaluate_every: must be `epoch` or 1 or more steps, and it is {train.evaluate_every}"
+    for name in ("validation", "test"):
+        share = getattr(recipe.data, name)
+        if isinstance(share, float) and not 0 <= share < 1:
+            yield f"data.{name}: a share must lie between 0 and 1, and it is {share}"
+
+
+def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from _walk(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is Choice:
+        return "name or {name: ..., options}"
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = re.sub(r"typing\.|NoneType", lambda match: "" if match[0] == "typing." else "null", text)
+    text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match[1].replace(", ", " | "), text)
+    return text.replace("None", "null").replace("'", "")
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "(must be set)"
+    value = field.default
+    if isinstance(value, Choice):
+        return value.name
+    return (
+        yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+        if not isinstance(value, tuple)
+        else str(list(value))
+    )

@@ -1,0 +1,176 @@
+"""A run is its directory: every file of it, by name, is read and written here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftkit.errors import RunError
+from ftkit.recipe import Recipe, parse_recipe
+
+
+class RunDirectory:
+    """One run's files.
+
+    A new run is written in a hidden folder beside its final place and moved there by `publish`, with the first
+    training step: a run that is refused before leaves nothing behind.
+    """
+
+    def __init__(self, path: Path, final: Path | None = None) -> None:
+        self.path = path
+        self.final = final or path
+
+    @classmethod
+    def create(cls, recipe: Recipe, path: Path) -> RunDirectory:
+        """A new run in waiting, with its complete recipe. Raises RunError where `path` exists or can't be made."""
+        path = Path(os.path.abspath(path.expanduser()))
+        refuse_existing(path)
+        staging = path.parent / f".{path.name}.starting-{os.getpid()}"
+        try:
+            staging.mkdir(parents=True)
+            (staging / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise RunError(
+                f"the run directory {path} can't be made: {error.strerror}", "name another with --run"
+            ) from error
+        return cls(staging, path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """A run that is there. Raises RunError where the folder is none."""
+        path = Path(os.path.abspath(Path(path).expanduser()))
+        if not (path / "recipe.yaml").is_file():
+            raise RunError(f"{path} is not a run: it holds no recipe.yaml", "`ftkit train ... --run DIR` makes one")
+        return cls(path)
+
+    @staticmethod
+    def is_run(path: str | Path) -> bool:
+        """Whether the folder holds a run."""
+        return (Path(path) / "recipe.yaml").is_file()
+
+    @property
+    def published(self) -> bool:
+        """Whether the run stands in its final place."""
+        return self.path == self.final
+
+    def publish(self) -> None:
+        """Move a run in waiting to its final place. Raises RunError where something has come to stand there."""
+        if self.published:
+            return
+        refuse_existing(self.final)
+        os.rename(self.path, self.final)
+        self.path = self.final
+
+    def discard(self) -> None:
+        """Remove a run in waiting; a published one stays."""
+        if not self.published:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The complete recipe."""
+        raw = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        return parse_recipe(raw, str(self.path / "recipe.yaml"))
+
+    @property
+    def model(self) -> Path:
+        """The trained model's folder. Raises RunError where there is none yet."""
+        folder = self.path / "model"
+        if not folder.is_dir():
+            raise RunError(f"the run {self.path} has no model: its training did not finish an epoch", "train again")
+        return folder
+
+    def fold(self, number: int) -> RunDirectory:
+        """The directory of one model of a cross-validation, inside this one."""
+        path = self.path / "folds" / str(number)
+        path.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.path / "recipe.yaml", path / "recipe.yaml")
+        return RunDirectory(path)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        with replacing(self.path / f"{name}.json") as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    def read_json(self, name: str) -> Any:
+        """One of the run's JSON files. Raises RunError where it is missing or torn."""
+        path = self.path / f"{name}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} can't be read: {error}") from error
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Add a line to log.jsonl."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def write_predictions(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Write predictions/<name>.jsonl, whole or not at all."""
+        folder = self.path / "predictions"
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"{name}.jsonl") as beside:
+            write_jsonl(beside, rows)
+
+    def write_model(self, write: Callable[[Path], None]) -> None:
+        """Replace the model's folder with what `write` puts into an empty one."""
+        with replacing(self.path / "model") as beside:
+            beside.mkdir()
+            write(beside)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises RunError where something stands at `path`: a run is never overwritten."""
+    if path.exists():
+        raise RunError(
+            f"{path} exists already",
+            "name another directory with --run, or remove it; a run is never overwritten",
+        )
+
+
+def default_path(source: str) -> Path:
+    """runs/<recipe>-<time>, for a run that was given no directory."""
+    name = Path(source).stem if Path(source).suffix else source.replace("/", "-")
+    return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was."""
+    beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    _remove(beside)
+    try:
+        yield beside
+        if path.is_dir():
+            previous = path.with_name(f".{path.name}.previous-{os.getpid()}")
+            os.rename(path, previous)
+            os.rename(beside, path)
+            shutil.rmtree(previous)
+        else:
+            os.replace(beside, path)
+    finally:
+        _remove(beside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON object a line."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,44 @@
+"""The shelf: the recipes that ship with ftkit, by name. Light, so that listing them takes no time."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from ftkit.errors import RecipeError
+
+SHELF = next(
+    folder for folder in (Path(__file__).parent / "_recipes", Path(__file__).parents[1] / "recipes") if folder.is_dir()
+)
+"""Inside an installed package, or beside the package in a clone."""
+
+
+def names() -> list[str]:
+    """Names of the shipped recipes, as `sentiment/lora`."""
+    return sorted(path.relative_to(SHELF).with_suffix("").as_posix() for path in SHELF.rglob("*.yaml"))
+
+
+def first_lines() -> list[tuple[str, str]]:
+    """(name, what it does) of each recipe, from the comment that it opens with."""
+    return [(name, _first_line(SHELF / f"{name}.yaml")) for name in names()]
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().lstrip("# ").strip()
+
+
+def find_recipe(source: str | Path) -> Path:
+    """The file of a recipe: a path, a name on the shelf, or a run. Raises RecipeError with the nearest name."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if str(source) in names():
+        return SHELF / f"{source}.yaml"
+    if (path / "recipe.yaml").is_file():
+        return path / "recipe.yaml"
+    guess = get_close_matches(str(source), names(), n=1, cutoff=0.5)
+    raise RecipeError(
+        f"there is no recipe called {str(source)!r}",
+        (f"did you mean {guess[0]}? " if guess else "") + "`ftkit recipes list` shows the shipped ones",
+    )

@@ -1,0 +1,215 @@
+"""What a task is: its columns, how they become tensors, and how outputs become answers.
+
+A task is one file with one class that inherits `Task`, in `ftkit/tasks/` or beside a recipe. Nothing heavy is
+imported at module level: torch and transformers come in inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from ftkit.config import Section
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+    from ftkit.metrics import Scores
+
+Kind = Literal["text", "tokens", "label", "labels", "number", "tags", "entities", "answers", "references"]
+INPUT_KINDS = frozenset({"text", "tokens"})
+"""Kinds of column that a model reads; all others are what it should answer."""
+
+Labels = tuple[str, ...]
+"""Label names in the order of the model's outputs; empty for a task without labels."""
+Batch = dict[str, list[Any]]
+"""Column name -> a value for each row."""
+Example = Mapping[str, Any]
+"""One row under canonical column names."""
+Prediction = dict[str, Any]
+"""One answer as `predict` writes it: plain values that JSON can hold."""
+Output = Mapping[str, Any]
+"""What the model gave for one encoded row: name -> array without padding."""
+
+
+class Column(NamedTuple):
+    """A column of a task under its canonical name.
+
+    Values by kind, after loading: `text` str; `tokens` list[str]; `label` str; `labels` list[str];
+    `number` float; `tags` list[str]; `entities` list of {"start": int, "end": int, "type": str};
+    `answers` {"text": list[str], "answer_start": list[int]}; `references` list[str].
+    """
+
+    name: str
+    kind: Kind
+    required: bool = True
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the model reads this column (the others are what it should answer)."""
+        return self.kind in INPUT_KINDS
+
+
+class Issue(NamedTuple):
+    """Something about the data that a person should know."""
+
+    level: Literal["error", "warning"]
+    where: str
+    what: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.fix}" if self.fix else "")
+
+
+class Weighting(NamedTuple):
+    """How much each target counts in the loss."""
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | None = None
+
+
+class Task:
+    """One kind of problem. Holds its options and nothing else; what depends on data travels as arguments.
+
+    A new task names its columns and answers `encode`, `decode` and `score`; the rest has a usual answer.
+    """
+
+    summary: ClassVar[str]
+    """What it does, in a line."""
+    columns: ClassVar[tuple[Column, ...]]
+    """What a row holds."""
+    alternatives: ClassVar[tuple[tuple[Column, ...], ...]] = ()
+    """Other shapes that people store the same rows in; `unify` turns them into `columns`."""
+    auto_class: ClassVar[str]
+    """The transformers class that builds the model, as `AutoModelForTokenClassification`."""
+    peft_type: ClassVar[str]
+    """PEFT's name of the task, as `TOKEN_CLS`."""
+    best_metric: ClassVar[str]
+    """The metric that decides which epoch is kept."""
+    lower_is_better: ClassVar[tuple[str, ...]] = ("loss", "mse", "mae")
+    """Metrics of which less is better."""
+    targets: ClassVar[tuple[str, ...]] = ("labels",)
+    """Encoded columns that the loss reads and the model does not."""
+    splits_words: ClassVar[bool] = False
+    """Whether the tokenizer is given words that are split already."""
+    per_token: ClassVar[bool] = False
+    """Whether the model's outputs have a value for each token."""
+    group: ClassVar[str | None] = None
+    """Column whose rows should not fall on both sides of a split, where the data has it."""
+
+    class Options(Section):
+        max_length: int = Field(256, gt=0)
+        """Longest input in tokens."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    # ------------------------------------------------------------------ what the data is
+
+    def shapes(self) -> tuple[tuple[Column, ...], ...]:
+        """The shapes of row that are understood, the usual one first."""
+        return (self.columns, *self.alternatives)
+
+    def unify(self, batch: Batch) -> Batch:
+        """`batch` in the form that the other methods read, whichever shape it was stored in."""
+        return batch
+
+    def stratify(self) -> str | None:
+        """The column whose shares a random split keeps; None for no such column."""
+        return next((column.name for column in self.shapes()[0] if column.kind == "label"), None)
+
+    def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
+        """The label names in order: `wanted` when given, else as found in the training rows."""
+        return ()
+
+    def settle(self, train: Dataset | None, config: Any) -> Task:
+        """This task with each option that says `auto` decided by the training rows and the checkpoint's config."""
+        return self
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+        """What is wrong with the rows of one split, all of it."""
+        return iter(())
+
+    # ------------------------------------------------------------------ how rows become tensors
+
+    def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
+        """Model inputs and, where the batch has them, targets: a list for each name.
+
+        One encoded row for each example, unless a column `example` says which example a row belongs to.
+        """
+        raise NotImplementedError
+
+    def collate(self, rows: list[dict[str, Any]], tokenizer: Any) -> dict[str, torch.Tensor]:
+        """Encoded rows as tensors, padded to the longest; targets, where present, among them."""
+        from ftkit.tasks._tensors import collate
+
+        return collate(rows, tokenizer, self.targets)
+
+    # ------------------------------------------------------------------ the model
+
+    def model_class(self, config: Any) -> str:
+        """Name of the transformers class for a checkpoint with this config."""
+        return self.auto_class
+
+    def model_settings(self, labels: Labels) -> dict[str, Any]:
+        """What the model's config must say: for a task with labels, their names and numbers."""
+        if not labels:
+            return {}
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: index for index, name in enumerate(labels)},
+        }
+
+    def forward(self, model: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+        """The model's outputs for a batch; targets stay out, the loss is `loss`'s affair."""
+        return model(**{name: value for name, value in batch.items() if name not in self.targets})
+
+    def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """The loss summed over the batch's targets, in float32; divided by `loss_size` of the whole step."""
+        from ftkit.tasks._tensors import cross_entropy
+
+        return cross_entropy(outputs.logits, batch["labels"], weighting)
+
+    def loss_size(self, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """What a batch adds to the number that a step's loss is divided by: targets, weighed."""
+        from ftkit.tasks._tensors import target_weight
+
+        return target_weight(batch["labels"], weighting)
+
+    # ------------------------------------------------------------------ how outputs become answers
+
+    def generation(self, config: Any, tokenizer: Any) -> dict[str, Any] | None:
+        """Settings for `generate()`, or None where predictions are read off the logits."""
+        return None
+
+    def decode(
+        self,
+        outputs: Sequence[Output],
+        encoded: Batch,
+        examples: Sequence[Example],
+        tokenizer: Any,
+        labels: Labels,
+    ) -> list[Prediction]:
+        """An answer for each example, in order."""
+        raise NotImplementedError
+
+    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
+        """Scores of the predictions against the examples' targets."""
+        raise NotImplementedError
+
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+        """A row of scores for each label or type; empty where there are none."""
+        return []
+
+    def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
+        """(predictions, references) in the plain form that a metric of the `evaluate` library takes."""
+        raise NotImplementedError
+
+    def render(self, example: Example, prediction: Prediction) -> str:
+        """One example with its answer, for a person to read."""
+        return str(prediction)

@@ -1,0 +1,75 @@
+"""The tensor work that tasks share: padding, and losses as sums in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from ftkit.tasks._base import Weighting
+
+IGNORED = -100
+"""A target that no loss counts, as in PyTorch."""
+
+
+def collate(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, targets: Sequence[str], side: str = "right"
+) -> dict[str, torch.Tensor]:
+    """Encoded rows -> tensors (rows, longest row): inputs padded as the tokenizer says, per-token targets with -100.
+
+    `side` is where the padding goes: right, or left for models that write on from the end of a row.
+    """
+    import torch
+
+    names = [name for name in tokenizer.model_input_names if name in rows[0]]
+    batch = tokenizer.pad([{name: row[name] for name in names} for row in rows], padding_side=side, return_tensors="pt")
+    tensors = {name: batch[name] for name in names}
+    width = tensors["input_ids"].shape[1]
+    for name in targets:
+        if name not in rows[0]:
+            continue
+        values = [row[name] for row in rows]
+        if isinstance(values[0], list) and len(values[0]) == len(rows[0]["input_ids"]):
+            values = [_padded(value, width, side) for value in values]
+        tensors[name] = torch.tensor(values)
+    return tensors
+
+
+def _padded(values: list[Any], width: int, side: str) -> list[Any]:
+    padding = [IGNORED] * (width - len(values))
+    return values + padding if side == "right" else padding + values
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weighting: Weighting) -> torch.Tensor:
+    """Cross-entropy summed over the targets that are not -100. logits (..., classes), targets (...)."""
+    import torch.nn.functional as F
+
+    return F.cross_entropy(
+        logits.float().flatten(0, -2),
+        targets.flatten(),
+        weight=class_weights(weighting, logits),
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=weighting.label_smoothing,
+    )
+
+
+def target_weight(targets: torch.Tensor, weighting: Weighting) -> torch.Tensor:
+    """The sum of the class weights of the targets that are not -100; their number where nothing is weighed."""
+    counted = targets[targets != IGNORED]
+    if weighting.class_weights is None:
+        return counted.new_tensor(counted.numel()).float()
+    weights = class_weights(weighting, counted.float())
+    assert weights is not None
+    return weights[counted].sum()
+
+
+def class_weights(weighting: Weighting, like: torch.Tensor) -> torch.Tensor | None:
+    """The class weights as a float32 tensor on the device of `like`."""
+    import torch
+
+    if weighting.class_weights is None:
+        return None
+    return torch.tensor(weighting.class_weights, dtype=torch.float32, device=like.device)

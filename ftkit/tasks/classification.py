@@ -1,0 +1,222 @@
+"""Classification: a text, or a pair of texts, in; one label, several, or a number out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ftkit.errors import DataError
+from ftkit.metrics import Scores
+from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+_TARGET_KIND: dict[str, Any] = {"single": "label", "multi": "labels", "regression": "number"}
+
+
+class Classification(Task):
+    """One label, several labels, or a number for a text or a pair of texts."""
+
+    summary = "label a text or a pair of texts: one label, several, or a number"
+    columns = (Column("text", "text"), Column("text_pair", "text", required=False), Column("label", "label"))
+    auto_class = "AutoModelForSequenceClassification"
+    peft_type = "SEQ_CLS"
+    best_metric = "accuracy"
+
+    class Options(Task.Options):
+        kind: Literal["single", "multi", "regression"] = "single"
+        """One label a row, any number of labels, or a number."""
+        threshold: float = Field(0.5, gt=0, lt=1)
+        """With several labels: the probability from which a label is given."""
+
+    # ------------------------------------------------------------------ what the data is
+
+    def shapes(self) -> tuple[tuple[Column, ...], ...]:
+        """The columns, with the target of the kind that the options ask for."""
+        kind = _TARGET_KIND[self.options.kind]
+        return (tuple(c if c.is_input else c._replace(kind=kind) for c in self.columns),)
+
+    def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
+        """Label names, sorted (by value where all are whole numbers), or `wanted` as it is."""
+        if self.options.kind == "regression":
+            return ("value",)
+        found = {label for value in train["label"] for label in _names(value)}
+        unknown = sorted(found - set(wanted)) if wanted else []
+        if unknown:
+            raise DataError(
+                f"data.labels does not list {_listed(unknown)}, which the training rows have",
+                "add what is missing, or rename it with a mapping: data.labels={found: wanted}",
+            )
+        labels = tuple(wanted) if wanted else self.order(found)
+        least = 1 if self.options.kind == "multi" else 2
+        if len(labels) < least:
+            raise DataError(
+                f"the training rows have {len(found)} different label{'s' if len(found) != 1 else ''} ({_listed(sorted(found))})",
+                f"{least} or more are needed; is the right column mapped in data.columns?",
+            )
+        return labels
+
+    def order(self, found: set[str]) -> Labels:
+        """`found` in the order in which labels are numbered."""
+        numeric = all(label.lstrip("-").isdecimal() for label in found)
+        return tuple(sorted(found, key=(lambda label: (int(label), label)) if numeric else None))
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+        """Labels that the model does not know, each with its first row and the nearest known one."""
+        if self.options.kind == "regression":
+            return
+        rows: dict[str, list[int]] = {}
+        for value, row in zip(split["label"], split["row"], strict=True):
+            for label in _names(value):
+                if label not in labels:
+                    rows.setdefault(label, []).append(row)
+        for label, numbers in rows.items():
+            guess = get_close_matches(label.casefold(), {name.casefold(): name for name in labels}, n=1, cutoff=0.8)
+            meant = next((name for name in labels if guess and name.casefold() == guess[0]), None)
+            more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+            yield Issue(
+                "error",
+                f"row {numbers[0]}{more}",
+                f"label {label!r} is none of the labels that were trained: {_listed(labels)}",
+                f"did you mean {meant!r}? data.labels={{...}} renames labels" if meant else "",
+            )
+
+    # ------------------------------------------------------------------ how rows become tensors
+
+    def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
+        """One encoded row a text; `truncated` says which texts were cut."""
+        texts = [batch["text"], batch["text_pair"]] if batch.get("text_pair") else [batch["text"]]
+        encoded = tokenizer(*texts, truncation="longest_first", max_length=self.options.max_length)
+        cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+        return {**encoded, "truncated": cut, **self.label_ids(batch, labels)}
+
+    def label_ids(self, batch: Batch, labels: Labels) -> dict[str, list[Any]]:
+        """The targets: a class number, 0/1 for each class, or a number; nothing where the batch has no labels."""
+        if "label" not in batch:
+            return {}
+        if self.options.kind == "regression":
+            return {"labels": [float(value) for value in batch["label"]]}
+        number = {name: index for index, name in enumerate(labels)}
+        if self.options.kind == "single":
+            return {"labels": [number[value] for value in batch["label"]]}
+        return {"labels": [[float(name in value) for name in labels] for value in batch["label"]]}
+
+    # ------------------------------------------------------------------ the model
+
+    def model_settings(self, labels: Labels) -> dict[str, Any]:
+        """The labels, and the kind of problem in the library's own word, so that others read the model right."""
+        kinds = {
+            "single": "single_label_classification",
+            "multi": "multi_label_classification",
+            "regression": "regression",
+        }
+        return {**super().model_settings(labels), "problem_type": kinds[self.options.kind]}
+
+    def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """Cross-entropy, binary cross-entropy over all labels, or squared error, summed over the batch."""
+        import torch.nn.functional as F
+
+        from ftkit.tasks._tensors import class_weights
+
+        if self.options.kind == "single":
+            return super().loss(outputs, batch, weighting)
+        logits, targets = outputs.logits.float(), batch["labels"].float()
+        if self.options.kind == "regression":
+            return F.mse_loss(logits.squeeze(-1), targets, reduction="sum")
+        smoothing = weighting.label_smoothing
+        targets = targets * (1 - smoothing) + smoothing / 2
+        weight = class_weights(weighting, logits)
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="sum")
+
+    def loss_size(self, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """Rows (weighed where classes are), or rows times labels where a row may have several."""
+        if self.options.kind == "single":
+            return super().loss_size(batch, weighting)
+        return batch["labels"].new_tensor(batch["labels"].numel()).float()
+
+    # ------------------------------------------------------------------ how outputs become answers
+
+    def decode(
+        self,
+        outputs: Sequence[Output],
+        encoded: Batch,
+        examples: Sequence[Example],
+        tokenizer: Any,
+        labels: Labels,
+    ) -> list[Prediction]:
+        """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number."""
+        logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
+        if self.options.kind == "regression":
+            return [{"value": float(row[0])} for row in logits]
+        if self.options.kind == "multi":
+            return [self._given(row, labels) for row in 1 / (1 + np.exp(-logits))]
+        probabilities = np.exp(logits - logits.max(-1, keepdims=True))
+        probabilities /= probabilities.sum(-1, keepdims=True)
+        best = logits.argmax(-1)
+        return [{"label": labels[i], "score": float(row[i])} for i, row in zip(best, probabilities, strict=True)]
+
+    def _given(self, probabilities: np.ndarray, labels: Labels) -> Prediction:
+        given = {name: float(p) for name, p in zip(labels, probabilities, strict=True) if p >= self.options.threshold}
+        return {"labels": list(given), "scores": given}
+
+    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
+        """Accuracy, precision, recall and F1; for numbers, errors and correlations."""
+        from ftkit.metrics import classification as metrics
+
+        predicted, truth = self.answers(predictions, examples)
+        if self.options.kind == "regression":
+            return metrics.regression(truth, predicted)
+        measure = metrics.multi_label if self.options.kind == "multi" else metrics.single_label
+        return measure(truth, predicted, _all_labels(truth, predicted))
+
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+        """Precision, recall and F1 of each label."""
+        from ftkit.metrics.classification import per_class
+
+        if self.options.kind == "regression":
+            return []
+        predicted, truth = self.answers(predictions, examples)
+        return per_class(truth, predicted, _all_labels(truth, predicted))
+
+    def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
+        """Labels, lists of labels, or numbers."""
+        name = {"single": "label", "multi": "labels", "regression": "value"}[self.options.kind]
+        return [prediction[name] for prediction in predictions], list(examples["label"])
+
+    def render(self, example: Example, prediction: Prediction) -> str:
+        """The label, its probability, and the text."""
+        text = " | ".join(
+            str(example[column.name]) for column in self.columns if column.is_input and example.get(column.name)
+        )
+        if self.options.kind == "single":
+            return f"{prediction['label']} ({prediction['score']:.2f})  {text}"
+        if self.options.kind == "regression":
+            return f"{prediction['value']:.3f}  {text}"
+        given = ", ".join(f"{name} ({p:.2f})" for name, p in prediction["scores"].items())
+        return f"{given or '(none)'}  {text}"
+
+
+def balanced_weights(values: Sequence[Any], labels: Labels) -> tuple[float, ...]:
+    """Inverse-frequency weights: rows / (labels * rows with the label), as scikit-learn's `balanced`."""
+    counts = Counter(label for value in values for label in _names(value))
+    return tuple(len(values) / (len(labels) * counts[name]) if counts[name] else 1.0 for name in labels)
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _all_labels(truth: Sequence[Any], predicted: Sequence[Any]) -> list[str]:
+    return sorted({label for value in (*truth, *predicted) for label in _names(value)})
+
+
+def _listed(values: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(repr(value) for value in values[:most])
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

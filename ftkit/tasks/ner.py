@@ -1,0 +1,204 @@
+"""Named entities: a text or its words in; entities with their place in the text out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from ftkit.errors import DataError
+from ftkit.metrics import Scores, spans
+from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task
+from ftkit.tasks._tensors import IGNORED
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_TAG = re.compile(r"O|[BIESLU]-.+")
+
+
+class NamedEntities(Task):
+    """Tags words with BIO, and reads entities off the tags.
+
+    Data with character spans is cut into words (runs of letters and digits, and single other signs); data with
+    tags keeps its own tokens. Scores count entities, by their place and type, as seqeval and conlleval do.
+    """
+
+    summary = "find names in a text: persons, places, whatever the data marks"
+    columns = (Column("tokens", "tokens"), Column("tags", "tags"))
+    alternatives = ((Column("text", "text"), Column("entities", "entities")),)
+    auto_class = "AutoModelForTokenClassification"
+    peft_type = "TOKEN_CLS"
+    best_metric = "f1"
+    splits_words = True
+    per_token = True
+
+    class Options(Task.Options):
+        max_length: int = Field(256, gt=8)
+        """Longest window in tokens; longer sentences are read in overlapping windows."""
+        stride: int = Field(64, ge=0)
+        """Tokens that neighbouring windows of one sentence share."""
+
+    # ------------------------------------------------------------------ what the data is
+
+    def unify(self, batch: Batch) -> Batch:
+        """Rows with `text`, `tokens`, `spans` (of each token in the text) and, where known, `entities` and `tags`."""
+        rows = [self._row(batch, i) for i in range(len(next(iter(batch.values()))))]
+        kept = {name: values for name, values in batch.items() if name in ("row", "id")}
+        return {**kept, **{name: [row[name] for row in rows] for name in rows[0]}} if rows else kept
+
+    def _row(self, batch: Batch, i: int) -> dict[str, Any]:
+        if "tokens" not in batch:
+            text = batch["text"][i]
+            words = [list(match.span()) for match in _WORD.finditer(text)]
+            row = {"text": text, "tokens": [text[start:end] for start, end in words], "spans": words}
+            if "entities" in batch:
+                row |= {"entities": batch["entities"][i], "tags": _tags(batch["entities"][i], words)}
+            return row
+        tokens, words, place = batch["tokens"][i], [], 0
+        for token in tokens:
+            words.append([place, place + len(token)])
+            place += len(token) + 1
+        row = {"text": " ".join(tokens), "tokens": tokens, "spans": words}
+        if "tags" in batch:
+            found = spans.entities(batch["tags"][i])
+            entities = [{"start": words[a][0], "end": words[b - 1][1], "type": kind} for kind, a, b in found]
+            row |= {"entities": entities, "tags": spans.tags(found, len(tokens))}
+        return row
+
+    def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
+        """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
+        types = {entity["type"] for entities in train["entities"] for entity in entities}
+        listed = [name for name in wanted or sorted(types) if name != "O"]
+        kinds = list(dict.fromkeys(re.sub(r"^[BI]-", "", name) for name in listed))
+        if types - set(kinds):
+            raise DataError(
+                f"data.labels does not list the type {sorted(types - set(kinds))[0]!r} of the training rows"
+            )
+        if not kinds:
+            raise DataError("the training rows mark no entity at all", "is the right column mapped in data.columns?")
+        return ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+        """Types that the model does not know, and entities that no run of words covers exactly."""
+        unknown: dict[str, int] = {}
+        uncovered = []
+        for entities, words, row in zip(split["entities"], split["spans"], split["row"], strict=True):
+            starts, ends = {start for start, _ in words}, {end for _, end in words}
+            for entity in entities:
+                if f"B-{entity['type']}" not in labels:
+                    unknown.setdefault(entity["type"], row)
+                if entity["start"] not in starts or entity["end"] not in ends:
+                    uncovered.append(row)
+        known = ", ".join(label[2:] for label in labels if label.startswith("B-"))
+        for kind, row in unknown.items():
+            yield Issue("error", f"row {row}", f"type {kind!r} is none of those that were trained: {known}")
+        if uncovered:
+            what = f"{len(uncovered)} entities begin or end inside a word; they can't be found exactly"
+            yield Issue("warning", f"row {uncovered[0]}", what, "move their ends to the edges of words")
+
+    # ------------------------------------------------------------------ how rows become tensors
+
+    def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
+        """Windows over each row's words; the first piece of a word carries its tag, the others none."""
+        encoded = tokenizer(
+            batch["tokens"],
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.options.max_length,
+            stride=min(self.options.stride, self.options.max_length // 2),
+            return_overflowing_tokens=True,
+        )
+        example = encoded.pop("overflow_to_sample_mapping", None) or list(range(len(batch["tokens"])))
+        words = [_first_pieces(encoded.word_ids(i)) for i in range(len(example))]
+        rows = {**encoded, "example": example, "words": words}
+        if "tags" in batch:
+            number = {name: index for index, name in enumerate(labels)}
+            tags = [[number[tag] for tag in row] for row in batch["tags"]]
+            rows["labels"] = [
+                [IGNORED if word is None else tags[i][word] for word in window]
+                for i, window in zip(example, words, strict=True)
+            ]
+        return rows
+
+    # ------------------------------------------------------------------ how outputs become answers
+
+    def decode(
+        self,
+        outputs: Sequence[Output],
+        encoded: Batch,
+        examples: Sequence[Example],
+        tokenizer: Any,
+        labels: Labels,
+    ) -> list[Prediction]:
+        """{"entities": [{"type", "text", "start", "end", "score"}]}; a word is read where its window shows most."""
+        best: list[dict[int, tuple[int, np.ndarray]]] = [{} for _ in examples]
+        for output, i, words in zip(outputs, encoded["example"], encoded["words"], strict=True):
+            for place, word in enumerate(words):
+                context = min(place, len(words) - 1 - place)
+                if word is not None and context > best[i].get(word, (-1, None))[0]:
+                    best[i][word] = (context, output["logits"][place])
+        return [self._entities(logits, example, labels) for logits, example in zip(best, examples, strict=True)]
+
+    def _entities(self, logits: dict[int, tuple[int, np.ndarray]], example: Example, labels: Labels) -> Prediction:
+        tags, scores = ["O"] * len(example["tokens"]), [0.0] * len(example["tokens"])
+        for word, (_, values) in logits.items():
+            values = np.exp(values.astype(np.float64) - values.max())
+            tags[word], scores[word] = labels[int(values.argmax())], float(values.max() / values.sum())
+        found = []
+        for kind, first, last in spans.entities(tags):
+            start, end = example["spans"][first][0], example["spans"][last - 1][1]
+            text, score = example["text"][start:end], float(np.mean(scores[first:last]))
+            found.append({"type": kind, "text": text, "start": start, "end": end, "score": score})
+        return {"entities": found}
+
+    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
+        """Precision, recall and F1 of entities."""
+        predicted, truth = self._places(predictions, examples)
+        return spans.entity_scores(truth, predicted)
+
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+        """Precision, recall and F1 of each type."""
+        predicted, truth = self._places(predictions, examples)
+        return spans.per_type(truth, predicted)
+
+    def _places(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
+        found = ([prediction["entities"] for prediction in predictions], examples["entities"])
+        predicted, truth = ([[(e["type"], e["start"], e["end"]) for e in row] for row in rows] for rows in found)
+        return predicted, truth
+
+    def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
+        """BIO tags of each row's words, as seqeval takes them."""
+        places = list(examples["spans"])
+        found = ([prediction["entities"] for prediction in predictions], examples["entities"])
+        predicted, truth = ([_tags(e, words) for e, words in zip(rows, places, strict=True)] for rows in found)
+        return predicted, truth
+
+    def render(self, example: Example, prediction: Prediction) -> str:
+        """The text with each entity marked: [Odette Marlin](PER)."""
+        text, place, parts = example["text"], 0, []
+        for entity in prediction["entities"]:
+            parts += [text[place : entity["start"]], f"[{entity['text']}]({entity['type']})"]
+            place = entity["end"]
+        return "".join([*parts, text[place:]])
+
+
+def _first_pieces(word_ids: Sequence[int | None]) -> list[int | None]:
+    """Word number at the first piece of each word, None at all other pieces."""
+    return [
+        word if word is not None and (i == 0 or word_ids[i - 1] != word) else None for i, word in enumerate(word_ids)
+    ]
+
+
+def _tags(entities: Sequence[Example], words: Sequence[Sequence[int]]) -> list[str]:
+    """BIO tags of words at `words` (start, end) from entities at character places: a word that overlaps is inside."""
+    tags = ["O"] * len(words)
+    for entity in entities:
+        inside = [i for i, (start, end) in enumerate(words) if start < entity["end"] and end > entity["start"]]
+        for i in inside:
+            tags[i] = ("B-" if i == inside[0] else "I-") + entity["type"]
+    return tags

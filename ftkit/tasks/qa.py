@@ -1,0 +1,209 @@
+"""Question answering: a question and a passage in; the answer's place in the passage out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ftkit.metrics import Scores
+from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+
+class QuestionAnswering(Task):
+    """Extractive answers over windows of a passage, as SQuAD 1 and 2 ask for them (Rajpurkar et al. 2016, 2018)."""
+
+    summary = "find the answer to a question in a passage (SQuAD 1 and 2)"
+    columns = (
+        Column("question", "text"),
+        Column("context", "text"),
+        Column("answers", "answers"),
+    )
+    auto_class = "AutoModelForQuestionAnswering"
+    peft_type = "QUESTION_ANS"
+    best_metric = "f1"
+    targets = ("start_positions", "end_positions")
+    per_token = True
+    group = "context"
+
+    class Options(Task.Options):
+        max_length: int = Field(384, gt=32)
+        """Longest window in tokens, question included; longer passages are read in overlapping windows."""
+        stride: int = Field(128, ge=0)
+        """Tokens that neighbouring windows of one passage share."""
+        answer_tokens: int = Field(30, gt=0)
+        """Longest answer considered, in tokens."""
+        unanswerable: bool | Literal["auto"] = "auto"
+        """Whether a question may have no answer (SQuAD 2); `auto`: if some training question has none."""
+        null_threshold: float = 0.0
+        """`No answer` is given when its logit exceeds the best answer's by more than this."""
+
+        @model_validator(mode="after")
+        def _windows_must_advance(self) -> QuestionAnswering.Options:
+            if self.stride >= self.max_length - 16:
+                raise ValueError(f"stride {self.stride} leaves a window of {self.max_length} tokens no room to advance")
+            return self
+
+    # ------------------------------------------------------------------ what the data is
+
+    def settle(self, train: Dataset | None, config: Any) -> QuestionAnswering:
+        """Decides whether `no answer` is an answer."""
+        if self.options.unanswerable != "auto" or train is None:
+            return self
+        unanswerable = any(not answers["text"] for answers in train["answers"])
+        return type(self)(self.options.model_copy(update={"unanswerable": unanswerable}))
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+        """Unanswerable questions that the options rule out."""
+        if self.options.unanswerable is False:
+            rows = [row for row, answers in zip(split["row"], split["answers"], strict=True) if not answers["text"]]
+            if rows:
+                yield Issue(
+                    "warning",
+                    f"row {rows[0]}",
+                    f"{len(rows)} questions have no answer, and an answer is always given",
+                )
+
+    # ------------------------------------------------------------------ how rows become tensors
+
+    def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
+        """Windows over each passage, behind its question; targets are token places, 0 where there is no answer."""
+        encoded = tokenizer(
+            self._short_questions(batch["question"], tokenizer),
+            batch["context"],
+            truncation="only_second",
+            max_length=self.options.max_length,
+            stride=self.options.stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        example = encoded.pop("overflow_to_sample_mapping")
+        offsets = [_context_offsets(encoded, i) for i in range(len(example))]
+        encoded.pop("offset_mapping")
+        rows = {**encoded, "example": example, "offsets": offsets}
+        if "answers" in batch:
+            places = [_place(offsets[i], batch["answers"][example[i]]) for i in range(len(example))]
+            rows["start_positions"] = [start for start, _ in places]
+            rows["end_positions"] = [end for _, end in places]
+        return rows
+
+    def _short_questions(self, questions: list[str], tokenizer: Any) -> list[str]:
+        """Questions cut so that each window has room for the passage."""
+        most = (self.options.max_length - self.options.stride) // 2
+        offsets = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return [
+            question if len(places) <= most else question[: places[most - 1][1]]
+            for question, places in zip(questions, offsets, strict=True)
+        ]
+
+    # ------------------------------------------------------------------ the model
+
+    def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """The mean of the start's and the end's cross-entropy, summed over windows."""
+        from ftkit.tasks._tensors import cross_entropy
+
+        start = cross_entropy(outputs.start_logits, batch["start_positions"], weighting)
+        end = cross_entropy(outputs.end_logits, batch["end_positions"], weighting)
+        return (start + end) / 2
+
+    def loss_size(self, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
+        """Windows."""
+        places = batch["start_positions"]
+        return places.new_tensor(places.numel()).float()
+
+    # ------------------------------------------------------------------ how outputs become answers
+
+    def decode(
+        self,
+        outputs: Sequence[Output],
+        encoded: Batch,
+        examples: Sequence[Example],
+        tokenizer: Any,
+        labels: Labels,
+    ) -> list[Prediction]:
+        """{"answer", "start", "end", "score"}: the best span over all windows; "" and nulls for no answer."""
+        best: list[tuple[float, Prediction] | None] = [None] * len(examples)
+        null = [np.inf] * len(examples)
+        for output, i, offsets in zip(outputs, encoded["example"], encoded["offsets"], strict=True):
+            start, end = output["start_logits"].astype(np.float64), output["end_logits"].astype(np.float64)
+            null[i] = min(null[i], start[0] + end[0])
+            found = self._best_span(start, end, offsets)
+            if found and (best[i] is None or found[0] > best[i][0]):  # type: ignore[index]
+                best[i] = (found[0], _answer(examples[i]["context"], *found[1:]))
+        return [self._choose(found, empty) for found, empty in zip(best, null, strict=True)]
+
+    def _best_span(
+        self, start: np.ndarray, end: np.ndarray, offsets: list[list[int]]
+    ) -> tuple[float, int, int, float] | None:
+        """(logit, first character, last character + 1, probability) of a window's best span, None if it has none."""
+        inside = np.array([place[1] > place[0] for place in offsets])
+        if not inside.any():
+            return None
+        places = np.flatnonzero(inside)
+        length = places[None, :] - places[:, None]
+        legal = (length >= 0) & (length < self.options.answer_tokens)
+        logits = np.where(legal, start[places][:, None] + end[places][None, :], -np.inf)
+        first, last = (places[i] for i in np.unravel_index(logits.argmax(), logits.shape))
+        probability = _softmax(start)[first] * _softmax(end)[last]
+        return float(logits.max()), offsets[first][0], offsets[last][1], float(probability)
+
+    def _choose(self, found: tuple[float, Prediction] | None, null: float) -> Prediction:
+        allowed = self.options.unanswerable is True
+        if found is None or (allowed and null - found[0] > self.options.null_threshold):
+            surplus = null - (found[0] if found else -np.inf)
+            score = float(1 / (1 + np.exp(-surplus))) if np.isfinite(surplus) else 1.0
+            return {"answer": "", "start": None, "end": None, "score": score}
+        return found[1]
+
+    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
+        """Exact match and token F1 as SQuAD's own scripts give them, with both halves apart where some have no answer."""
+        from ftkit.metrics.answers import answer_scores
+
+        return answer_scores(*self.answers(predictions, examples))
+
+    def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
+        """Answers, and lists of right answers."""
+        return [prediction["answer"] for prediction in predictions], [list(a["text"]) for a in examples["answers"]]
+
+    def render(self, example: Example, prediction: Prediction) -> str:
+        """The question, and the passage around the answer."""
+        if prediction["start"] is None:
+            return f"{example['question']}\n  (no answer)"
+        context, start, end = example["context"], prediction["start"], prediction["end"]
+        around = f"{context[max(0, start - 60) : start]}[{context[start:end]}]{context[end : end + 60]}"
+        return f"{example['question']}\n  ...{around}..."
+
+
+def _context_offsets(encoded: Any, i: int) -> list[list[int]]:
+    """(start, end) of each token in the passage; (0, 0) for tokens of the question and special ones."""
+    sides = encoded.sequence_ids(i)
+    return [
+        list(place) if side == 1 else [0, 0] for place, side in zip(encoded["offset_mapping"][i], sides, strict=True)
+    ]
+
+
+def _place(offsets: list[list[int]], answers: Mapping[str, Any]) -> tuple[int, int]:
+    """First and last token of the first answer, (0, 0) where the window does not hold all of it."""
+    if not answers["text"]:
+        return 0, 0
+    begin = answers["answer_start"][0]
+    finish = begin + len(answers["text"][0])
+    inside = [i for i, (start, end) in enumerate(offsets) if end > start and start < finish and end > begin]
+    if not inside or offsets[inside[0]][0] > begin or offsets[inside[-1]][1] < finish:
+        return 0, 0
+    return inside[0], inside[-1]
+
+
+def _answer(context: str, start: int, end: int, probability: float) -> Prediction:
+    return {"answer": context[start:end], "start": start, "end": end, "score": probability}
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    values = np.exp(values - values.max())
+    return values / values.sum()

@@ -1,0 +1,28 @@
+"""Sentiment: one text in, one polarity out."""
+
+from __future__ import annotations
+
+from ftkit.tasks._base import Column, Labels
+from ftkit.tasks.classification import Classification
+
+_POLARITY = (
+    ("very negative", "very_negative", "terrible"),
+    ("negative", "neg", "bad"),
+    ("neutral", "neu", "mixed"),
+    ("positive", "pos", "good"),
+    ("very positive", "very_positive", "excellent"),
+)
+_RANK = {name: rank for rank, names in enumerate(_POLARITY) for name in names}
+
+
+class Sentiment(Classification):
+    """The polarity of a text, in as many steps as the data has; labels keep the data's own names."""
+
+    summary = "polarity of a text: negative, (neutral,) positive, or stars"
+    columns = (Column("text", "text"), Column("label", "label"))
+
+    def order(self, found: set[str]) -> Labels:
+        """From the worst to the best where the names say so, else as classification orders them."""
+        if all(name.casefold() in _RANK for name in found):
+            return tuple(sorted(found, key=lambda name: _RANK[name.casefold()]))
+        return super().order(found)

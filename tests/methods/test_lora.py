@@ -1,0 +1,112 @@
+"""LoRA's targets, variants and what PEFT makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft.tuners.lora import LoraLayer
+
+from ftkit.errors import CheckpointError
+from ftkit.methods._layers import linears, plain_name
+from ftkit.methods.lora import Lora
+from tests.methods.test_contract import learn
+from tests.tiny import ENCODERS, logits, tiny
+
+
+def updated(model: torch.nn.Module) -> list[str]:
+    return [plain_name(n + ".").rstrip(".") for n, m in model.named_modules() if isinstance(m, LoraLayer)]
+
+
+@pytest.mark.parametrize("architecture", [*ENCODERS, "t5", "bart", "llama", "gpt2"])
+def test_every_linear_layer_of_the_blocks_has_an_update_and_no_other(architecture: str) -> None:
+    base = tiny(architecture)
+    there = linears(base)
+    assert there
+    assert sorted(updated(Lora(Lora.Options()).apply(base, "SEQ_CLS"))) == sorted(there)
+
+
+def test_linear_layers_are_those_of_the_blocks() -> None:
+    assert linears(tiny("distilbert"))[:6] == [
+        f"distilbert.transformer.layer.0.{name}"
+        for name in (
+            "attention.q_lin",
+            "attention.k_lin",
+            "attention.v_lin",
+            "attention.out_lin",
+            "ffn.lin1",
+            "ffn.lin2",
+        )
+    ]
+
+
+def test_training_starts_from_the_checkpoints_own_answers() -> None:
+    base = logits(tiny("bert"))
+    assert torch.equal(logits(Lora(Lora.Options()).apply(tiny("bert"), "SEQ_CLS")), base)
+
+
+def test_named_targets_match_whole_parts_of_names() -> None:
+    model = Lora(Lora.Options(targets=("query", "value"))).apply(tiny("bert"), "SEQ_CLS")
+    assert updated(model) == [
+        f"bert.encoder.layer.{i}.attention.self.{name}" for i in range(3) for name in ("query", "value")
+    ]
+
+
+def test_all_unknown_targets_are_named_with_what_there_is() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        Lora(Lora.Options(targets=("q_proj", "query", "uery"))).apply(tiny("bert"), "SEQ_CLS")
+    assert "'q_proj'" in caught.value.message
+    assert "'uery'" in caught.value.message
+    assert "'query'" not in caught.value.message
+    assert "attention.self.query, attention.self.key" in caught.value.hint
+
+
+def test_no_targets_at_all_are_refused() -> None:
+    with pytest.raises(CheckpointError, match="names nothing"):
+        Lora(Lora.Options(targets=())).apply(tiny("bert"), "SEQ_CLS")
+
+
+@pytest.mark.parametrize("variant", ["lora", "dora", "rslora"])
+@pytest.mark.parametrize("bias", ["none", "all", "lora_only"])
+def test_variants_load_and_merge_exactly(variant: str, bias: str, tmp_path: Path) -> None:
+    method = Lora(Lora.Options(rank=4, variant=variant, bias=bias))
+    model = learn(method.apply(tiny("bert"), "SEQ_CLS"), "SEQ_CLS")
+    trained = logits(model)
+    method.save(model, tmp_path)
+    assert torch.equal(logits(method.load(tiny("bert"), tmp_path)), trained)
+    assert (logits(method.merge(model)) - trained).abs().max() <= 1e-5
+
+
+def test_the_variants_are_not_the_same() -> None:
+    answers = [
+        logits(learn(Lora(Lora.Options(variant=v, rank=4)).apply(tiny("bert"), "SEQ_CLS"), "SEQ_CLS"))
+        for v in ("lora", "dora", "rslora")
+        if torch.manual_seed(0)
+    ]
+    assert not torch.allclose(answers[0], answers[1])
+    assert not torch.allclose(answers[0], answers[2])
+
+
+def test_a_bf16_checkpoint_is_merged_in_float32() -> None:
+    method = Lora(Lora.Options())
+    merged = method.merge(learn(method.apply(tiny("bert").bfloat16(), "SEQ_CLS"), "SEQ_CLS"))
+    assert {weight.dtype for weight in merged.parameters()} == {torch.float32}
+
+
+def test_saving_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a network call")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    base = tiny("bert")
+    base.name_or_path = base.config._name_or_path = "someone/some-model"
+    method = Lora(Lora.Options())
+    method.save(method.apply(base, "SEQ_CLS"), tmp_path)
+    method.load(tiny("bert"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
