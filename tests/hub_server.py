@@ -82,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self._repository(kind, parts)
         if folder is None:
             return
-        asked, revision = (parts[2:4] + ["", ""])[:2] if len(parts) > 3 else ("", "main")
+        asked, revision = parts[2:4] if len(parts) > 3 else ("", "main")
         if revision not in ("main", COMMIT):
             self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
         elif asked == "tree":

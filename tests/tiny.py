@@ -118,21 +118,30 @@ def batch(kind: str = "SEQ_CLS", rows: int = 4, length: int = 12, labels: int = 
     return inputs | {"labels": torch.randint(0, top, shape, generator=random)}
 
 
+def learn(model: Any, kind: str, steps: int = 2) -> Any:
+    """A few steps of SGD, dropout off, large enough to be seen in every weight that has a gradient."""
+    model.eval()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=0.5)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(**batch(kind)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+    return model
+
+
 @torch.no_grad()
 def logits(model: Any, kind: str = "SEQ_CLS") -> torch.Tensor:
     """What a model answers to `batch(kind)`, in eval mode."""
     outputs = model.eval()(**batch(kind))
-    return (
-        torch.stack([outputs.start_logits, outputs.end_logits])
-        if "start_logits" in outputs
-        else outputs.logits
-    )
+    return torch.stack([outputs.start_logits, outputs.end_logits]) if "start_logits" in outputs else outputs.logits
 
 
 def save_tiny(folder: Path, architecture: str, seed: int = 0, **changes: Any) -> Path:
     """Write a base checkpoint (no task head; an output layer where it generates) and a real tokenizer."""
     tokenizer = tiny_tokenizer(architecture)
-    kind = "SEQ_2_SEQ_LM" if architecture in SEQ2SEQ else "CAUSAL_LM" if architecture in CAUSAL else "BASE"
+    kind = usual_kind(architecture, encoder="BASE")
     ids: dict[str, Any] = {"pad_token_id": None} | {
         f"{name.removesuffix('_token')}_token_id": tokenizer.convert_tokens_to_ids(token)
         for name, token in SPECIAL[FAMILY.get(architecture, "bert")].items()
@@ -141,6 +150,11 @@ def save_tiny(folder: Path, architecture: str, seed: int = 0, **changes: Any) ->
     _build(_config(architecture, len(tokenizer), **(ids | changes)), kind, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+def usual_kind(architecture: str, encoder: str = "SEQ_CLS") -> str:
+    """What an architecture was made for: writing text, or `encoder`."""
+    return "SEQ_2_SEQ_LM" if architecture in SEQ2SEQ else "CAUSAL_LM" if architecture in CAUSAL else encoder
 
 
 def tiny_tokenizer(architecture: str) -> Any:
@@ -187,8 +201,7 @@ def _config(architecture: str, vocabulary: int, **changes: Any) -> Any:
         "albert": ("AlbertConfig", common | {"embedding_size": 16}),
         "deberta_v2": (
             "DebertaV2Config",
-            common
-            | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "norm_rel_ebd": "layer_norm"},
+            common | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "norm_rel_ebd": "layer_norm"},
         ),
         "modernbert": (
             "ModernBertConfig",
@@ -273,9 +286,7 @@ def _trained(family: str) -> str:
     if family in templates:
         single, pair = templates[family]
         used = [(token, number) for token, number in ids.items() if token in pair]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=single, pair=pair, special_tokens=used
-        )
+        tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=used)
     return tokenizer.to_str()
 
 

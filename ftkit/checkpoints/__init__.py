@@ -42,7 +42,7 @@ def locate(checkpoint: str, revision: str | None = None, say: Say = report.say) 
     try:
         return hub.locate(checkpoint, revision, say)
     except CheckpointError as error:
-        raise _suggest(checkpoint, error) from error
+        raise CheckpointError(error.message, _suggestion(checkpoint) + error.hint) from error
 
 
 def catalog() -> list[dict[str, str | int | bool]]:
@@ -70,9 +70,7 @@ def _is_path(checkpoint: str) -> bool:
 
 def _folder(checkpoint: str, path: Path, revision: str | None) -> Located:
     if path.is_file():
-        raise CheckpointError(
-            f"{path} is a file; a checkpoint is a folder", f"Perhaps {path.parent.absolute()}"
-        )
+        raise CheckpointError(f"{path} is a file; a checkpoint is a folder", f"Perhaps {path.parent.absolute()}")
     if not path.is_dir():
         there = next(parent for parent in path.absolute().parents if parent.exists())
         raise CheckpointError(f"there is no folder {path.absolute()}", f"As far as {there} it exists")
@@ -106,10 +104,8 @@ def _not_a_name(checkpoint: str) -> CheckpointError:
     )
 
 
-def _suggest(checkpoint: str, error: CheckpointError) -> CheckpointError:
-    """The same error, with the starter that was perhaps meant."""
+def _suggestion(checkpoint: str) -> str:
+    """The starter that was perhaps meant, as a sentence; empty where none is near."""
     by_id = {starter.hub_id.lower(): name for name, starter in STARTERS.items()}
     meant = by_id.get(checkpoint.lower()) or next(iter(get_close_matches(checkpoint.lower(), STARTERS)), None)
-    return (
-        CheckpointError(error.message, f"Did you mean the starter {meant}? {error.hint}") if meant else error
-    )
+    return f"Did you mean the starter {meant}? " if meant else ""

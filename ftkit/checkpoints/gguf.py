@@ -17,9 +17,7 @@ def convert(source: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    quantized = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.float32
-    )
+    quantized = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     tokenizer = _tokenizer(source, quantized.config.max_position_embeddings)
     _plain(quantized).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

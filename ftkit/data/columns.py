@@ -115,21 +115,13 @@ def find(
     raise _not_found(table, lacks)
 
 
-def _applicable(
-    table: Table, columns: Mapping[str, str | int], lenient: bool
-) -> tuple[dict[str, str], list[str]]:
+def _applicable(table: Table, columns: Mapping[str, str | int], lenient: bool) -> tuple[dict[str, str], list[str]]:
     """The mapping that holds for this table: numbers say nothing about a file that names its columns."""
     mapping, notes = {}, []
     for name, column in columns.items():
-        stands_in = (
-            (lenient or isinstance(column, int))
-            and name in table.columns
-            and str(column) not in table.columns
-        )
+        stands_in = (lenient or isinstance(column, int)) and name in table.columns and str(column) not in table.columns
         if stands_in:
-            notes.append(
-                f"{table.source}: {name!r} is read from the column of that name; it has no column {column!r}"
-            )
+            notes.append(f"{table.source}: {name!r} is read from the column of that name; it has no column {column!r}")
         else:
             mapping[name] = str(column)
     return mapping, notes
@@ -151,13 +143,9 @@ def _check_mapping(table: Table, shapes: Shapes, mapping: dict[str, str], target
         raise problems(DataError, table.source, found, f"its columns: {_shown(table.columns)}. {_MAP_HINT}")
 
 
-def _homes(
-    table: Table, shape: Sequence[Column], mapping: dict[str, str]
-) -> tuple[dict[str, str], list[str]]:
+def _homes(table: Table, shape: Sequence[Column], mapping: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """Where the shape's columns are in the table, as far as they are, and a note for each guess."""
-    homes = {
-        column.name: mapping[column.name] for column in shape if mapping.get(column.name) in table.columns
-    }
+    homes = {column.name: mapping[column.name] for column in shape if mapping.get(column.name) in table.columns}
     folded = {name.casefold(): name for name in reversed(table.columns)}
     for column in shape:
         if column.name not in homes and column.name.casefold() in folded:
@@ -168,9 +156,7 @@ def _homes(
             guess = _guess(table, column, folded, set(homes.values()))
             if guess is not None:
                 homes[column.name] = guess
-                notes.append(
-                    f"{column.name!r} is read from column {guess!r} (data.columns.{column.name} changes it)"
-                )
+                notes.append(f"{column.name!r} is read from column {guess!r} (data.columns.{column.name} changes it)")
     return homes, notes
 
 
@@ -191,9 +177,7 @@ def _conll_column(table: Table, column: Column, taken: set[str]) -> str | None:
     return next((name for name in free if all(is_tag(tag) for row in table.rows for tag in row[name])), None)
 
 
-_MAP_HINT = (
-    "data.columns maps the task's columns to the file's, by name, or by number from 0 where it has no header"
-)
+_MAP_HINT = "data.columns maps the task's columns to the file's, by name, or by number from 0 where it has no header"
 
 
 def _not_found(table: Table, lacks: list[list[str]]) -> DataError:
@@ -202,9 +186,7 @@ def _not_found(table: Table, lacks: list[list[str]]) -> DataError:
     if table.unit == "line" and any(_unlikely_name(name) for name in table.columns):
         numbers = ", ".join(f"{name}: {number}" for number, name in enumerate(lacks[0]))
         lines.append("  its first line looks like a row, not like a header")
-        return DataError(
-            "\n".join(lines), f"map by number where there is no header: data.columns={{{numbers}}}"
-        )
+        return DataError("\n".join(lines), f"map by number where there is no header: data.columns={{{numbers}}}")
     named = ", ".join(f"{name}: COLUMN" for name in lacks[0])
     return DataError("\n".join(lines), f"data.columns={{{named}}} says which column it is. {_MAP_HINT}")
 
@@ -246,8 +228,7 @@ def canonical(
     if not targets and not faults.of_inputs:
         kept = tuple(column for column in kept if column.name not in faults.columns)
         notes += [
-            f"{table.source}: {name!r} is left out; it can't be read in every row"
-            for name in sorted(faults.columns)
+            f"{table.source}: {name!r} is left out; it can't be read in every row" for name in sorted(faults.columns)
         ]
     elif faults.columns:
         raise faults.error(table.source)
@@ -271,9 +252,7 @@ def _id_column(table: Table) -> str | None:
 def _empty_inputs(table: Table, shape: Sequence[Column], rows: list[dict[str, Any]]) -> Iterator[str]:
     for column in shape:
         if column.is_input:
-            empty = [
-                index for index, row in enumerate(rows) if column.name in row and _is_empty(row[column.name])
-            ]
+            empty = [index for index, row in enumerate(rows) if column.name in row and _is_empty(row[column.name])]
             if empty:
                 numbers = ", ".join(str(table.numbers[index]) for index in empty[:SHOWN])
                 more = ", ..." if len(empty) > SHOWN else ""
@@ -289,29 +268,33 @@ class Faults:
     """Refused values, gathered by column and kind of fault."""
 
     def __init__(self) -> None:
-        self.lines: dict[tuple[str, str], list[str]] = {}
+        self.found: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.hints: dict[str, None] = {}
         self.columns: set[str] = set()
         self.of_inputs = False
 
     def add(self, column: Column, home: str, where: str, refused: Refused) -> None:
         """Note a value of `column`, read from the file's column `home`."""
-        detail = f": {refused.detail}" if refused.detail else ""
-        line = f"{where}: column {home!r} {refused.what}{detail}"
-        self.lines.setdefault((home, refused.what), []).append(line)
+        self.found.setdefault((home, refused.what), []).append((where, refused.detail))
         self.hints[refused.hint] = None
         self.columns.add(column.name)
         self.of_inputs |= column.is_input
 
     def error(self, source: str) -> DataError:
         """One error with the first lines of each kind, and how many more there are."""
-        count = sum(map(len, self.lines.values()))
+        lines = [line for (home, what), cases in self.found.items() for line in _report(home, what, cases)]
         hint = "; ".join(filter(None, self.hints))
-        if count == 1:
-            return DataError(next(iter(self.lines.values()))[0], hint)
-        shown = [f"{source}: {count} values can't be used"]
-        for (home, what), lines in self.lines.items():
-            shown += [f"  - {line}" for line in lines[:SHOWN]]
-            if len(lines) > SHOWN:
-                shown.append(f"  - and {len(lines) - SHOWN} more: column {home!r} {what}")
-        return DataError("\n".join(shown), hint)
+        if len(lines) == 1:
+            return DataError(lines[0], hint)
+        count = sum(map(len, self.found.values()))
+        return DataError("\n  - ".join([f"{source}: {count} values can't be used", *lines]), hint)
+
+
+def _report(home: str, what: str, cases: list[tuple[str, str]]) -> Iterator[str]:
+    """A line for each of the first cases, and one for all others with what they are about."""
+    for where, detail in cases[:SHOWN]:
+        yield f"{where}: column {home!r} {what}{f': {detail}' if detail else ''}"
+    if len(cases) > SHOWN:
+        others = [detail for detail in dict.fromkeys(detail for _, detail in cases[SHOWN:]) if detail]
+        about = f": {', '.join(others[:SHOWN])}{', ...' if len(others) > SHOWN else ''}" if others else ""
+        yield f"and {len(cases) - SHOWN} more: column {home!r} {what}{about}"

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 TIMEOUT = 3.0
 """Seconds that the Hub has to answer before it counts as out of reach."""
-_ID = re.compile(r"(?:hf://)?(?:datasets/)?([\w.-]+/[\w.-]+)(?::([^@:]+))?(?:@(.+))?")
+_ID = re.compile(r"(?:hf://)?(?:datasets/)?(\w[\w.-]*/\w[\w.-]*)(?::([^@:]+))?(?:@(.+))?")
+_OFFLINE_HINT = "name a local file, unset HF_HUB_OFFLINE if it is set, or call this again with a connection"
+_VERBATIM = {"keep_default_na": False}
+"""For CSV: pandas would read the texts "NA" and "null" as missing."""
 
 
 def is_hub_id(source: str) -> bool:
@@ -43,9 +46,7 @@ def read_hub(source: str) -> dict[str, Table]:
     reached = _reachable()
     notes = () if reached else (f"{source}: the Hub is out of reach; the copy in the cache is used",)
     if not reached and revision:
-        raise DataError(
-            f"{source}: the Hub is out of reach, and only it knows revision {revision}", _OFFLINE_HINT
-        )
+        raise DataError(f"{source}: the Hub is out of reach, and only it knows revision {revision}", _OFFLINE_HINT)
     with _no_counting(), _offline(not reached):
         splits = _load(source, name, config, revision, reached)
     return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
@@ -63,10 +64,6 @@ def named_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------------- private
-
-_VERBATIM = {"keep_default_na": False}
-"""For CSV: pandas would read the texts "NA" and "null" as missing."""
-_OFFLINE_HINT = "name a local file, unset HF_HUB_OFFLINE if it is set, or call this again with a connection"
 
 
 def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:

@@ -76,9 +76,7 @@ def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, group: 
     return Splits(**{name: _dataset(part) for name, part in examples.items()}, notes=unique)
 
 
-def load_file(
-    source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True
-) -> tuple[Dataset, tuple[str, ...]]:
+def load_file(source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True) -> tuple[Dataset, tuple[str, ...]]:
     """All rows of a file, sample or Hub data set, and notes; its columns may also have the task's own names.
 
     targets: whether the columns to answer must be there; without it they are read where every row has them.
@@ -94,9 +92,7 @@ def load_file(
 
 def _check(spec: DataSpec) -> None:
     if spec.train is None:
-        raise DataError(
-            "data.train is not set", "give a file, a sample (sample:sentiment), or a data set on the Hub"
-        )
+        raise DataError("data.train is not set", "give a file, a sample (sample:sentiment), or a data set on the Hub")
     for name in ("validation", "test"):
         share = getattr(spec, name)
         if isinstance(share, float) and not 0 <= share < 1:
@@ -107,17 +103,13 @@ def _check(spec: DataSpec) -> None:
 
 def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
     """The splits that are given as such, `train` first."""
-    files = {
-        name: source for name in ("validation", "test") if isinstance(source := getattr(spec, name), str)
-    }
+    files = {name: source for name in ("validation", "test") if isinstance(source := getattr(spec, name), str)}
     calls: list[Callable[[], Any]] = [partial(_train_tables, str(spec.train), spec, shapes)]
     calls += [partial(_one, source, name, spec, shapes) for name, source in files.items()]
     (own, notes), *others = _all(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
-        notes.append(
-            f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file"
-        )
+        notes.append(f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file")
     return {**own, **given}, notes
 
 
@@ -142,21 +134,15 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
         return {"train": table}, []
     names = [_SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
     if not any(names):
-        return {"train": table}, [
-            f"{table.source}: column {column!r} names no splits, so it is not used as data.split"
-        ]
+        return {"train": table}, [f"{table.source}: column {column!r} names no splits, so it is not used as data.split"]
     strange = [index for index, name in enumerate(names) if name is None]
     if strange:
-        lines = [
-            f"{table.where(i)}: column {column!r} is {table.rows[i].get(column)!r}" for i in strange[:SHOWN]
-        ]
+        lines = [f"{table.where(i)}: column {column!r} is {table.rows[i].get(column)!r}" for i in strange[:SHOWN]]
         heading = f"{table.source}: {len(strange)} rows belong to no split"
         hint = f"name train, validation or test in {column!r}, or set data.split to another column"
         raise DataError("\n  - ".join([heading, *lines]), hint)
     if "train" not in names:
-        raise DataError(
-            f"{table.source}: no row is for training by its column {column!r}", "mark some with train"
-        )
+        raise DataError(f"{table.source}: no row is for training by its column {column!r}", "mark some with train")
     parts: dict[str, Table] = {
         name: table.take([index for index, own in enumerate(names) if own == name])
         for name in ("train", "validation", "test")
@@ -255,9 +241,7 @@ def _all(calls: Sequence[Callable[[], T]]) -> list[T]:
     return results
 
 
-def _cut(
-    examples: dict[str, Examples], name: str, share: float, spec: DataSpec, stratify: str | None
-) -> None:
+def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec, stratify: str | None) -> None:
     """Move a share of the training examples to the split `name`."""
     train = examples["train"]
     classes = _classes(train, stratify)

@@ -73,11 +73,7 @@ def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
             ".conll": lambda: _conll(path.name, text),
             ".txt": lambda: _conll(path.name, text),
         }
-        table = (
-            readers[suffix]()
-            if suffix in readers
-            else _delimited(path.name, text, _DELIMITERS[suffix], header)
-        )
+        table = readers[suffix]() if suffix in readers else _delimited(path.name, text, _DELIMITERS[suffix], header)
     if not table.rows:
         raise DataError(f"{path.name} has no rows", "a file with a row for each example is needed")
     return table
@@ -100,9 +96,7 @@ def _suffix(path: Path, tokens: bool) -> str:
     if not path.exists():
         raise DataError(f"there is no file {path}", _nearest(path))
     if path.is_dir():
-        raise DataError(
-            f"{path} is a folder, not a file", f"name one of its files{_listed(_data_files(path))}"
-        )
+        raise DataError(f"{path} is a folder, not a file", f"name one of its files{_listed(_data_files(path))}")
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     known = [known for known in SUFFIXES if known != ".txt" or tokens]
     if suffix not in known:
@@ -135,13 +129,9 @@ def _bytes(path: Path) -> bytes:
         data = path.read_bytes()
         return gzip.decompress(data) if path.name.lower().endswith(".gz") else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(
-            f"{path.name} is not a whole gzip file: {error}", "fetch or compress it again"
-        ) from error
+        raise DataError(f"{path.name} is not a whole gzip file: {error}", "fetch or compress it again") from error
     except OSError as error:
-        raise DataError(
-            f"{path} can't be read: {error.strerror or error}", "check its permissions"
-        ) from error
+        raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error
 
 
 def _text(name: str, data: bytes) -> str:
@@ -196,9 +186,7 @@ def _delimited(name: str, text: str, delimiter: str, header: bool) -> Table:
     records = [record for record in found if not _is_blank(record[1], width)]
     notes = tuple(f"{name}: {note}" for note in (*quotes, *_skipped(len(found) - len(records), "blank")))
     first = f"line {records[0][0]} has {width}" if records else ""
-    ragged = [
-        f"line {n}: {_values(len(fields))}, where {first}" for n, fields in records if len(fields) != width
-    ]
+    ragged = [f"line {n}: {_values(len(fields))}, where {first}" for n, fields in records if len(fields) != width]
     _refuse(
         name,
         ragged,
@@ -223,9 +211,7 @@ def _header(name: str, fields: list[str]) -> tuple[str, ...]:
     columns = tuple(field.strip() for field in fields)
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
-        raise DataError(
-            f"{name} has columns of the same name: {', '.join(map(repr, twice))}", "name each differently"
-        )
+        raise DataError(f"{name} has columns of the same name: {', '.join(map(repr, twice))}", "name each differently")
     return columns
 
 
@@ -240,9 +226,7 @@ def _records(name: str, text: str, delimiter: str) -> tuple[list[Record], tuple[
     if _is_even(plain) or delimiter == "\t":
         return plain, ("quotation marks are read as plain characters (they don't pair up as quoting does)",)
     if fault:
-        raise DataError(
-            f"{name}, {fault}", "double a quotation mark inside a quoted value, and close each one"
-        )
+        raise DataError(f"{name}, {fault}", "double a quotation mark inside a quoted value, and close each one")
     return quoted, ()
 
 
@@ -330,9 +314,7 @@ def _json(name: str, text: str) -> Table:
         raise DataError(f"{name} holds {found}", 'a list of objects is needed, or {"data": [...]} around one')
     if any(isinstance(record, dict) and "paragraphs" in record for record in records):
         return _squad(name, records)
-    faults = [
-        f"record {n}: {fault}" for n, row in enumerate(records, 1) if (fault := _object_fault(row, text))
-    ]
+    faults = [f"record {n}: {fault}" for n, row in enumerate(records, 1) if (fault := _object_fault(row, text))]
     _refuse(name, faults, 'each record is an object, as {"text": ..., "label": ...}')
     return Table(name, _keys(records), records, list(range(1, len(records) + 1)), unit="record")
 
@@ -350,20 +332,10 @@ def _squad(name: str, articles: list[Any]) -> Table:
     rows: list[dict[str, Any]] = []
     for number, article in enumerate(articles, 1):
         try:
-            rows += [
-                _question(article, part, question)
-                for part in article["paragraphs"]
-                for question in part["qas"]
-            ]
+            rows += [_question(article, part, question) for part in article["paragraphs"] for question in part["qas"]]
         except (KeyError, TypeError, AttributeError) as error:
-            lack = (
-                f"lacks {error}"
-                if isinstance(error, KeyError)
-                else f"is not laid out as SQuAD's are ({error})"
-            )
-            hint = (
-                "an article has paragraphs; each has context and qas; each of these has question and answers"
-            )
+            lack = f"lacks {error}" if isinstance(error, KeyError) else f"is not laid out as SQuAD's are ({error})"
+            hint = "an article has paragraphs; each has context and qas; each of these has question and answers"
             raise DataError(f"{name}: article {number} {lack}", hint) from error
     return Table(name, _keys(rows), rows, list(range(1, len(rows) + 1)), unit="question")
 
@@ -387,10 +359,7 @@ def _question(article: dict[str, Any], paragraph: dict[str, Any], question: dict
 
 def _conll(name: str, text: str) -> Table:
     """Sentences of CoNLL columns, each column a list. `-DOCSTART-` lines and `#` comments are skipped."""
-    lines = [
-        line.split("\t") if "\t" in line else [part for part in line.split(" ") if part]
-        for line in _lines(text)
-    ]
+    lines = [line.split("\t") if "\t" in line else [part for part in line.split(" ") if part] for line in _lines(text)]
     width = next((len(parts) for parts in lines if parts and not parts[0].startswith(("#", "-DOCSTART-"))), 0)
     sentences: list[list[list[str]]] = [[]]
     faults, skipped = [], 0
@@ -405,9 +374,7 @@ def _conll(name: str, text: str) -> Table:
             sentences[-1].append(parts)
     _refuse(name, faults, "each line is a token and its columns, with a blank line between sentences")
     columns = tuple(map(str, range(width)))
-    words = [
-        dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) for rows in sentences if rows
-    ]
+    words = [dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) for rows in sentences if rows]
     notes = tuple(f"{name}: {note}" for note in _skipped(skipped, "comment and -DOCSTART-"))
     return Table(name, columns, words, list(range(1, len(words) + 1)), unit="sentence", notes=notes)
 

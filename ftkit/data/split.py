@@ -33,9 +33,7 @@ def cut(
     would be empty or the share is not between 0 and 1.
     """
     if not 0 < share < 1:
-        raise DataError(
-            f"data.{name}={share:g} is not a share of the rows", "give a file, or a share between 0 and 1"
-        )
+        raise DataError(f"data.{name}={share:g} is not a share of the rows", "give a file, or a share between 0 and 1")
     random = Random(f"{seed}/{name}")
     if groups is not None:
         held = _grouped(size, share, name, random, labels, groups)

@@ -74,18 +74,14 @@ class Values:
         label = self.renames.get(label, label)
         if self.allowed and label not in self.allowed:
             hint = "data.labels lists the labels; as a mapping {found: wanted} it renames them"
-            raise Refused(
-                "has a label that data.labels lacks", f"{label!r}{meant(label, self.allowed)}", hint
-            )
+            raise Refused("has a label that data.labels lacks", f"{label!r}{meant(label, self.allowed)}", hint)
         return label
 
     def _labels(self, value: Any) -> list[str]:
         if isinstance(value, str):
             parsed = _parsed(value)
             value = (
-                parsed
-                if isinstance(parsed, list)
-                else [part for part in value.split(self.delimiter) if part.strip()]
+                parsed if isinstance(parsed, list) else [part for part in value.split(self.delimiter) if part.strip()]
             )
         if not isinstance(value, list):
             raise Refused(
@@ -119,9 +115,7 @@ class Values:
         for one, other in pairwise(entities):
             if other["start"] < one["end"]:
                 places = f"{one['start']}-{one['end']} and {other['start']}-{other['end']}"
-                raise Refused(
-                    "has entities that overlap", places, "keep one of entities that share characters"
-                )
+                raise Refused("has entities that overlap", places, "keep one of entities that share characters")
         return entities
 
     def _entity(self, item: Any, row: dict[str, Any]) -> dict[str, Any]:
@@ -144,11 +138,7 @@ class Values:
     # ------------------------------------------------------------------ answers
 
     def _answers(self, value: Any, row: dict[str, Any]) -> dict[str, list[Any]]:
-        placed = [
-            self._place(text, start, row.get("context"))
-            for text, start in _answer_pairs(value)
-            if text.strip()
-        ]
+        placed = [self._place(text, start, row.get("context")) for text, start in _answer_pairs(value) if text.strip()]
         return {"text": [text for text, _ in placed], "answer_start": [start for _, start in placed]}
 
     def _place(self, text: str, start: int | None, context: str | None) -> tuple[str, int]:
@@ -207,9 +197,7 @@ def _texts(value: Any, what: str, numbers: bool = True) -> list[str]:
     value = _parsed(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise Refused(what, _brief(value), "in a CSV cell a list is written as JSON")
-    wrong = next(
-        (item for item in value if not isinstance(item, (str, int, float) if numbers else str)), None
-    )
+    wrong = next((item for item in value if not isinstance(item, (str, int, float) if numbers else str)), None)
     if wrong is not None or None in value:
         hint = "" if numbers else "write names; numbers are read where a data set on the Hub names them"
         raise Refused(what, f"it holds {_brief(wrong)}", hint)
@@ -248,9 +236,7 @@ def _answer_pairs(value: Any) -> Iterator[tuple[str, int | None]]:
         )
         starts = starts if parsed.get("answer_start") is not None else [None] * len(texts)
         if len(texts) != len(starts):
-            raise Refused(
-                "is not a set of answers", f"{len(texts)} texts and {len(starts)} offsets", _ANSWERS_HINT
-            )
+            raise Refused("is not a set of answers", f"{len(texts)} texts and {len(starts)} offsets", _ANSWERS_HINT)
         pairs = list(zip(texts, starts, strict=True))
     elif isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed):
         pairs = [(item.get("text"), item.get("answer_start")) for item in parsed]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from ftkit.engine.machine import precision
+from ftkit.engine import machine
 from ftkit.errors import RecipeError
 from ftkit.recipe import TrainSpec
 
@@ -34,7 +34,7 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> 
         )
     every = settings.evaluate_every
     when = "no" if not validates else "epoch" if every == "epoch" else "steps"
-    dtype = precision(settings.precision)
+    dtype = machine.precision(settings.precision)
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs(settings, rows),
@@ -45,6 +45,7 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> 
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         optim=_OPTIMIZERS[settings.optimizer],
+        use_cpu=not machine.has_accelerator(),
         bf16=dtype == "bf16",
         fp16=dtype == "fp16",
         seed=settings.seed,

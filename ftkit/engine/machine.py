@@ -24,6 +24,11 @@ _LIBRARIES = (
 )
 
 
+def has_accelerator() -> bool:
+    """Whether there is a GPU, NVIDIA's or Apple's, to train on."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
 def has_bf16() -> bool:
     """Whether the device computes in bfloat16, and does not only emulate it."""
     if torch.cuda.is_available():

@@ -76,13 +76,7 @@ def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[s
 
 def unified(task: Task, split: Dataset) -> Dataset:
     """The split with the columns that the task's methods read."""
-    return split.map(
-        task.unify,
-        batched=True,
-        remove_columns=split.column_names,
-        keep_in_memory=True,
-        new_fingerprint="unified",
-    )
+    return Dataset.from_dict(task.unify(split.to_dict()))
 
 
 def wanted_labels(recipe: Recipe) -> Sequence[str] | None:

@@ -77,8 +77,14 @@ def plain_name(parameter: str) -> str:
 
 
 def stacks(model: nn.Module) -> list[str]:
-    """Names of the outermost lists of two or more blocks of one class. ALBERT shares its layers: none."""
-    return _block_lists(plain_model(model), at_least=2)
+    """Names of the outermost lists of two or more blocks of one class.
+
+    There are none where layers share their weights (ALBERT), or where side by side lists each hold one part of
+    every layer (XLM).
+    """
+    found = _block_lists(plain_model(model), at_least=2)
+    parents = {name.rpartition(".")[0] for name in found}
+    return found if len(parents) == len(found) else []
 
 
 def blocks(model: nn.Module) -> list[str]:
@@ -209,9 +215,7 @@ def _final_norms(core: PreTrainedModel, stack: str) -> list[str]:
     siblings = list(core.get_submodule(parent).named_children())
     place = [name for name, _ in siblings].index(own)
     after = takewhile(lambda sibling: not _is_embedding(sibling[1]), siblings[place + 1 :])
-    return [
-        f"{parent}.{name}".lstrip(".") for name, module in after if is_norm(module) and "embed" not in name
-    ]
+    return [f"{parent}.{name}".lstrip(".") for name, module in after if is_norm(module) and "embed" not in name]
 
 
 def _output_layers(core: PreTrainedModel, tied: bool = False) -> list[str]:
@@ -220,9 +224,7 @@ def _output_layers(core: PreTrainedModel, tied: bool = False) -> list[str]:
     embeddings = core.get_input_embeddings()
     if output is None or (not tied and output.weight is embeddings.weight):
         return []
-    return [
-        name for name, child in core.named_children() if any(output is inner for inner in child.modules())
-    ]
+    return [name for name, child in core.named_children() if any(output is inner for inner in child.modules())]
 
 
 def _attentions(block: nn.Module) -> list[str]:
@@ -250,4 +252,5 @@ def _last(names: list[str], module: str) -> str | None:
 
 def _is_mixture(core: PreTrainedModel) -> bool:
     settings = core.config.to_dict()
-    return any(re.fullmatch(r"num_\w*experts", name) and (n or 0) > 1 for name, n in settings.items())
+    counts = [n for name, n in settings.items() if re.fullmatch(r"n(um)?_\w*experts", name)]
+    return any(isinstance(n, int) and n > 1 for n in counts)

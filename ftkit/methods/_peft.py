@@ -60,6 +60,7 @@ class PeftMethod(Method):
 
     def merge(self, model: nn.Module) -> nn.Module:
         """The plain model with the new weights added into its own, in float32."""
+        _unwrap_saved_modules(plain_model(model))
         merged: nn.Module = model.float().merge_and_unload()  # type: ignore[operator]
         return merged
 
@@ -68,6 +69,15 @@ def saved_modules(model: nn.Module, peft_type: str) -> list[str] | None:
     """Modules that learn whole beside PEFT's weights: the head, which PEFT itself knows only a part of."""
     generative = peft_type in {"CAUSAL_LM", "SEQ_2_SEQ_LM"}
     return None if generative else head_modules(model) or None
+
+
+def _unwrap_saved_modules(core: nn.Module) -> None:
+    """Put trained heads in the place of their wrappers; IA3's merge in PEFT can't do so for heads of many layers."""
+    from peft.utils.other import ModulesToSaveWrapper
+
+    wrappers = [(name, m) for name, m in core.named_modules() if isinstance(m, ModulesToSaveWrapper)]
+    for name, wrapper in wrappers:
+        core.set_submodule(name, wrapper.modules_to_save[wrapper.active_adapters[0]])
 
 
 def has_conv1d(model: nn.Module, targets: list[str]) -> bool:

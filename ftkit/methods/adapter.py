@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from ftkit.config import Section
-from ftkit.errors import CheckpointError
+from ftkit.errors import CheckpointError, problems
 from ftkit.methods._base import Method, check_fit, stored_file
 from ftkit.methods._layers import (
     Outputs,
@@ -20,6 +19,7 @@ from ftkit.methods._layers import (
     plain_model,
     sublayer_outputs,
 )
+from ftkit.plugins import explain_errors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,16 +71,15 @@ class Adapter(Method):
 
         weights = {name: weight.contiguous() for name, weight in self._weights(model).items()}
         save_file(weights, Path(folder) / _WEIGHTS, metadata={"format": "pt"})
-        config = {"architecture": type(model).__name__, "options": self.options.model_dump(mode="json")}
-        (Path(folder) / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        settings = self.options.model_dump_json(indent=2)
+        (Path(folder) / _CONFIG).write_text(settings + "\n", encoding="utf-8")
 
     def load(self, model: nn.Module, folder: Path) -> nn.Module:
         """Insert the stored adapters as they were trained. Raises CheckpointError when they do not fit."""
         from safetensors.torch import load_file
 
-        config = json.loads(stored_file(folder, _CONFIG).read_text(encoding="utf-8"))
+        method = Adapter(self._stored_options(folder))
         stored = load_file(stored_file(folder, _WEIGHTS))
-        method = Adapter(self.Options(**config["options"]))
         method.apply(model, "")
         check_fit(folder, stored, method._weights(model))
         model.load_state_dict(stored, strict=False)
@@ -92,6 +91,14 @@ class Adapter(Method):
             "adapters can't be merged: a bottleneck is not linear and has no place in a plain checkpoint",
             "export the adapter beside its base checkpoint, or train with `method: lora`, which merges",
         )
+
+    def _stored_options(self, folder: Path) -> Section:
+        path = stored_file(folder, _CONFIG)
+        try:
+            return self.Options.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError as error:
+            found = explain_errors(error, self.Options)
+            raise problems(CheckpointError, str(path), found, "was it written by another version?") from error
 
     def _places(self, model: nn.Module) -> list[str]:
         outputs = sublayer_outputs(model)

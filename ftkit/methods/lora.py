@@ -63,21 +63,15 @@ class Lora(PeftMethod):
             )
         if self.options.targets == "all-linear":
             return there
-        wanted = {
-            end: [name for name in there if f".{name}".endswith(f".{end}")] for end in self.options.targets
-        }
+        wanted = {end: [name for name in there if f".{name}".endswith(f".{end}")] for end in self.options.targets}
         unknown = [f"no linear layer's name ends with {end!r}" for end, names in wanted.items() if not names]
         if unknown or not wanted:
             listed = ", ".join(_names_in_blocks(model, there))
-            raise problems(
-                CheckpointError, "method.targets", unknown or ["names nothing"], f"the model has {listed}"
-            )
+            raise problems(CheckpointError, "method.targets", unknown or ["names nothing"], f"the model has {listed}")
         return sorted({name for names in wanted.values() for name in names}, key=there.index)
 
 
 def _names_in_blocks(model: nn.Module, names: list[str]) -> list[str]:
     """Names relative to their blocks, each once, in the model's order."""
     owners = blocks(model)
-    return list(
-        dict.fromkeys(n.removeprefix(f"{b}.") for n in names for b in owners if n.startswith(f"{b}."))
-    )
+    return list(dict.fromkeys(n.removeprefix(f"{b}.") for n in names for b in owners if n.startswith(f"{b}.")))

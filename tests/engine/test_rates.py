@@ -88,11 +88,9 @@ def test_weight_decay_spares_what_the_trainer_spares() -> None:
     for architecture in ("bert", "distilbert", "modernbert", "llama", "bart"):
         model = tiny(architecture)
         names = {id(weight): name for name, weight in model.named_parameters()}
-        ours = {
-            names[id(w)] for g in param_groups(model, 1e-4, 0.1) if g["weight_decay"] for w in g["params"]
-        }
+        ours = {names[id(w)] for g in param_groups(model, 1e-4, 0.1) if g["weight_decay"] for w in g["params"]}
         trainer = Trainer(model, TrainingArguments(output_dir="unused", use_cpu=True))
-        assert ours == set(trainer.get_decay_parameter_names(model)), architecture
+        assert ours == set(trainer.get_decay_parameter_names(model)) & set(names.values())
 
 
 @pytest.mark.parametrize(("method", "part"), [("ia3", "ia3_l"), ("dora", "lora_magnitude_vector")])

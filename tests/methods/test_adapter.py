@@ -11,8 +11,7 @@ import torch
 from ftkit.errors import CheckpointError
 from ftkit.methods._layers import trainable
 from ftkit.methods.adapter import Adapter
-from tests.methods.test_contract import learn
-from tests.tiny import CAUSAL, ENCODERS, SEQ2SEQ, batch, logits, tiny
+from tests.tiny import CAUSAL, ENCODERS, SEQ2SEQ, batch, learn, logits, tiny, usual_kind
 
 
 def adapted(architecture: str, kind: str = "SEQ_CLS", **options: object) -> torch.nn.Module:
@@ -22,17 +21,18 @@ def adapted(architecture: str, kind: str = "SEQ_CLS", **options: object) -> torc
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
 @pytest.mark.parametrize("architecture", [*ENCODERS, *SEQ2SEQ, *CAUSAL])
 def test_training_starts_from_the_checkpoints_own_answers(architecture: str, placement: str) -> None:
-    assert torch.equal(logits(adapted(architecture, placement=placement)), logits(tiny(architecture)))
+    kind = usual_kind(architecture)
+    start = logits(adapted(architecture, kind, placement=placement), kind)
+    assert torch.equal(start, logits(tiny(architecture, kind), kind))
 
 
 @pytest.mark.parametrize("placement", ["houlsby", "pfeiffer"])
 @pytest.mark.parametrize("architecture", [*ENCODERS, *SEQ2SEQ, *CAUSAL])
 def test_every_adapter_is_on_the_way_of_the_data(architecture: str, placement: str) -> None:
-    model = adapted(architecture, placement=placement)
-    model(**batch("SEQ_CLS")).loss.backward()
-    ups = {
-        name: weight.grad for name, weight in model.named_parameters() if name.endswith("adapter.up.weight")
-    }
+    kind = usual_kind(architecture)
+    model = adapted(architecture, kind, placement=placement)
+    model(**batch(kind)).loss.backward()
+    ups = {name: weight.grad for name, weight in model.named_parameters() if name.endswith("adapter.up.weight")}
     blocks = {"albert": 1, "t5": 4, "bart": 4}.get(architecture, 3)
     crossed = 2 if architecture in SEQ2SEQ else 0
     assert len(ups) == (2 * blocks + crossed if placement == "houlsby" else blocks)
@@ -89,9 +89,19 @@ def test_what_is_saved_is_what_learned_and_says_how_it_is_built(tmp_path: Path) 
     method.save(model, tmp_path)
     learned = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert load_file(tmp_path / "adapter.safetensors").keys() == learned
-    assert json.loads((tmp_path / "adapter.json").read_text())["options"]["reduction"] == 8
+    assert json.loads((tmp_path / "adapter.json").read_text())["reduction"] == 8
     loaded = Adapter(Adapter.Options()).load(tiny("bert"), tmp_path)
     assert torch.equal(logits(loaded), logits(model))
+
+
+def test_settings_that_this_version_does_not_know_are_named(tmp_path: Path) -> None:
+    method = Adapter(Adapter.Options())
+    method.save(method.apply(tiny("bert"), "SEQ_CLS"), tmp_path)
+    (tmp_path / "adapter.json").write_text('{"reduction": 0.5, "shape": "round"}')
+    with pytest.raises(CheckpointError) as caught:
+        method.load(tiny("bert"), tmp_path)
+    assert "reduction" in str(caught.value)
+    assert "shape: no such setting" in str(caught.value)
 
 
 def test_attention_that_is_no_linear_layer_has_no_adapter_after_it() -> None:

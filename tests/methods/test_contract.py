@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,18 @@ from ftkit import plugins
 from ftkit.errors import CheckpointError
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules, plain_name, trainable
-from tests.tiny import ENCODERS, KINDS, batch, logits, tiny
+from tests.tiny import ENCODERS, KINDS, batch, learn, logits, tiny
 
 METHODS = plugins.names("method")
 ENCODER_KINDS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 CASES = [
-    (name, architecture, kind)
+    pytest.param(name, architecture, kind, id=f"{name}-{architecture}-{kind}")
     for name in METHODS
-    for architecture in (
-        ENCODERS if name in {"lora", "adapter", "ia3"} else ("bert", "distilbert", "modernbert")
-    )
+    for architecture in ENCODERS
     for kind in ENCODER_KINDS
+    if architecture in {"bert", "distilbert", "modernbert"} or kind == "SEQ_CLS"
 ]
-every_case = pytest.mark.parametrize(("name", "architecture", "kind"), CASES, ids="-".join)
+every_case = pytest.mark.parametrize(("name", "architecture", "kind"), CASES)
 
 
 def method(name: str, **options: Any) -> Method:
@@ -42,19 +42,6 @@ def plain_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def learn(model: torch.nn.Module, kind: str, steps: int = 2) -> torch.nn.Module:
-    """A few steps of SGD, dropout off, large enough to be seen in every weight that has a gradient."""
-    model.eval()
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.SGD(weights, lr=0.5)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model(**batch(kind)).loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-    return model
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_method_describes_itself(name: str) -> None:
     chosen = plugins.find("method", name, Method)
@@ -62,20 +49,25 @@ def test_method_describes_itself(name: str) -> None:
     assert all(field.description for field in chosen.Options.model_fields.values())  # type: ignore[attr-defined]
 
 
+@cache
+def trained(name: str, architecture: str, kind: str) -> tuple[torch.nn.Module, torch.Tensor]:
+    """A model that has learned, and its answers; to be left as it is."""
+    model = learn(method(name).apply(tiny(architecture, kind), kind), kind)
+    return model, logits(model, kind)
+
+
 @every_case
 def test_only_what_should_learn_changes_and_the_head_does(name: str, architecture: str, kind: str) -> None:
     base = tiny(architecture, kind)
     heads, before = tuple(f"{head}." for head in head_modules(base)), plain_state(base)
-    model = method(name).apply(base, kind)
-    learning = {plain_name(n) for n, weight in model.named_parameters() if weight.requires_grad}
-    after = plain_state(learn(model, kind))
+    after = plain_state(trained(name, architecture, kind)[0])
     changed = {n for n, weight in before.items() if not torch.equal(weight, after[n])}
-    assert changed <= learning
-    assert all(n in changed for n in before if n.startswith(heads) and n.endswith("weight"))
-    frozen_share = {"full": 0.0, "head": 0.5, "lora": 0.5, "ia3": 0.5, "adapter": 0.5}[name]
-    assert sum(n not in learning for n in before) >= frozen_share * len(before)
-    if name in {"lora", "ia3"}:
-        assert {n for n in before if not n.startswith(heads)}.isdisjoint(changed)
+    assert {n for n in before if n.startswith(heads) and n.endswith("weight")} <= changed
+    below = {n for n in changed if not n.startswith(heads)}
+    norms = {n for n in before if "norm" in n.lower()}
+    may_change = {"full": set(before), "adapter": norms - {n for n in norms if "embedding" in n.lower()}}
+    assert below <= may_change.get(name, set())
+    assert bool(below) == (name in may_change)
 
 
 @every_case
@@ -83,18 +75,17 @@ def test_load_gives_the_trained_models_answers_to_the_last_bit(
     name: str, architecture: str, kind: str, tmp_path: Path
 ) -> None:
     chosen = method(name)
-    model = learn(chosen.apply(tiny(architecture, kind), kind), kind)
-    untrained, trained = logits(tiny(architecture, kind), kind), logits(model, kind)
+    model, answers = trained(name, architecture, kind)
     chosen.save(model, tmp_path)
     loaded = chosen.load(fresh(chosen, architecture, kind, tmp_path), tmp_path)
-    assert torch.equal(logits(loaded, kind), trained)
-    assert (trained - untrained).abs().max() > 1e-2
+    assert torch.equal(logits(loaded, kind), answers)
+    assert (answers - logits(tiny(architecture, kind), kind)).abs().max() > 1e-2
     assert not list(tmp_path.glob("*.bin"))
     assert (tmp_path / "config.json").exists() == chosen.standalone
 
 
 def fresh(chosen: Method, architecture: str, kind: str, folder: Path) -> Any:
-    """The base as a run builds it: from the saved folder where that is complete, else anew, its head random."""
+    """The base as a run builds it: from the saved folder where that is complete, else with a new head."""
     if chosen.standalone:
         return getattr(transformers, KINDS[kind]).from_pretrained(folder, dtype=torch.float32)
     model, other = tiny(architecture, kind), tiny(architecture, kind, seed=1)
@@ -108,8 +99,8 @@ def test_merged_model_is_a_plain_checkpoint_with_the_same_answers(
     name: str, architecture: str, kind: str, tmp_path: Path
 ) -> None:
     chosen = method(name)
-    model = learn(chosen.apply(tiny(architecture, kind), kind), kind)
-    trained = logits(model, kind)
+    original, answers = trained(name, architecture, kind)
+    model = deepcopy(original)
     if name == "adapter":
         with pytest.raises(CheckpointError, match="can't be merged"):
             chosen.merge(model)
@@ -117,10 +108,10 @@ def test_merged_model_is_a_plain_checkpoint_with_the_same_answers(
     merged: Any = chosen.merge(model)
     assert type(merged) is type(tiny(architecture, kind))
     assert merged.state_dict().keys() == tiny(architecture, kind).state_dict().keys()
-    assert (logits(merged, kind) - trained).abs().max() <= 1e-5
+    assert (logits(merged, kind) - answers).abs().max() <= 1e-5
     merged.save_pretrained(tmp_path)
     plain = getattr(transformers, KINDS[kind]).from_pretrained(tmp_path, dtype=torch.float32)
-    assert (logits(plain, kind) - trained).abs().max() <= 1e-5
+    assert (logits(plain, kind) - answers).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", sorted({"lora", "ia3", "adapter"}))
@@ -133,19 +124,13 @@ def test_generative_models_learn_and_load(name: str, architecture: str, kind: st
     model = chosen.apply(tiny(architecture, kind), kind)
     learning, total = trainable(model)
     assert 0 < learning < total / 2
-    untrained = logits_of(tiny(architecture, kind), kind)
-    trained = logits_of(learn(model, kind), kind)
-    assert (trained - untrained).abs().max() > 1e-3
+    untrained = logits(tiny(architecture, kind), kind)
+    answers = logits(learn(model, kind), kind)
+    assert (answers - untrained).abs().max() > 1e-3
     chosen.save(model, tmp_path)
-    assert torch.equal(logits_of(chosen.load(tiny(architecture, kind), tmp_path), kind), trained)
+    assert torch.equal(logits(chosen.load(tiny(architecture, kind), tmp_path), kind), answers)
     if name != "adapter":
-        assert (logits_of(chosen.merge(model), kind) - trained).abs().max() <= 1e-5
-
-
-@torch.no_grad()
-def logits_of(model: Any, kind: str) -> torch.Tensor:
-    result: torch.Tensor = model.eval()(**batch(kind)).logits
-    return result
+        assert (logits(chosen.merge(model), kind) - answers).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -27,9 +27,9 @@ def test_keys_values_and_activations_are_stretched(architecture: str) -> None:
     model = IA3(IA3.Options()).apply(tiny(architecture), "SEQ_CLS")
     layers = {plain_name(n + ".").rstrip("."): m for n, m in model.named_modules() if isinstance(m, IA3Layer)}
     outputs = {name for name, layer in layers.items() if not layer.is_feedforward}
-    assert {
-        next(end for end in STRETCHED[architecture] if name.endswith(end)) for name in outputs
-    } == STRETCHED[architecture]
+    assert {next(end for end in STRETCHED[architecture] if name.endswith(end)) for name in outputs} == STRETCHED[
+        architecture
+    ]
     blocks = 1 if architecture == "albert" else 3
     assert len(outputs) == blocks * len(STRETCHED[architecture])
     assert len(layers) - len(outputs) >= blocks

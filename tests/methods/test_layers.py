@@ -63,13 +63,13 @@ OUTPUTS = {
     "electra": ("attention.output.dense", "output.dense"),
     "deberta_v2": ("attention.output.dense", "output.dense"),
     "modernbert": ("attn.Wo", "mlp.Wo"),
-    "albert": ("attention.dense", "ffn_output"),
+    "albert": ("albert_layers.0.attention.dense", "albert_layers.0.ffn_output"),
     "llama": ("self_attn.o_proj", "mlp.down_proj"),
     "gpt2": ("attn.c_proj", "mlp.c_proj"),
 }
 
 
-@pytest.mark.parametrize(("architecture", "kind"), HEADS, ids="-".join)
+@pytest.mark.parametrize(("architecture", "kind"), HEADS)
 def test_head_is_what_the_task_put_on_top(architecture: str, kind: str) -> None:
     assert _layers.head_modules(tiny(architecture, kind)) == HEADS[architecture, kind]
 
@@ -179,11 +179,19 @@ def test_wrapping_changes_no_depth(architecture: str) -> None:
 
 
 def test_wrappers_of_other_libraries_are_seen_through() -> None:
-    compiled = torch.compile(tiny("bert"))
-    parts = _layers.layout(compiled)
+    parts = _layers.layout(torch.nn.DataParallel(tiny("bert")))
     assert parts.depth("_orig_mod.bert.encoder.layer.1.output.dense.weight") == 2
     assert parts.depth("module.bert.encoder.layer.1.output.dense.weight") == 2
     assert parts.depth("module.base_model.model.classifier.modules_to_save.default.weight") == 4
+
+
+def test_lists_that_lie_side_by_side_are_not_layers() -> None:
+    from transformers import AutoModelForSequenceClassification, XLMConfig
+
+    config = XLMConfig(vocab_size=50, emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32)
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert _layers.stacks(model) == []
+    assert any(name.endswith("attentions.1.q_lin") for name in _layers.linears(model))
 
 
 def test_a_model_that_is_not_of_transformers_is_refused() -> None:

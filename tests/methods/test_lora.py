@@ -11,8 +11,7 @@ from peft.tuners.lora import LoraLayer
 from ftkit.errors import CheckpointError
 from ftkit.methods._layers import linears, plain_name
 from ftkit.methods.lora import Lora
-from tests.methods.test_contract import learn
-from tests.tiny import ENCODERS, logits, tiny
+from tests.tiny import ENCODERS, learn, logits, tiny
 
 
 def updated(model: torch.nn.Module) -> list[str]:

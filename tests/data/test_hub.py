@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from ftkit.data.hub import is_hub_id
+from tests.hub_server import COMMIT, client_environment, hub
+
+CODE = """
+import json, sys, time
+from ftkit.data import load
+from ftkit.errors import DataError
+from ftkit.recipe import DataSpec
+from ftkit.tasks._base import Column
+shapes = [[Column("text", "text"), Column("label", "label")], [Column("tokens", "tokens"), Column("tags", "tags")]]
+said = {}
+for source in sys.argv[1:]:
+    begun = time.monotonic()
+    try:
+        splits = load(DataSpec(train=source, validation=None), shapes)
+        said[source] = {name: split.to_list() for name, split in splits.items()} | {"notes": " ".join(splits.notes)}
+    except DataError as error:
+        said[source] = {"refused": str(error)}
+    assert time.monotonic() - begun < 10
+print(json.dumps(said))
+"""
+NOWHERE = "http://127.0.0.1:1"
+PINNED = f"hf://acme/names@{COMMIT}"
+SOURCES = ("acme/reviews", PINNED, "acme/plain:default", "acme/none", "acme/reviews:nope", "acme/reviews@v9")
+Said = dict[str, dict[str, Any]]
+
+
+def load_elsewhere(address: str, home: Path, *sources: str, **environment: str) -> Said:
+    """What loading each source gives, in a process that has `address` for a Hub and `home` for its cache."""
+    env = {**os.environ, **client_environment(address, home), **environment}
+    command = [sys.executable, "-c", CODE, *sources]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hub")
+    names = datasets.ClassLabel(names=["bad", "good"])
+    for split, labels in (("train", [0, 1]), ("test", [-1, -1]), ("extra", [0, 0])):
+        features = datasets.Features(text=datasets.Value("string"), label=names)
+        save(
+            root / f"datasets/acme/reviews/data/{split}-00000-of-00001.parquet", features, text=["x", "y"], label=labels
+        )
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-PER"]))
+    features = datasets.Features(tokens=datasets.List(datasets.Value("string")), ner_tags=tags)
+    save(root / "datasets/acme/names/train.parquet", features, tokens=[["Ada", "ran"]], ner_tags=[[1, 0]])
+    (root / "datasets/acme/plain").mkdir()
+    (root / "datasets/acme/plain/train.csv").write_text("text,label\nNA,null\nb,good\n")
+    return root
+
+
+def save(path: Path, features: datasets.Features, **columns: list[object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(str(path))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def online(root: Path, home: Path) -> Said:
+    with hub(root) as address:
+        return load_elsewhere(address, home, *SOURCES)
+
+
+@pytest.fixture(scope="module")
+def unreachable(online: Said, home: Path) -> Said:
+    """The same with the Hub gone, after `online` has filled the cache."""
+    return load_elsewhere(NOWHERE, home, "acme/reviews", "acme/plain", PINNED, "acme/none")
+
+
+def test_splits_and_label_names(online: Said) -> None:
+    said = online["acme/reviews"]
+    assert said["train"] == [{"text": "x", "label": "bad", "row": 1}, {"text": "y", "label": "good", "row": 2}]
+    assert "test" not in said
+    assert "test rows have no answers" in said["notes"]
+    assert "splits extra are not used" in said["notes"]
+
+
+def test_tags_by_name_at_a_revision(online: Said) -> None:
+    assert online[PINNED]["train"] == [{"tokens": ["Ada", "ran"], "tags": ["B-PER", "O"], "row": 1}]
+
+
+PLAIN = [{"text": "NA", "label": "null", "row": 1}, {"text": "b", "label": "good", "row": 2}]
+
+
+def test_csv_keeps_its_texts(online: Said) -> None:
+    assert online["acme/plain:default"]["train"] == PLAIN
+
+
+def test_what_the_hub_lacks(online: Said) -> None:
+    assert "acme/none can't be loaded from the Hub: Dataset 'acme/none' doesn't" in online["acme/none"]["refused"]
+    assert "'nope' not found. Available: ['default']" in online["acme/reviews:nope"]["refused"]
+    assert "Revision 'v9' doesn't exist" in online["acme/reviews@v9"]["refused"]
+
+
+def test_the_cache_stands_in_for_a_hub_out_of_reach(online: Said, unreachable: Said) -> None:
+    assert unreachable["acme/reviews"]["train"] == online["acme/reviews"]["train"]
+    assert "the copy in the cache is used" in unreachable["acme/reviews"]["notes"]
+    assert unreachable["acme/plain"]["train"] == PLAIN
+
+
+def test_what_the_cache_lacks(unreachable: Said) -> None:
+    assert "the Hub is out of reach with no copy in the cache" in unreachable["acme/none"]["refused"]
+    assert "only it knows revision" in unreachable[PINNED]["refused"]
+
+
+def test_offline_mode_asks_no_one(online: Said, root: Path, home: Path) -> None:
+    with hub(root) as address:
+        said = load_elsewhere(address, home, "acme/reviews", HF_HUB_OFFLINE="1")
+    assert said["acme/reviews"]["train"] == online["acme/reviews"]["train"]
+    assert "the copy in the cache is used" in said["acme/reviews"]["notes"]
+
+
+def test_a_hub_that_does_not_answer_is_found_out_in_seconds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        said = load_elsewhere(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path, "acme/reviews")
+    assert "the Hub is out of reach" in said["acme/reviews"]["refused"]
+
+
+def test_what_names_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "reviews").mkdir(parents=True)
+    names = [
+        "acme/reviews",
+        "acme/reviews:en",
+        "hf://acme/reviews@v1",
+        "a/b/c",
+        "./reviews",
+        "../reviews",
+        "reviews",
+        "data/reviews",
+        "data/a.csv.gz",
+    ]
+    assert [is_hub_id(name) for name in names] == [True, True, True, False, False, False, False, False, False]

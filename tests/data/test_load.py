@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from ftkit.data import Splits, load, load_file
+from ftkit.errors import DataError
+from ftkit.recipe import DataSpec
+from ftkit.tasks._base import Column
+
+LABELLED = [[Column("text", "text"), Column("label", "label")]]
+TAGGED = [
+    [Column("tokens", "tokens"), Column("tags", "tags")],
+    [Column("text", "text"), Column("entities", "entities")],
+]
+ANSWERED = [[Column("question", "text"), Column("context", "text"), Column("answers", "answers")]]
+SUMMARIES = [[Column("document", "text"), Column("summary", "references")]]
+
+
+def jsonl(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def reviews(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [{"text": f"t{number}", "label": "ab"[number % 2], **more} for number in range(count)]
+
+
+def sizes(splits: Splits) -> dict[str, int]:
+    return {name: len(split) for name, split in splits.items()}
+
+
+def test_shares_are_cut_test_first_by_class(tmp_path: Path) -> None:
+    train = jsonl(tmp_path / "a.jsonl", reviews(100))
+    splits = load(DataSpec(train=train, test=0.2), LABELLED, stratify="label")
+    assert sizes(splits) == {"train": 72, "validation": 8, "test": 20}
+    for _, split in splits.items():
+        assert list(split["label"]).count("a") * 2 == len(split)
+        assert list(split["row"]) == sorted(split["row"])
+        assert split.column_names == ["text", "label", "row"]
+    assert sorted(row for _, split in splits.items() for row in split["row"]) == list(range(1, 101))
+    again = load(DataSpec(train=train, test=0.2), LABELLED, stratify="label")
+    assert list(again.test["row"]) == list(splits.test["row"])
+
+
+@pytest.mark.parametrize("validation", [None, 0])
+def test_no_validation(tmp_path: Path, validation: float | None) -> None:
+    train = jsonl(tmp_path / "a.jsonl", reviews(10))
+    assert sizes(load(DataSpec(train=train, validation=validation), LABELLED)) == {"train": 10}
+
+
+def test_files_for_all_three_without_a_header(tmp_path: Path) -> None:
+    for name, count in (("train", 4), ("dev", 2), ("test", 3)):
+        (tmp_path / f"{name}.tsv").write_text('a "fine" one\t1\n' * count)
+    spec = DataSpec(
+        train=str(tmp_path / "train.tsv"),
+        validation=str(tmp_path / "dev.tsv"),
+        test=str(tmp_path / "test.tsv"),
+        columns={"text": 0, "label": 1},
+        labels={"0": "negative", "1": "positive"},
+    )
+    splits = load(spec, LABELLED)
+    assert sizes(splits) == {"train": 4, "validation": 2, "test": 3}
+    assert splits.train[3] == {"text": 'a "fine" one', "label": "positive", "row": 4}
+
+
+def test_a_header_in_a_file_that_is_mapped_by_number(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("Text\tlabel\nfine\t1\n")
+    rows, notes = load_file(str(tmp_path / "a.tsv"), DataSpec(columns={"text": 0, "label": 1}), LABELLED)
+    assert rows[:] == {"text": ["fine"], "label": ["1"], "row": [2]}
+    assert "is a header" in notes[0]
+
+
+def test_rows_told_apart_by_their_own_column(tmp_path: Path) -> None:
+    rows = [*reviews(6, split="Train"), *reviews(2, split="dev"), *reviews(3, split="TEST")]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    splits = load(DataSpec(train=path, validation=0.5), LABELLED)
+    assert sizes(splits) == {"train": 6, "validation": 2, "test": 3}
+    assert list(splits.test["row"]) == [9, 10, 11]
+    assert "6 train, 2 validation, 3 test" in splits.notes[0]
+    other = jsonl(tmp_path / "b.jsonl", reviews(5))
+    splits = load(DataSpec(train=path, test=other), LABELLED)
+    assert sizes(splits) == {"train": 6, "validation": 2, "test": 5}
+    assert any("3 test rows of a.jsonl are not used" in note for note in splits.notes)
+
+
+def test_a_split_column_that_lacks_validation_leaves_it_to_the_share(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*reviews(10, part="train"), *reviews(2, part="test")])
+    assert sizes(load(DataSpec(train=path, validation=0.2, split="part"), LABELLED)) == {
+        "train": 8,
+        "validation": 2,
+        "test": 2,
+    }
+
+
+def test_a_split_column_with_other_values(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", reviews(4, split="banana"))
+    splits = load(DataSpec(train=path, validation=None), LABELLED)
+    assert sizes(splits) == {"train": 4}
+    assert "names no splits" in splits.notes[0]
+    mixed = jsonl(tmp_path / "b.jsonl", [*reviews(2, split="train"), *reviews(1, split="unlabelled")])
+    with pytest.raises(DataError, match=r"b\.jsonl, line 3: column 'split' is 'unlabelled'"):
+        load(DataSpec(train=mixed), LABELLED)
+    with pytest.raises(DataError, match="no row is for training"):
+        load(DataSpec(train=jsonl(tmp_path / "c.jsonl", reviews(2, split="test"))), LABELLED)
+
+
+def test_told_apart_rows_without_answers_are_left_out(tmp_path: Path) -> None:
+    rows = [*reviews(4, split="train"), {"text": "x", "label": None, "split": "test"}]
+    splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=None), LABELLED)
+    assert sizes(splits) == {"train": 4}
+    assert any("test rows have no answers" in note for note in splits.notes)
+
+
+def test_limit_is_for_training_rows_and_keeps_their_order(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", reviews(50))
+    splits = load(DataSpec(train=path, validation=0.2, limit=7), LABELLED)
+    assert sizes(splits) == {"train": 7, "validation": 10}
+    assert list(splits.train["row"]) == sorted(splits.train["row"]) != list(range(1, 8))
+    assert "7 of 40 training rows" in splits.notes[-1]
+
+
+def test_groups_stay_on_one_side(tmp_path: Path) -> None:
+    rows = [{**row, "title": f"page {number // 5}"} for number, row in enumerate(reviews(50))]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    for splits in (
+        load(DataSpec(train=path, test=0.2), LABELLED, group="title"),
+        load(DataSpec(train=path, test=0.2, group="title"), LABELLED, stratify="label"),
+    ):
+        groups = [set(split["group"]) for _, split in splits.items()]
+        assert sum(map(len, groups)) == 10 == len(set.union(*groups))
+        assert sizes(splits) == {"train": 35, "validation": 5, "test": 10}
+    assert sizes(load(DataSpec(train=path), LABELLED, group="absent")) == {"train": 45, "validation": 5}
+    with pytest.raises(DataError, match=r"data\.group=absent is none of its columns"):
+        load(DataSpec(train=path, group="absent"), LABELLED)
+
+
+def test_every_split_has_the_shape_of_the_training_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("EU B-ORG\nrejects O\n\nnews O\n")
+    spans = jsonl(tmp_path / "test.jsonl", [{"text": "EU", "entities": []}])
+    with pytest.raises(DataError, match=r"test\.jsonl: no column found for 'tokens' and 'tags'"):
+        load(DataSpec(train=str(tmp_path / "train.conll"), validation=None, test=spans), TAGGED)
+
+
+def test_faults_of_all_files_at_once(tmp_path: Path) -> None:
+    train = jsonl(tmp_path / "a.jsonl", [*reviews(3), {"text": None, "label": "a"}])
+    test = jsonl(tmp_path / "b.jsonl", [{"text": "x", "label": ""}])
+    with pytest.raises(DataError) as caught:
+        load(DataSpec(train=train, test=test), LABELLED)
+    assert "a.jsonl, line 4" in str(caught.value)
+    assert "b.jsonl, line 1" in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        load(DataSpec(train=f"{tmp_path}/no.csv", validation=f"{tmp_path}/nor.csv"), LABELLED)
+    assert "no.csv" in str(caught.value)
+    assert "nor.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "data.train is not set"),
+        ({"train": "sample:sentiment", "validation": 1.5}, "data.validation=1.5 is not a share"),
+        ({"train": "sample:nothing"}, "no sample is called 'nothing'"),
+        ({"train": "reviews.csv"}, "there is no file reviews.csv"),
+        ({"train": "data/reviews.csv"}, "there is no file data/reviews.csv"),
+    ],
+)
+def test_settings_that_can_not_be(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load(DataSpec(**settings), LABELLED)
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes"),
+    [("sentiment", LABELLED), ("topics", LABELLED), ("ner", TAGGED), ("qa", ANSWERED), ("summarization", SUMMARIES)],
+)
+def test_samples_load_whole(name: str, shapes: Any) -> None:
+    splits = load(DataSpec(train=f"sample:{name}"), shapes)
+    whole, _ = load_file(f"sample:{name}", DataSpec(), shapes)
+    assert sum(sizes(splits).values()) == len(whole)
+    assert set(sizes(splits)) == {"train", "validation", "test"}
+
+
+def test_features_are_the_same_whatever_the_rows_hold(tmp_path: Path) -> None:
+    text, whole = datasets.Value("string"), datasets.Value("int64")
+    rows = [{"id": 1, "question": "q", "context": "c", "answers": "", "text": "t", "entities": []}]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    answered, _ = load_file(path, DataSpec(), ANSWERED)
+    assert answered.features["answers"] == {"text": datasets.List(text), "answer_start": datasets.List(whole)}
+    assert answered[0] == {
+        "question": "q",
+        "context": "c",
+        "answers": {"text": [], "answer_start": []},
+        "row": 1,
+        "id": "1",
+    }
+    spans, _ = load_file(path, DataSpec(), TAGGED)
+    assert spans.features["entities"] == datasets.List({"start": whole, "end": whole, "type": text})
+    scored = [[Column("text", "text"), Column("label", "number")]]
+    rated, _ = load_file(jsonl(tmp_path / "b.jsonl", [{"text": 5, "score": 3}]), DataSpec(), scored)
+    assert rated.features == {"text": text, "label": datasets.Value("float64"), "row": whole}
+
+
+def test_predicting_needs_no_answers(tmp_path: Path) -> None:
+    spec = DataSpec(columns={"text": "review", "label": "stars"})
+    rows, notes = load_file(jsonl(tmp_path / "a.jsonl", [{"text": "x"}]), spec, LABELLED, targets=False)
+    assert rows.column_names == ["text", "row"]
+    assert "'text' is read from the column of that name" in notes[0]
+    with pytest.raises(DataError, match="no column 'stars'"):
+        load_file(jsonl(tmp_path / "b.jsonl", [{"review": "x"}]), spec, LABELLED)
+
+
+def test_reading_is_light_and_rings_no_one(tmp_path: Path) -> None:
+    code = """
+import sys, socket
+def refuse(*args): raise AssertionError("a connection was tried")
+import ftkit.data
+assert not {"torch", "datasets", "pyarrow", "pandas", "transformers"} & set(sys.modules)
+socket.socket.connect = refuse
+from ftkit.recipe import DataSpec
+from ftkit.tasks._base import Column
+splits = ftkit.data.load(DataSpec(train="sample:topics"), [[Column("text", "text"), Column("label", "label")]])
+assert "torch" not in sys.modules
+print(len(splits.train))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout == "294\n", done.stderr
