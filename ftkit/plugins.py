@@ -64,7 +64,8 @@ def resolve(setting: str, choice: Choice, base: type[T]) -> T:
         options = found.Options(**choice.options)
     except ValidationError as error:
         raise problems(RecipeError, "", explain_errors(error, found.Options, setting)) from None
-    return found(options)
+    plugin: T = found(options)
+    return plugin
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -12,6 +12,8 @@ import torch
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+torch.set_num_threads(1)  # models this small lose ten times over by waiting for a second thread
+
 ENCODERS = ("bert", "roberta", "distilbert", "electra", "deberta_v2", "modernbert", "albert")
 SEQ2SEQ = ("t5", "bart")
 CAUSAL = ("llama", "gpt2")
@@ -101,7 +103,7 @@ def tiny(architecture: str, kind: str = "SEQ_CLS", labels: int = 3, seed: int = 
 
     `kind` is PEFT's task type or BASE; `changes` go to the configuration.
     """
-    return _build(_config(architecture, 100, **_heads(kind, labels), **changes), kind, seed)
+    return build(_config(architecture, 100, **_heads(kind, labels), **changes), kind, seed)
 
 
 def batch(kind: str = "SEQ_CLS", rows: int = 4, length: int = 12, labels: int = 3) -> dict[str, torch.Tensor]:
@@ -147,7 +149,7 @@ def save_tiny(folder: Path, architecture: str, seed: int = 0, **changes: Any) ->
         for name, token in SPECIAL[FAMILY.get(architecture, "bert")].items()
         if name in {"pad_token", "bos_token", "eos_token"}
     }
-    _build(_config(architecture, len(tokenizer), **(ids | changes)), kind, seed).save_pretrained(folder)
+    build(_config(architecture, len(tokenizer), **(ids | changes)), kind, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
 
@@ -176,7 +178,8 @@ def _heads(kind: str, labels: int) -> dict[str, Any]:
     return {"num_labels": labels} if kind in {"SEQ_CLS", "TOKEN_CLS"} else {}
 
 
-def _build(config: Any, kind: str, seed: int) -> Any:
+def build(config: Any, kind: str = "SEQ_CLS", seed: int = 0) -> Any:
+    """A random model of any configuration, in eval mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return getattr(transformers, KINDS[kind]).from_config(config, dtype=torch.float32).eval()

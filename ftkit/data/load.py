@@ -51,18 +51,19 @@ class Splits:
                 yield name, split
 
 
-def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, group: str | None = None) -> Splits:
+def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, groups: Sequence[str] = ()) -> Splits:
     """The rows that `spec` names, split as it says.
 
     A split that is a file is that file. Else rows of `train` are told apart by its column `spec.split`, or by
     the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
-    column `stratify`) keep their shares, and rows of the same `spec.group`, or of the task's usual `group`
-    where the data has it, stay together. `spec.limit` is for training rows, and last. Raises DataError with
+    column `stratify`) keep their shares, and rows of the same `spec.group`, or of the first of the
+    task's usual `groups` that the data has, stay together. `spec.limit` is for training rows, and last. Raises
+    DataError with
     all problems.
     """
     _check(spec)
     tables, notes = _tables(spec, shapes)
-    group = _group_column(tables["train"], spec, group)
+    group = _group_column(tables["train"], spec, groups)
     examples, more = _examples(tables, spec, shapes, group)
     for name in ("test", "validation"):
         share = getattr(spec, name)
@@ -189,17 +190,15 @@ def _without_header(table: Table, spec: DataSpec) -> Table:
 # ---------------------------------------------------------------------- how rows are read
 
 
-def _group_column(table: Table, spec: DataSpec, usual: str | None) -> str | None:
-    wanted = spec.group or usual
-    if wanted is None:
-        return None
-    column = wanted if wanted in table.columns else str(spec.columns.get(wanted, wanted))
-    if column in table.columns:
-        return column
+def _group_column(table: Table, spec: DataSpec, usual: Sequence[str]) -> str | None:
+    for wanted in [spec.group] if spec.group else usual:
+        column = wanted if wanted in table.columns else str(spec.columns.get(wanted, wanted))
+        if column in table.columns:
+            return column
     if spec.group is None:
         return None
     raise DataError(
-        f"{table.source}: data.group={wanted} is none of its columns",
+        f"{table.source}: data.group={spec.group} is none of its columns",
         f"its columns: {', '.join(table.columns)}",
     )
 

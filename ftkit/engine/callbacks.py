@@ -17,7 +17,7 @@ _LOGGED = ("loss", "grad_norm", "learning_rate")
 
 
 class Record(TrainerCallback):
-    """Publishes the run with the first step and writes each step's loss, norm and rate, and each validation's scores."""
+    """Publishes the run with the first step; logs each step's loss, norm and rate, and each validation's scores."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run

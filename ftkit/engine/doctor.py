@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -94,7 +95,7 @@ def _starters() -> list[Finding]:
     ]
 
 
-def _where(entry: dict[str, object]) -> str:
+def _where(entry: Mapping[str, object]) -> str:
     return str(entry["folder"]) if entry["cached"] else f"ftkit checkpoints get {entry['name']}"
 
 

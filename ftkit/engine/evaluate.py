@@ -14,7 +14,7 @@ from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.prepare import check, read_splits, sha256, unified
 from ftkit.errors import RecipeError, RunError
-from ftkit.metrics import Scores
+from ftkit.metrics import ClassScores, Scores
 from ftkit.recipe import DataSpec, EvaluateSpec, Recipe, override, parse_data
 from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory
@@ -26,7 +26,7 @@ class Evaluation:
     """A model's scores on one split, a row for each label, and the predictions they were taken from."""
 
     scores: Scores
-    breakdown: list[dict[str, Any]]
+    breakdown: list[ClassScores]
     predictions: list[Prediction]
 
 
@@ -40,7 +40,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on one split of its run, or on a file.
 
-    `settings` say how to read the file where it differs from the run's (`data.columns={text: review}`). Raises RunError where the run has no such split, DataError for rows that can't be scored.
+    `settings` say how to read the file where it differs from the run's (`data.columns={text: review}`).
+    Raises RunError where the run has no such split, DataError for rows that can't be scored.
     """
     trained = models.load(source)
     recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None

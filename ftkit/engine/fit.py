@@ -115,7 +115,7 @@ def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
     if "validation" not in prepared.splits:
         return []
     task, settings = prepared.task, prepared.recipe.train
-    metric = settings.metric or task.best_metric
+    metric = settings.metric or task.decider()
     return [Best(save, metric, metric in task.lower_is_better, settings.patience)]
 
 

@@ -33,12 +33,13 @@ def has_bf16() -> bool:
     """Whether the device computes in bfloat16, and does not only emulate it."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return platform.machine() in ("x86_64", "AMD64") and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_bf16()
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    return bool(x86 and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_bf16())
 
 
 def _cpu_bf16() -> bool:
     """Whether the processor has bfloat16 dot products (AVX512-BF16 or AMX): without, bf16 is slower than fp32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def precision(wanted: str) -> str:

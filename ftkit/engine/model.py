@@ -23,7 +23,7 @@ from ftkit.errors import CheckpointError
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, resolve
-from ftkit.run import RunDirectory
+from ftkit.run import RunDirectory, replacing
 from ftkit.tasks._base import Labels, Task
 
 CONTRACT = "ftkit.json"
@@ -127,7 +127,7 @@ def head_labels(config: Any) -> Labels:
 
 def _renew_head(model: Any) -> None:
     """Give the model a new head: one that was trained on other labels would answer with the wrong ones."""
-    fresh = type(model)(model.config).state_dict()
+    fresh: dict[str, Any] = type(model)(model.config).state_dict()
     head = tuple(head_modules(model))
     model.load_state_dict({name: value for name, value in fresh.items() if name.startswith(head)}, strict=False)
 
@@ -198,8 +198,8 @@ def load(source: str | Path) -> Trained:
     """
     folder = RunDirectory.open(source).model if RunDirectory.is_run(source) else checkpoints.locate(str(source)).path
     found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
-    task: Task = resolve("task", Choice.model_validate(found.task), Task)  # type: ignore[type-abstract]
-    method: Method = resolve("method", Choice.model_validate(found.method), Method)  # type: ignore[type-abstract]
+    task: Task = resolve("task", Choice.model_validate(found.task), Task)
+    method: Method = resolve("method", Choice.model_validate(found.method), Method)
     base = folder if found.base is None else _base_folder(found.base, folder)
     if found.base is None and not (folder / CONTRACT).is_file():
         task = task.settle(None, read_config(folder))
@@ -275,10 +275,8 @@ def _merged(folder: Path) -> Path:
     weights = checkpoints.weights_sha256(folder)
     target = checkpoints.cache() / "merged" / weights
     if not target.is_dir():
-        from ftkit.run import replacing
-
         trained = load(folder)
-        merged = trained.method.merge(trained.model)
+        merged: Any = trained.method.merge(trained.model)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as beside:
             merged.save_pretrained(beside)

@@ -53,8 +53,8 @@ class Prepared:
 
 def prepare(recipe: Recipe) -> Prepared:
     """Load, check and label the data and find the checkpoint. Raises FTKitError with all that is wrong."""
-    task = resolve("task", recipe.task, Task)  # type: ignore[type-abstract]
-    method = resolve("method", recipe.method, Method)  # type: ignore[type-abstract]
+    task = resolve("task", recipe.task, Task)
+    method = resolve("method", recipe.method, Method)
     if recipe.data.train is None:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     base = models.locate_base(recipe.model.checkpoint, recipe.model.revision)
@@ -70,7 +70,7 @@ def prepare(recipe: Recipe) -> Prepared:
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The recipe's splits in the form that the task reads, and what was guessed on the way."""
-    loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), group=task.group)
+    loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
     return {name: unified(task, split) for name, split in loaded.items()}, loaded.notes
 
 

@@ -16,7 +16,7 @@ from ftkit.engine.arguments import epochs
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.errors import MachineError, RecipeError
-from ftkit.metrics import Score, Scores
+from ftkit.metrics import ClassScores, Score, Scores
 from ftkit.recipe import Recipe
 from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory, refuse_existing
@@ -28,7 +28,7 @@ class Trained:
 
     run: Path
     scores: dict[str, Scores]
-    breakdown: dict[str, list[dict[str, Any]]]
+    breakdown: dict[str, list[ClassScores]]
     steps: int
     train_seconds: float
     examples: int

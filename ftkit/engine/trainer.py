@@ -77,7 +77,7 @@ class FTTrainer(Trainer):
         callbacks: list[Any],
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
-        self.validate = validate
+        self.validate, self.rows = validate, rows
         super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks)
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
@@ -86,8 +86,8 @@ class FTTrainer(Trainer):
 
     def get_train_dataloader(self) -> StepLoader:
         """Steps of rows, in the same order in every process."""
-        steps = Steps(self.train_dataset["length"], self.settings.batch, self.settings.seed)
-        return StepLoader(self.train_dataset, batch_sampler=steps, collate_fn=list)
+        steps = Steps(list(self.rows["length"]), self.settings.batch, self.settings.seed)
+        return StepLoader(self.rows, batch_sampler=steps, collate_fn=list)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:
         """The rows of the next step; their targets are counted in `training_step`."""
@@ -103,7 +103,9 @@ class FTTrainer(Trainer):
 
     # ------------------------------------------------------------------ what is minimised
 
-    def training_step(self, model: Any, inputs: list[Row], num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(  # type: ignore[override]  # a step's rows, not one batch
+        self, model: Any, inputs: list[Row], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
         """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
         model.train()
         batches, blank = self.micro_batches(inputs), False
@@ -135,7 +137,8 @@ class FTTrainer(Trainer):
         """The targets of a step, over all its micro-batches and processes."""
         sizes = [self.task.loss_size(batch, self.weighting) for batch in batches]
         size = torch.stack(sizes).sum().to(self.args.device) * (0 if blank else 1)
-        return self.accelerator.reduce(size, "sum").clamp(min=1e-12)
+        total: torch.Tensor = self.accelerator.reduce(size, "sum")
+        return total.clamp(min=1e-12)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted."""
@@ -143,7 +146,9 @@ class FTTrainer(Trainer):
 
     # ------------------------------------------------------------------ how the weights move
 
-    def get_optimizer_cls_and_kwargs(self, args: TrainingArguments, model: Any = None) -> tuple[Any, dict[str, Any]]:
+    def get_optimizer_cls_and_kwargs(  # type: ignore[override]  # static there
+        self, args: TrainingArguments, model: Any = None
+    ) -> tuple[Any, dict[str, Any]]:
         """The optimizer, with parameter groups whose rates follow depth."""
         settings = self.settings
         if settings.optimizer == "lamb":

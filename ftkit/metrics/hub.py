@@ -27,9 +27,7 @@ class _Family(NamedTuple):
     scores: tuple[str, ...]
 
 
-_AVERAGED = tuple(
-    f"{kind}{name}" for kind in ("", "micro_", "weighted_") for name in ("precision", "recall", "f1")
-)
+_AVERAGED = tuple(f"{kind}{name}" for kind in ("", "micro_", "weighted_") for name in ("precision", "recall", "f1"))
 
 
 def _single_label(predictions: list[Any], references: list[Any]) -> Scores:
@@ -142,9 +140,7 @@ def _from_script(path: Path) -> Any:
     try:
         return found(keep_in_memory=True)
     except Exception as error:
-        raise RecipeError(
-            f"{_SETTING}: {found.__name__} of {script} can't be built: {_said(error)}"
-        ) from error
+        raise RecipeError(f"{_SETTING}: {found.__name__} of {script} can't be built: {_said(error)}") from error
 
 
 def _from_hub(name: str) -> Any:

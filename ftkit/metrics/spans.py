@@ -62,9 +62,7 @@ def entity_scores(truth: Sequence[Collection[Entity]], predicted: Sequence[Colle
     return {name: score(value, counts.true.total()) for name, value in values.items()}
 
 
-def per_type(
-    truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]
-) -> list[ClassScores]:
+def per_type(truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]) -> list[ClassScores]:
     """Precision, recall and F1 of each type that occurs in the truth or the predictions, sorted by name."""
     counts = count(truth, predicted, _type)
     return by_label(counts, sorted({*counts.true, *counts.said}))

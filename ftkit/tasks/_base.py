@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
-    from ftkit.metrics import Scores
+    from ftkit.metrics import ClassScores, Scores
 
 Kind = Literal["text", "tokens", "label", "labels", "number", "tags", "entities", "answers", "references"]
 INPUT_KINDS = frozenset({"text", "tokens"})
@@ -89,7 +89,7 @@ class Task:
     peft_type: ClassVar[str]
     """PEFT's name of the task, as `TOKEN_CLS`."""
     best_metric: ClassVar[str]
-    """The metric that decides which epoch is kept."""
+    """The metric that decides which epoch is kept, usually; see `decider`."""
     lower_is_better: ClassVar[tuple[str, ...]] = ("loss", "mse", "mae")
     """Metrics of which less is better."""
     targets: ClassVar[tuple[str, ...]] = ("labels",)
@@ -98,8 +98,8 @@ class Task:
     """Whether the tokenizer is given words that are split already."""
     per_token: ClassVar[bool] = False
     """Whether the model's outputs have a value for each token."""
-    group: ClassVar[str | None] = None
-    """Column whose rows should not fall on both sides of a split, where the data has it."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Columns, of which the first that the data has keeps its rows on one side of a split."""
 
     class Options(Section):
         max_length: int = Field(256, gt=0)
@@ -202,7 +202,11 @@ class Task:
         """Scores of the predictions against the examples' targets."""
         raise NotImplementedError
 
-    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+    def decider(self) -> str:
+        """The metric that decides which epoch is kept, where the recipe names none."""
+        return self.best_metric
+
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
         """A row of scores for each label or type; empty where there are none."""
         return []
 

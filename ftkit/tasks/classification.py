@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ftkit.errors import DataError
-from ftkit.metrics import Scores
+from ftkit.metrics import ClassScores, Scores
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ class Classification(Task):
     """One label, several labels, or a number for a text or a pair of texts."""
 
     summary = "label a text or a pair of texts: one label, several, or a number"
-    columns = (Column("text", "text"), Column("text_pair", "text", required=False), Column("label", "label"))
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("text", "text"),
+        Column("text_pair", "text", required=False),
+        Column("label", "label"),
+    )
     auto_class = "AutoModelForSequenceClassification"
     peft_type = "SEQ_CLS"
     best_metric = "accuracy"
@@ -58,7 +62,7 @@ class Classification(Task):
         least = 1 if self.options.kind == "multi" else 2
         if len(labels) < least:
             raise DataError(
-                f"the training rows have {len(found)} different label{'s' if len(found) != 1 else ''} ({_listed(sorted(found))})",
+                f"the training rows have too few different labels, {len(found)}: {_listed(sorted(found))}",
                 f"{least} or more are needed; is the right column mapped in data.columns?",
             )
         return labels
@@ -176,7 +180,11 @@ class Classification(Task):
         measure = metrics.multi_label if self.options.kind == "multi" else metrics.single_label
         return measure(truth, predicted, _all_labels(truth, predicted))
 
-    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+    def decider(self) -> str:
+        """Accuracy; micro-F1 over labels where a row may have several, and the squared error of numbers."""
+        return {"single": self.best_metric, "multi": "micro_f1", "regression": "mse"}[self.options.kind]
+
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
         """Precision, recall and F1 of each label."""
         from ftkit.metrics.classification import per_class
 

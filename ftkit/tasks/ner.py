@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ftkit.errors import DataError
-from ftkit.metrics import Scores, spans
+from ftkit.metrics import ClassScores, Scores, spans
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task
 from ftkit.tasks._tensors import IGNORED
 
@@ -161,7 +161,7 @@ class NamedEntities(Task):
         predicted, truth = self._places(predictions, examples)
         return spans.entity_scores(truth, predicted)
 
-    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[dict[str, Any]]:
+    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
         """Precision, recall and F1 of each type."""
         predicted, truth = self._places(predictions, examples)
         return spans.per_type(truth, predicted)

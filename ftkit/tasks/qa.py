@@ -30,7 +30,7 @@ class QuestionAnswering(Task):
     best_metric = "f1"
     targets = ("start_positions", "end_positions")
     per_token = True
-    group = "context"
+    groups = ("title", "context")
 
     class Options(Task.Options):
         max_length: int = Field(384, gt=32)
@@ -105,11 +105,13 @@ class QuestionAnswering(Task):
     # ------------------------------------------------------------------ the model
 
     def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
-        """The mean of the start's and the end's cross-entropy, summed over windows."""
-        from ftkit.tasks._tensors import cross_entropy
+        """The mean of the start's and the end's cross-entropy, summed over windows.
 
-        start = cross_entropy(outputs.start_logits, batch["start_positions"], weighting)
-        end = cross_entropy(outputs.end_logits, batch["end_positions"], weighting)
+        Padding is no place to choose: a window's loss does not depend on how long its neighbours are.
+        """
+        real, smoothing = batch["attention_mask"].bool(), weighting.label_smoothing
+        start = _place_loss(outputs.start_logits, batch["start_positions"], real, smoothing)
+        end = _place_loss(outputs.end_logits, batch["end_positions"], real, smoothing)
         return (start + end) / 2
 
     def loss_size(self, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
@@ -134,7 +136,7 @@ class QuestionAnswering(Task):
             start, end = output["start_logits"].astype(np.float64), output["end_logits"].astype(np.float64)
             null[i] = min(null[i], start[0] + end[0])
             found = self._best_span(start, end, offsets)
-            if found and (best[i] is None or found[0] > best[i][0]):  # type: ignore[index]
+            if found and (best[i] is None or found[0] > best[i][0]):
                 best[i] = (found[0], _answer(examples[i]["context"], *found[1:]))
         return [self._choose(found, empty) for found, empty in zip(best, null, strict=True)]
 
@@ -162,7 +164,7 @@ class QuestionAnswering(Task):
         return found[1]
 
     def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
-        """Exact match and token F1 as SQuAD's own scripts give them, with both halves apart where some have no answer."""
+        """Exact match and token F1 as SQuAD's own scripts give them; both halves apart where some have no answer."""
         from ftkit.metrics.answers import answer_scores
 
         return answer_scores(*self.answers(predictions, examples))
@@ -200,10 +202,18 @@ def _place(offsets: list[list[int]], answers: Mapping[str, Any]) -> tuple[int, i
     return inside[0], inside[-1]
 
 
+def _place_loss(logits: torch.Tensor, places: torch.Tensor, real: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Cross-entropy over the real tokens of each window, summed. logits and real (windows, tokens), places (windows)."""
+    scores = logits.float().masked_fill(~real, -float("inf")).log_softmax(-1)
+    right = -scores.gather(-1, places[:, None]).squeeze(-1)
+    spread = -scores.masked_fill(~real, 0).sum(-1) / real.sum(-1)
+    return ((1 - smoothing) * right + smoothing * spread).sum()
+
+
 def _answer(context: str, start: int, end: int, probability: float) -> Prediction:
     return {"answer": context[start:end], "start": start, "end": end, "score": probability}
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:
     values = np.exp(values - values.max())
-    return values / values.sum()
+    return np.asarray(values / values.sum())

@@ -32,7 +32,7 @@ class Summarization(Task):
         target_length: int = Field(128, gt=0)
         """Longest summary in tokens, in training and in writing."""
         family: Literal["auto", "seq2seq", "causal"] = "auto"
-        """How the checkpoint writes: T5 and BART are `seq2seq`, SmolLM2 and GPT are `causal`; `auto` asks its config."""
+        """How the checkpoint writes: T5 and BART `seq2seq`, SmolLM2 and GPT `causal`; `auto` asks its config."""
         prefix: str = ""
         """Put before each document for a sequence-to-sequence checkpoint, as T5 wants (`summarize: `)."""
         prompt: str = "Summarize in one or two sentences:\n\n{document}"
@@ -65,7 +65,7 @@ class Summarization(Task):
     @property
     def causal(self) -> bool:
         """Whether one stack reads the document and writes the summary."""
-        return self.options.family == "causal"
+        return bool(self.options.family == "causal")
 
     # ------------------------------------------------------------------ how rows become tensors
 

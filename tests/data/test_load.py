@@ -130,13 +130,13 @@ def test_groups_stay_on_one_side(tmp_path: Path) -> None:
     rows = [{**row, "title": f"page {number // 5}"} for number, row in enumerate(reviews(50))]
     path = jsonl(tmp_path / "a.jsonl", rows)
     for splits in (
-        load(DataSpec(train=path, test=0.2), LABELLED, group="title"),
-        load(DataSpec(train=path, test=0.2, group="title"), LABELLED, stratify="label"),
+        load(DataSpec(train=path, test=0.2), LABELLED, groups=("title",)),
+        load(DataSpec(train=path, test=0.2, groups=("title",)), LABELLED, stratify="label"),
     ):
         groups = [set(split["group"]) for _, split in splits.items()]
         assert sum(map(len, groups)) == 10 == len(set.union(*groups))
         assert sizes(splits) == {"train": 35, "validation": 5, "test": 10}
-    assert sizes(load(DataSpec(train=path), LABELLED, group="absent")) == {"train": 45, "validation": 5}
+    assert sizes(load(DataSpec(train=path), LABELLED, groups=("absent",))) == {"train": 45, "validation": 5}
     with pytest.raises(DataError, match=r"data\.group=absent is none of its columns"):
         load(DataSpec(train=path, group="absent"), LABELLED)
 

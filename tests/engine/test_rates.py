@@ -128,7 +128,7 @@ def test_shared_layers_have_no_rates_of_their_own(setting: dict[str, float]) -> 
     model = tiny("albert")
     assert rates(param_groups(model, 1e-4, 0.0, head_multiplier=2)) == {0: 1e-4, 1: 2e-4}
     with pytest.raises(CheckpointError, match="no stack of layers"):
-        param_groups(model, 1e-4, 0.0, **setting)  # type: ignore[arg-type]
+        param_groups(model, 1e-4, 0.0, **setting)
 
 
 def test_a_head_multiplier_without_a_head_is_refused() -> None:

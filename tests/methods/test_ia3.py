@@ -9,7 +9,7 @@ from peft.tuners.ia3 import IA3Layer
 from ftkit.errors import CheckpointError
 from ftkit.methods._layers import plain_name
 from ftkit.methods.ia3 import IA3
-from tests.tiny import logits, tiny
+from tests.tiny import build, logits, tiny
 
 STRETCHED = {
     "bert": {"attention.self.key", "attention.self.value"},
@@ -40,10 +40,8 @@ def test_training_starts_from_the_checkpoints_own_answers() -> None:
 
 
 def test_models_whose_keys_are_no_linear_layers_are_refused() -> None:
-    from transformers import AutoModelForSequenceClassification, XLNetConfig
+    from transformers import XLNetConfig
 
-    model = AutoModelForSequenceClassification.from_config(
-        XLNetConfig(vocab_size=50, d_model=16, n_layer=2, n_head=2, d_inner=32)
-    )
+    model = build(XLNetConfig(vocab_size=50, d_model=16, n_layer=2, n_head=2, d_inner=32))
     with pytest.raises(CheckpointError, match="can't tell the keys and values of XLNet"):
         IA3(IA3.Options()).apply(model, "SEQ_CLS")

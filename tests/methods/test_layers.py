@@ -8,7 +8,7 @@ import torch
 from ftkit.errors import CheckpointError
 from ftkit.methods import _layers
 from ftkit.methods.lora import Lora
-from tests.tiny import ENCODERS, tiny
+from tests.tiny import ENCODERS, build, tiny
 
 HEADS = {
     ("bert", "SEQ_CLS"): ["bert.pooler", "classifier"],
@@ -109,7 +109,7 @@ def test_sublayer_outputs_of_a_decoder_hold_its_cross_attention(
 
 
 def test_mixtures_of_experts_have_no_single_output() -> None:
-    from transformers import AutoModelForCausalLM, MixtralConfig
+    from transformers import MixtralConfig
 
     config = MixtralConfig(
         vocab_size=50,
@@ -121,7 +121,7 @@ def test_mixtures_of_experts_have_no_single_output() -> None:
         num_local_experts=2,
     )
     with pytest.raises(CheckpointError, match="no single feed-forward output"):
-        _layers.sublayer_outputs(AutoModelForCausalLM.from_config(config))
+        _layers.sublayer_outputs(build(config, "CAUSAL_LM"))
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_wrappers_of_other_libraries_are_seen_through() -> None:
 
 
 def test_lists_that_lie_side_by_side_are_not_layers() -> None:
-    from transformers import AutoModelForSequenceClassification, XLMConfig
+    from transformers import XLMConfig
 
     config = XLMConfig(vocab_size=50, emb_dim=16, n_layers=2, n_heads=2, max_position_embeddings=32)
-    model = AutoModelForSequenceClassification.from_config(config)
+    model = build(config)
     assert _layers.stacks(model) == []
     assert any(name.endswith("attentions.1.q_lin") for name in _layers.linears(model))
 

@@ -94,18 +94,16 @@ def test_a_bf16_checkpoint_is_merged_in_float32() -> None:
 
 
 def test_saving_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("a network call")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    asked: list[str] = []
+    for module in ("peft.utils.other", "peft.utils.save_and_load"):
+        monkeypatch.setattr(f"{module}.check_file_exists_on_hf_hub", lambda name, *_, **__: asked.append(name))
     base = tiny("bert")
-    base.name_or_path = base.config._name_or_path = "someone/some-model"
+    base.name_or_path = "someone/some-model"
     method = Lora(Lora.Options())
-    method.save(method.apply(base, "SEQ_CLS"), tmp_path)
+    model = method.apply(base, "SEQ_CLS")
+    method.save(model, tmp_path)
     method.load(tiny("bert"), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "adapter_config.json",
-        "adapter_model.safetensors",
-    ]
+    assert asked == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    model.save_pretrained(str(tmp_path))
+    assert asked == ["someone/some-model"]

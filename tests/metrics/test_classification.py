@@ -43,9 +43,7 @@ def averages_of(scores):
 def reference_averages(truth, predicted, labels=None):
     values = []
     for average in ("macro", "micro", "weighted"):
-        measured = precision_recall_fscore_support(
-            truth, predicted, labels=labels, average=average, zero_division=0
-        )
+        measured = precision_recall_fscore_support(truth, predicted, labels=labels, average=average, zero_division=0)
         values += measured[:3]
     return values
 

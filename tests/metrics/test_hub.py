@@ -75,9 +75,7 @@ def test_own_metrics_add_batches_and_compute(name, predictions, references, expe
 
 
 def test_a_single_score_of_class_numbers():
-    assert hub.as_evaluate("f1").compute(predictions=[0, 1, 1], references=[0, 1, 0]) == {
-        "f1": pytest.approx(2 / 3)
-    }
+    assert hub.as_evaluate("f1").compute(predictions=[0, 1, 1], references=[0, 1, 0]) == {"f1": pytest.approx(2 / 3)}
 
 
 def test_every_score_of_a_family_has_a_name():

@@ -8,9 +8,9 @@ from rouge_score.rouge_scorer import RougeScorer
 from ftkit.metrics.text import rouge
 
 TYPES = ["rouge1", "rouge2", "rougeL"]
-words = st.lists(
-    st.sampled_from(["the", "Cat", "running", "runs", "mat's", "5", "naïve", "--"]), max_size=10
-).map(" ".join)
+words = st.lists(st.sampled_from(["the", "Cat", "running", "runs", "mat's", "5", "naïve", "--"]), max_size=10).map(
+    " ".join
+)
 rows = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=3)), min_size=1, max_size=6)
 
 

@@ -1,0 +1,285 @@
+"""From a recipe to a run: what stands in its directory, that it says the same when loaded, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ftkit.engine import model as models
+from ftkit.engine.evaluate import evaluate
+from ftkit.engine.launch import fold_rows
+from ftkit.engine.predict import Predictor
+from ftkit.engine.train import plan, train
+from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
+from tests.runs import Lab, curve, log, read_jsonl, refused, rows, weights, write_rows
+
+METHODS = {
+    "single": ("full", "head", "lora", "ia3", "adapter"),
+    "multi": ("lora",),
+    "regression": ("full",),
+    "ner": ("full", "head", "lora", "ia3", "adapter"),
+    "qa": ("full", "head", "lora", "ia3", "adapter"),
+    "qa2": ("full",),
+    "seq2seq": ("full", "lora", "ia3", "adapter"),
+    "causal": ("full", "lora", "ia3", "adapter"),
+}
+CASES = [(kind, method) for kind, methods in METHODS.items() for method in methods]
+FILES = {"recipe.yaml", "environment.json", "data.json", "scores.json", "log.jsonl", "predictions", "model"}
+
+
+def trained(lab: Lab, kind: str, method: str) -> Any:
+    return lab.train(kind, f"method={method}", "train.learning_rate=0.02")
+
+
+# ---------------------------------------------------------------------- evaluation is prediction
+
+
+@pytest.mark.parametrize(("kind", "method"), CASES)
+def test_reloaded_run_scores_and_answers_as_it_did_to_the_last_digit(lab: Lab, kind: str, method: str) -> None:
+    run = trained(lab, kind, method)
+    for split in ("validation", "test"):
+        again = evaluate(run.run, split)
+        assert again.scores == run.scores[split]
+        written = read_jsonl(run.run / "predictions" / f"{split}.jsonl")
+        assert again.predictions == written
+        assert list(Predictor(run.run).file(str(lab.file(kind, split)))) == written
+    last = max(log(run.run, "validation"), key=lambda entry: entry["step"])
+    assert {name: last[name] for name in run.scores["validation"]} == {
+        name: score["value"] for name, score in run.scores["validation"].items()
+    }
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_validation_is_in_fp32_while_training_in_bf16(lab: Lab, method: str) -> None:
+    """The squared error has all its digits: one bfloat16 product anywhere would show."""
+    run = lab.train("regression", f"method={method}", "train.precision=bf16", "train.epochs=2")
+    assert json.loads((run.run / "environment.json").read_text())["precision"] == "bf16"
+    assert curve(run.run) != curve(lab.train("regression", f"method={method}", "train.epochs=2").run)
+    errors = [entry["mse"] for entry in log(run.run, "validation")]
+    assert min(errors) == evaluate(run.run, "validation").scores["mse"]["value"]
+
+
+def test_same_recipe_gives_the_same_weights(lab: Lab) -> None:
+    first = lab.train("single", "model.dropout=0.1", "train.epochs=2")
+    again = train(lab.recipe("single", "model.dropout=0.1", "train.epochs=2"), lab.new())
+    assert curve(first.run) == curve(again.run)
+    assert weights(first.run).keys() == weights(again.run).keys()
+    assert all(torch.equal(weight, weights(again.run)[name]) for name, weight in weights(first.run).items())
+    other = train(lab.recipe("single", "model.dropout=0.1", "train.epochs=2", "train.seed=14"), lab.new())
+    assert curve(first.run) != curve(other.run)
+
+
+def test_untrained_model_is_scored_with_no_epochs(lab: Lab) -> None:
+    run = lab.train("single", "train.epochs=0")
+    assert run.steps == 0
+    assert not (run.run / "log.jsonl").exists()
+    assert run.scores.keys() == {"validation", "test"}
+    assert evaluate(run.run).scores == run.scores["test"]
+
+
+# ---------------------------------------------------------------------- the directory
+
+
+def test_run_holds_its_recipe_log_scores_predictions_and_model(lab: Lab) -> None:
+    run = trained(lab, "single", "full")
+    assert {path.name for path in run.run.iterdir()} == FILES
+    assert json.loads((run.run / "scores.json").read_text()) == run.as_json()
+    assert run.as_json().keys() >= {"run", "scores", "steps", "train_seconds", "examples"}
+    assert [entry["step"] for entry in log(run.run)] == [1, 2, 3]
+    assert run.train_seconds > 0
+    data = json.loads((run.run / "data.json").read_text())
+    assert data["rows"] == {"train": 22, "validation": 6, "test": 7}
+    assert sum(data["labels"]["train"].values()) == 22
+    assert not [path for path in run.run.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_cut_training_rows_are_counted(lab: Lab) -> None:
+    run = lab.train("single", "task.max_length=12")
+    cut = json.loads((run.run / "data.json").read_text())["truncated_training_rows"]
+    prepared = lab.prepared("single")
+    long = [len(prepared.tokenizer(text)["input_ids"]) > 12 for text in prepared.splits["train"]["text"]]
+    assert cut == sum(long) > 0
+
+
+def test_existing_directory_is_refused_and_left_as_it_was(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists already"):
+        train(lab.recipe("single"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+REFUSED = {
+    "fp16 on a processor": (("train.precision=fp16",), MachineError, "fp16 needs a GPU"),
+    "a step that does not split": (("train.batch=9", "train.accumulate=2"), RecipeError, "accumulate"),
+    "no such file": (("data.test=nowhere.csv",), DataError, "nowhere.csv"),
+    "no such checkpoint": (("model.checkpoint=./nowhere",), CheckpointError, "nowhere"),
+    "weights of no label": (("train.class_weights={art: 2}",), RecipeError, "'art'"),
+    "a head to freeze under": (("method={name: head, layers: 9}",), FTKitError, "9"),
+    "no such metric": (("train.metric=acuracy",), RecipeError, "acuracy"),
+    "labels that are not listed": (("data.labels=[arts, sport]",), DataError, "trade"),
+}
+
+
+@pytest.mark.parametrize("folds", ["null", "2"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_run_leaves_nothing_behind(lab: Lab, tmp_path: Path, name: str, folds: str) -> None:
+    settings, kind, said = REFUSED[name]
+    with pytest.raises(kind, match=said):
+        raise refused(lab.recipe("single", *settings, f"train.folds={folds}"), tmp_path / "runs" / "new")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_class_weights_are_refused_where_there_are_no_classes(lab: Lab, tmp_path: Path) -> None:
+    for kind in ("regression", "ner"):
+        error = refused(lab.recipe(kind, "train.class_weights=balanced"), tmp_path / "new")
+        assert "train.class_weights" in error.message
+
+
+def test_step_that_processes_cannot_share_is_refused(lab: Lab, tmp_path: Path) -> None:
+    assert "3 processes" in refused(lab.recipe("single"), tmp_path / "new", processes=3).message
+    assert "--processes 0" in refused(lab.recipe("single"), tmp_path / "new", processes=-0 or None or 0).message
+
+
+def test_diverging_training_says_so_and_leaves_no_model(lab: Lab, tmp_path: Path) -> None:
+    settings = ("train.learning_rate=1e30", "train.optimizer=sgd", "train.max_grad_norm=0", "train.epochs=4")
+    with pytest.raises(FTKitError, match=r"the loss is (nan|inf)") as caught:
+        train(lab.recipe("regression", *settings), tmp_path / "run")
+    assert "learning_rate" in caught.value.hint
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert not (tmp_path / "run" / "scores.json").exists()
+
+
+def test_plan_tells_what_train_does(lab: Lab) -> None:
+    told, run = plan(lab.recipe("single", "train.epochs=2")), lab.train("single", "train.epochs=2")
+    assert told["steps"] == run.steps == 6
+    assert told["rows"] == {"train": 22, "validation": 6, "test": 7}
+    assert tuple(told["labels"]) == models.load(run.run).labels == ("arts", "sport", "trade")
+
+
+# ---------------------------------------------------------------------- the best epoch
+
+
+def test_best_epoch_is_kept_when_later_ones_are_worse(lab: Lab) -> None:
+    run = lab.train("regression", "train.epochs=6", "train.learning_rate=0.05", "train.optimizer=sgd", "train.max_grad_norm=0")
+    errors = [entry["mse"] for entry in log(run.run, "validation")]
+    assert errors.index(min(errors)) < len(errors) - 1
+    assert evaluate(run.run, "validation").scores["mse"]["value"] == min(errors)
+
+
+def test_named_metric_decides(lab: Lab) -> None:
+    settings = ("train.epochs=6", "train.learning_rate=0.02")
+    for metric, best in {"mae": min, "pearson": max}.items():
+        run = lab.train("regression", *settings, f"train.metric={metric}")
+        values = [entry[metric] for entry in log(run.run, "validation")]
+        assert run.scores["validation"][metric]["value"] == best(values)
+
+
+def test_early_stopping_stops_after_patience_evaluations_without_a_better_score(lab: Lab) -> None:
+    run = lab.train("regression", "train.epochs=20", "train.learning_rate=0.02", "train.patience=2")
+    errors = [entry["mse"] for entry in log(run.run, "validation")]
+    assert len(errors) < 20
+    assert errors.index(min(errors)) == len(errors) - 3
+
+
+@pytest.mark.parametrize(("every", "steps"), [(2, [2, 4, 6]), (4, [4, 6]), (50, [6])])
+def test_validation_comes_every_so_many_steps_and_at_the_end(lab: Lab, every: int, steps: list[int]) -> None:
+    run = lab.train("regression", "train.epochs=2", f"train.evaluate_every={every}")
+    assert [entry["step"] for entry in log(run.run, "validation")] == steps
+
+
+def test_part_of_an_epoch_is_trained_and_kept(lab: Lab) -> None:
+    run = lab.train("regression", "train.epochs=0.5")
+    assert run.steps == 2
+    assert len(log(run.run, "validation")) == 1
+
+
+def test_without_validation_rows_the_last_weights_are_kept(lab: Lab) -> None:
+    run = lab.train("regression", "data.validation=null")
+    assert run.scores.keys() == {"test"}
+    assert not log(run.run, "validation")
+    assert evaluate(run.run).scores == run.scores["test"]
+
+
+# ---------------------------------------------------------------------- cross-validation
+
+
+def test_folds_score_each_row_once_with_a_model_that_never_saw_it(lab: Lab) -> None:
+    run = lab.train("single", "train.folds=3")
+    prepared = lab.prepared("single", "train.folds=3")
+    seen = [fold_rows(prepared, fold) for fold in (1, 2, 3)]
+    assert sorted(i for _, held in seen for i in held) == list(range(22))
+    assert all(set(kept).isdisjoint(held) and len(kept) + len(held) == 22 for kept, held in seen)
+    answers = read_jsonl(run.run / "predictions" / "folds.jsonl")
+    assert len(answers) == 22
+    train_rows = prepared.splits["train"]
+    for fold, (kept, held) in enumerate(seen, 1):
+        inner = run.run / "folds" / str(fold)
+        model = Predictor(inner)
+        assert [{"fold": fold, **answer} for answer in model(train_rows[held]["text"])] == [answers[i] for i in held]
+        assert json.loads((inner / "environment.json").read_text())["epochs"] == 1
+        assert len(log(inner)) == -(-len(kept) // 8)
+
+
+def test_folds_give_mean_and_standard_deviation(lab: Lab) -> None:
+    run = lab.train("single", "train.folds=3")
+    each = []
+    for fold in (1, 2, 3):
+        scores = json.loads((run.run / "folds" / str(fold) / "scores.json").read_text())["scores"]["fold"]
+        each.append(scores["accuracy"]["value"])
+    found = run.scores["folds"]["accuracy"]
+    assert found["value"] == pytest.approx(statistics.fmean(each))
+    assert found["sd"] == pytest.approx(statistics.stdev(each))
+    assert found["each"] == each
+    assert found["n"] == 22
+
+
+def test_folds_keep_the_shares_of_labels(lab: Lab) -> None:
+    prepared = lab.prepared("single", "train.folds=3")
+    labels = prepared.splits["train"]["label"]
+    for fold in (1, 2, 3):
+        held = [labels[i] for i in fold_rows(prepared, fold)[1]]
+        assert all(abs(held.count(name) - labels.count(name) / 3) < 1 for name in set(labels))
+
+
+# ---------------------------------------------------------------------- going on from a run
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_training_goes_on_from_a_run_with_its_head_and_label_order(lab: Lab, method: str) -> None:
+    first = lab.train("single", f"method={method}", "train.learning_rate=0.02", "data.labels=[trade, sport, arts]")
+    assert models.load(first.run).labels == ("trade", "sport", "arts")
+    again = lab.train("single", f"model.checkpoint={first.run}", "train.epochs=0")
+    assert models.load(again.run).labels == ("trade", "sport", "arts")
+    ours, theirs = (read_jsonl(run.run / "predictions" / "test.jsonl") for run in (again, first))
+    assert [row["label"] for row in ours] == [row["label"] for row in theirs]
+    assert [row["score"] for row in ours] == pytest.approx([row["score"] for row in theirs], abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_other_labels_get_a_new_head_on_the_trained_body(lab: Lab, tmp_path: Path, method: str) -> None:
+    first = lab.train("single", f"method={method}", "train.learning_rate=0.02")
+    renamed = [{**row, "label": {"arts": "a", "sport": "b", "trade": "c"}[row["label"]]} for row in rows("single", "train")]
+    data = write_rows(tmp_path / "renamed.jsonl", renamed)
+    again = train(
+        lab.recipe("single", f"model.checkpoint={first.run}", f"data.train={data}", "data.validation=null", "data.test=null", "train.epochs=0"),
+        tmp_path / "run",
+    )
+    assert models.load(again.run).labels == ("a", "b", "c")
+    after = weights(again.run)
+    plain = models.load(first.run)
+    before = plain.method.merge(plain.model).state_dict()
+    assert not torch.equal(after["classifier.weight"], before["classifier.weight"])
+    body = "bert.encoder.layer.1.attention.self.query.weight"
+    assert torch.equal(after[body], before[body])
+
+
+def test_run_goes_on_where_its_base_is_a_run_too(lab: Lab) -> None:
+    """An adapter whose base is itself an adapter's run is merged, kept, and found again when loaded."""
+    first = lab.train("single", "method=lora", "train.learning_rate=0.02")
+    second = lab.train("single", f"model.checkpoint={first.run}", "method=lora", "train.learning_rate=0.02")
+    assert evaluate(second.run).scores == second.scores["test"]
