@@ -81,12 +81,25 @@ def _explain(detail: Any, model: type[BaseModel], prefix: str) -> str:
         guess = get_close_matches(location[-1], known, n=1, cutoff=0.5)
         parent = ".".join(setting.split(".")[:-1])
         meant = f"{parent}.{guess[0]}" if guess and parent else guess[0] if guess else ""
-        listed = ", ".join(known)
-        return f"{setting}: no such setting; " + (f"did you mean {meant}?" if meant else f"there are: {listed}")
+        listed = f"there are: {', '.join(known)}" if known else "it has no settings"
+        return f"{setting}: no such setting; " + (f"did you mean {meant}?" if meant else listed)
     if detail["type"] == "missing":
         return f"{setting}: must be set"
-    what = detail["msg"][0].lower() + detail["msg"][1:]
+    what = _PLAIN.get(detail["type"]) or detail["msg"][0].lower() + detail["msg"][1:]
     return f"{setting}: {what}, and it is {detail['input']!r}"
+
+
+_PLAIN = {
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "string_type": "must be a text",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+}
+"""What a value must be, where pydantic's own words speak of parsing."""
 
 
 def _is_union_branch(part: int | str) -> bool:

@@ -24,9 +24,11 @@ class RunDirectory:
     training step: a run that is refused before leaves nothing behind.
     """
 
-    def __init__(self, path: Path, final: Path | None = None) -> None:
+    def __init__(self, path: Path, final: Path | None = None, outer: RunDirectory | None = None) -> None:
         self.path = path
         self.final = final or path
+        self.outer = outer
+        self.made: tuple[Path, ...] = ()
 
     @classmethod
     def create(cls, recipe: Recipe, path: Path) -> RunDirectory:
@@ -34,15 +36,17 @@ class RunDirectory:
         path = Path(os.path.abspath(path.expanduser()))
         refuse_existing(path)
         staging = path.parent / f".{path.name}.starting-{os.getpid()}"
+        run = cls(staging, path)
+        run.made = tuple(parent for parent in path.parents if not parent.exists())
         try:
             staging.mkdir(parents=True)
             (staging / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
         except OSError as error:
-            shutil.rmtree(staging, ignore_errors=True)
+            run.discard()
             raise RunError(
                 f"the run directory {path} can't be made: {error.strerror}", "name another with --run"
             ) from error
-        return cls(staging, path)
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -66,14 +70,21 @@ class RunDirectory:
         """Move a run in waiting to its final place. Raises RunError where something has come to stand there."""
         if self.published:
             return
-        refuse_existing(self.final)
-        os.rename(self.path, self.final)
+        if self.outer:
+            self.outer.publish()
+        else:
+            refuse_existing(self.final)
+            os.rename(self.path, self.final)
         self.path = self.final
 
     def discard(self) -> None:
-        """Remove a run in waiting; a published one stays."""
-        if not self.published:
-            shutil.rmtree(self.path, ignore_errors=True)
+        """Remove a run in waiting and the folders that were made for it; a published one stays."""
+        if self.published:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        for folder in self.made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     @property
     def recipe(self) -> Recipe:
@@ -90,11 +101,11 @@ class RunDirectory:
         return folder
 
     def fold(self, number: int) -> RunDirectory:
-        """The directory of one model of a cross-validation, inside this one."""
+        """The directory of one model of a cross-validation, inside this one and published with it."""
         path = self.path / "folds" / str(number)
         path.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.path / "recipe.yaml", path / "recipe.yaml")
-        return RunDirectory(path)
+        return RunDirectory(path, self.final / "folds" / str(number), outer=self)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""

@@ -82,6 +82,18 @@ KINDS: dict[str, tuple[str, Callable[[Random], dict[str, Any]], dict[str, Any]]]
     "causal": ("llama", summary, {"name": "summarization", **WRITTEN}),
 }
 """Kind -> architecture, what makes a row, the task with its options. `ner` and `qa` rows need several windows."""
+METHODS = {
+    "single": ("full", "head", "lora", "ia3", "adapter"),
+    "multi": ("lora",),
+    "regression": ("full",),
+    "ner": ("full", "head", "lora", "ia3", "adapter"),
+    "qa": ("full", "head", "lora", "ia3", "adapter"),
+    "qa2": ("full",),
+    "seq2seq": ("full", "lora", "ia3", "adapter"),
+    "causal": ("full", "lora", "ia3", "adapter"),
+}
+CASES = [(kind, method) for kind, methods in METHODS.items() for method in methods]
+"""Every kind with the methods that it is trained with."""
 USUAL = (
     "model.dropout=0",
     "train.precision=fp32",
@@ -150,6 +162,11 @@ class Lab:
         if key not in self.runs:
             self.runs[key] = train(self.recipe(kind, *settings), self.new(), processes)
         return self.runs[key]
+
+
+    def trained(self, kind: str, method: str) -> Trained:
+        """The usual run of a case, with weights that have moved far enough to be told from the checkpoint's."""
+        return self.train(kind, f"method={method}", f"train.learning_rate={0.002 if 'qa' in kind else 0.02}")
 
 
 def log(run: Path, kind: str = "train") -> Rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def usual_kind(architecture: str, encoder: str = "SEQ_CLS") -> str:
 
 
 def tiny_tokenizer(architecture: str) -> Any:
-    """A fast tokenizer trained on `SENTENCES`: word pieces for BERT's family, byte-level BPE for others."""
+    """A fast tokenizer made from `SENTENCES`: word pieces for BERT's family, byte-level BPE for others."""
     family = FAMILY.get(architecture, "bert")
     wrapped = {"bert": "BertTokenizerFast"}.get(family, "PreTrainedTokenizerFast")
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
@@ -276,7 +277,7 @@ def _config(architecture: str, vocabulary: int, **changes: Any) -> Any:
 
 @cache
 def _trained(family: str) -> str:
-    """The trained tokenizer as JSON, so that no two callers share a mutable one."""
+    """The tokenizer as JSON, so that no two callers share a mutable one."""
     special = list(dict.fromkeys(SPECIAL[family].values()))
     tokenizer = _word_pieces(special) if family == "bert" else _byte_pairs(special)
     ids = {token: tokenizer.token_to_id(token) for token in special}
@@ -294,17 +295,16 @@ def _trained(family: str) -> str:
 
 
 def _word_pieces(special: list[str]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """The characters, alone and inside a word, and the sentences' words; a trainer would break ties at random."""
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(SENTENCES)))
+    characters = sorted({c.lower() for c in string.printable if not c.isspace()})
+    frequent = sorted(words, key=lambda word: (-words[word], word))
+    pieces = dict.fromkeys([*special, *characters, *(f"##{c}" for c in characters), *frequent])
+    vocabulary = {piece: number for number, piece in enumerate(list(pieces)[:500])}
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=500,
-        special_tokens=special,
-        show_progress=False,
-        initial_alphabet=[character for character in string.printable if not character.isspace()],
-    )
-    tokenizer.train_from_iterator([*SENTENCES.splitlines(), "1234567890", "0987654321"], trainer)
     return tokenizer
 
 

@@ -50,7 +50,7 @@ def evaluate(
         name = Path(data).name
     else:
         rows, name = _split(trained, recipe, split, source, say), split
-    for warning in check(trained.task, {name: rows}, trained.labels):
+    for warning in check(trained.task, [(name, rows)], trained.labels):
         say(f"warning: {warning}")
     return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), progress)
 

@@ -18,7 +18,7 @@ from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
 from ftkit.engine.trainer import FTTrainer
-from ftkit.errors import FTKitError
+from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.report import Progress
 from ftkit.run import RunDirectory
@@ -79,6 +79,7 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if args.num_train_epochs > 0:
+        _check_metric(trainer, settings.metric)
         _train(trainer)
     if trainer.is_world_process_zero():
         run.publish()
@@ -87,6 +88,15 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
         if not args.num_train_epochs or "validation" not in prepared.splits:
             save()
     return Fitted(trainer.state.global_step, clock.seconds, len(train))
+
+
+def _check_metric(trainer: FTTrainer, metric: str | None) -> None:
+    """Raises RecipeError where the validation scores, here of the untrained model, have no such metric."""
+    if metric is None or trainer.args.eval_strategy == "no":
+        return
+    known = trainer.validate(trainer.model, trainer.args.process_index, trainer.args.world_size)
+    if metric not in known:
+        raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
 def _train(trainer: FTTrainer) -> None:
@@ -111,7 +121,7 @@ def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], No
 
 
 def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
-    """The callback that keeps the best model, where there are validation rows. Raises RecipeError for a bad metric."""
+    """The callback that keeps the best model, where there are validation rows."""
     if "validation" not in prepared.splits:
         return []
     task, settings = prepared.task, prepared.recipe.train

@@ -74,6 +74,7 @@ def main() -> None:
         prepared = prepare(run.recipe)
         train = prepared.splits["train"]
         if int(fold):
+            run = run.fold(int(fold))
             train = train.select(fold_rows(prepared, int(fold))[0])
         fitted = fit(run, prepared, train, Progress(show=first), int(processes))
         if first:

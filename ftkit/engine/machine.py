@@ -32,7 +32,7 @@ def has_accelerator() -> bool:
 def has_bf16() -> bool:
     """Whether the device computes in bfloat16, and does not only emulate it."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     x86 = platform.machine() in ("x86_64", "AMD64")
     return bool(x86 and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_bf16())
 

@@ -116,7 +116,19 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
     _refuse_gaps(folder, model, report)
     if not same_head:
         _renew_head(model)
+    _align(model)
     return model
+
+
+def _align(model: Any) -> None:
+    """Move weights to addresses that products read fast.
+
+    Weights mapped from a file lie anywhere, and the same products then differ in the last digits: a model would
+    not score as it did before it was saved.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.data_ptr() % 64:
+            tensor.data = tensor.data.clone()
 
 
 def head_labels(config: Any) -> Labels:
@@ -169,6 +181,8 @@ def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Con
     method.save(model, folder)
     tokenizer.save_pretrained(folder)
     (folder / CONTRACT).write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
+        path.chmod((folder / CONTRACT).stat().st_mode)
 
 
 def contract(
@@ -196,7 +210,7 @@ def load(source: str | Path) -> Trained:
 
     Raises CheckpointError or RunError where there is none, or where its base is not the one it was trained on.
     """
-    folder = RunDirectory.open(source).model if RunDirectory.is_run(source) else checkpoints.locate(str(source)).path
+    folder = _trained_folder(source)
     found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
@@ -206,6 +220,14 @@ def load(source: str | Path) -> Trained:
     model = method.load(build(base, task, found.labels), folder)
     tokenizer = read_tokenizer(folder, task)
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+def _trained_folder(source: str | Path) -> Path:
+    """The folder that a run, an export (which may hold an adapter alone) or a checkpoint is loaded from."""
+    if RunDirectory.is_run(source):
+        return RunDirectory.open(source).model
+    path = Path(source).expanduser()
+    return path if (path / CONTRACT).is_file() else checkpoints.locate(str(source)).path
 
 
 def _read_contract(folder: Path) -> Contract:

@@ -37,7 +37,10 @@ class Predictor:
         Raises DataError, before the first answer, for inputs that the task can't read.
         """
         rows = [_row(self.trained.task, value, number) for number, value in enumerate(inputs, 1)]
-        columns: Batch = {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
+        for number, row in enumerate(rows, 1):
+            if row.keys() != rows[0].keys():
+                raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
+        columns: Batch = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
         return self._answer(Dataset.from_dict(self.trained.task.unify(columns) if rows else {}), None)
 
     def file(
@@ -65,6 +68,9 @@ class Predictor:
             yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, size, progress.advance)
         finally:
             progress.stop()
+
+
+_ALIKE = "give all inputs the same columns, or ask for each kind on its own"
 
 
 def _row(task: Task, value: str | Mapping[str, Any], number: int) -> dict[str, Any]:

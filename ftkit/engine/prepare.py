@@ -62,8 +62,8 @@ def prepare(recipe: Recipe) -> Prepared:
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
     labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.head_labels(config))
-    warnings = check(task, splits, labels)
-    _check_loss(recipe, task)
+    warnings = check(task, [(_where(recipe, name), split) for name, split in splits.items()], labels)
+    _check_loss(recipe, task, labels)
     tokenizer = models.read_tokenizer(base.path, task)
     return Prepared(recipe, task, method, base, tokenizer, labels, splits, notes, warnings)
 
@@ -90,23 +90,37 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
     return trained if set(labels) == set(trained) else labels
 
 
-def check(task: Task, splits: dict[str, Dataset], labels: Labels) -> tuple[Issue, ...]:
+def check(task: Task, splits: Sequence[tuple[str, Dataset]], labels: Labels) -> tuple[Issue, ...]:
     """The warnings about all splits. Raises DataError with every error at once."""
     found = [
         issue._replace(where=f"{name}, {issue.where}")
-        for name, split in splits.items()
+        for name, split in splits
         for issue in task.check(split, labels)
     ]
     errors = [str(issue) for issue in found if issue.level == "error"]
     if errors:
-        raise problems(DataError, "data", errors)
+        raise problems(DataError, "the data can't be used", errors)
     return tuple(issue for issue in found if issue.level == "warning")
 
 
-def _check_loss(recipe: Recipe, task: Task) -> None:
-    """Raises RecipeError for settings of the loss that the task has no use for."""
-    if recipe.train.class_weights is not None and not isinstance(task, Classification):
-        raise RecipeError("train.class_weights: only classification and sentiment weigh classes", "leave it out")
+def _where(recipe: Recipe, split: str) -> str:
+    """The file that a split was read from, or the split's name."""
+    source = getattr(recipe.data, split)
+    return Path(source).name if isinstance(source, str) else f"the {split} rows"
+
+
+def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
+    """Raises RecipeError for settings of the loss that the task has no use for, and for weights of unknown labels."""
+    weights = recipe.train.class_weights
+    if weights is None:
+        return
+    if not isinstance(task, Classification) or task.options.kind == "regression":
+        raise RecipeError("train.class_weights: only labels of texts are weighed", "leave it out")
+    if isinstance(weights, dict) and (unknown := sorted(set(weights) - set(labels))):
+        raise RecipeError(
+            f"train.class_weights: {', '.join(map(repr, unknown))} is no label of the data",
+            f"there are: {', '.join(labels)}",
+        )
 
 
 def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
@@ -134,18 +148,13 @@ def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
 
 
 def weighting(prepared: Prepared, split: Dataset) -> Weighting:
-    """How much each target counts in the loss. Raises RecipeError for weights of labels that are none."""
+    """How much each target counts in the loss."""
     settings, labels = prepared.recipe.train, prepared.labels
     weights = settings.class_weights
     if weights is None:
         return Weighting(settings.label_smoothing)
     if weights == "balanced":
         return Weighting(settings.label_smoothing, balanced_weights(split["label"], labels))
-    unknown = sorted(set(weights) - set(labels))
-    if unknown:
-        raise RecipeError(
-            f"train.class_weights: {unknown[0]!r} is no label of the data", f"there are: {', '.join(labels)}"
-        )
     return Weighting(settings.label_smoothing, tuple(weights.get(label, 1.0) for label in labels))
 
 

@@ -76,7 +76,7 @@ def train(
     """
     refuse_existing(path)
     machine.precision(recipe.train.precision)
-    processes = processes or machine.processes()
+    processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)
     prepared = prepare(recipe)
     for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
@@ -148,12 +148,12 @@ def _cross_validate(
     for fold in range(1, number + 1):
         say(f"fold {fold} of {number}")
         kept, held = launch.fold_rows(prepared, fold)
-        run.publish()
         inner = run.fold(fold)
         if processes > 1:
-            launch.fit_in_processes(inner, processes, fold)
+            launch.fit_in_processes(run, processes, fold)
         else:
             fit(inner, prepared, train.select(kept), progress)
+        inner.publish()
         found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})
         each.append(found.scores)

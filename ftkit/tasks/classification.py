@@ -69,7 +69,7 @@ class Classification(Task):
 
     def order(self, found: set[str]) -> Labels:
         """`found` in the order in which labels are numbered."""
-        numeric = all(label.lstrip("-").isdecimal() for label in found)
+        numeric = all(label.removeprefix("-").isdecimal() for label in found)
         return tuple(sorted(found, key=(lambda label: (int(label), label)) if numeric else None))
 
     def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
@@ -89,7 +89,9 @@ class Classification(Task):
                 "error",
                 f"row {numbers[0]}{more}",
                 f"label {label!r} is none of the labels that were trained: {_listed(labels)}",
-                f"did you mean {meant!r}? data.labels={{...}} renames labels" if meant else "",
+                f"did you mean {meant!r}? data.labels={{...}} renames labels"
+                if meant
+                else "train on rows that have it, or leave these rows out",
             )
 
     # ------------------------------------------------------------------ how rows become tensors

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_TAG = re.compile(r"O|[BIESLU]-.+")
+_LEAVE_OUT = "train on rows that have it, or leave these rows out"
 
 
 class NamedEntities(Task):
@@ -96,7 +96,7 @@ class NamedEntities(Task):
                     uncovered.append(row)
         known = ", ".join(label[2:] for label in labels if label.startswith("B-"))
         for kind, row in unknown.items():
-            yield Issue("error", f"row {row}", f"type {kind!r} is none of those that were trained: {known}")
+            yield Issue("error", f"row {row}", f"type {kind!r} is none of those that were trained: {known}", _LEAVE_OUT)
         if uncovered:
             what = f"{len(uncovered)} entities begin or end inside a word; they can't be found exactly"
             yield Issue("warning", f"row {uncovered[0]}", what, "move their ends to the edges of words")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def test_saving_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     base = tiny("bert")
     base.name_or_path = "someone/some-model"
     method = Lora(Lora.Options())
-    model = method.apply(base, "SEQ_CLS")
+    model: Any = method.apply(base, "SEQ_CLS")
     method.save(model, tmp_path)
     method.load(tiny("bert"), tmp_path)
     assert asked == []

@@ -1,0 +1,94 @@
+"""The one inference path: order, batches, and what it is not told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.engine import infer
+from ftkit.engine import model as models
+from tests.runs import KINDS, Lab, answers, assert_close, rows
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batch_size_changes_no_answer(lab: Lab, kind: str) -> None:
+    run = lab.trained(kind, "full")
+    examples = lab.prepared(kind).splits["test"].to_list()
+    usual = answers(run.run, examples)
+    for batch_tokens in (1, 150):
+        assert_close(answers(run.run, examples, batch_tokens), usual, 1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_row_is_answered_in_its_place(lab: Lab, kind: str) -> None:
+    run = lab.trained(kind, "full")
+    examples = lab.prepared(kind).splits["train"].to_list()[:8]
+    alone = [answers(run.run, [example])[0] for example in examples]
+    assert_close(answers(run.run, examples), alone, 1e-5)
+    assert_close(answers(run.run, examples[::-1]), alone[::-1], 1e-5)
+
+
+def test_many_rows_go_through_in_chunks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = models.load(lab.trained("single", "full").run)
+    examples = [{"text": row["text"]} for row in rows("single", "test", 25)]
+    whole = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
+    monkeypatch.setattr(infer, "CHUNK", 10)
+    told: list[int] = []
+    parts = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, iter(examples), 500, told.append))
+    assert_close(parts, whole, 1e-6)
+    assert told == [10, 20, 25]
+
+
+def test_nothing_is_answered_with_nothing(lab: Lab) -> None:
+    assert answers(lab.train("single", "train.epochs=0").run, []) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoding_for_an_answer_never_sees_the_answer(lab: Lab, kind: str) -> None:
+    prepared = lab.prepared(kind)
+    examples = prepared.splits["test"].to_list()
+    encoded = infer.encode(prepared.task, examples, prepared.tokenizer, prepared.labels)
+    assert not set(encoded) & {*prepared.task.targets, "labels"}
+    blind = {column.name for shape in prepared.task.shapes() for column in shape if not column.is_input}
+    unmarked = [{name: value for name, value in example.items() if name not in blind} for example in examples]
+    assert infer.encode(prepared.task, unmarked, prepared.tokenizer, prepared.labels) == encoded
+
+
+def test_model_keeps_its_mode_and_gets_no_gradient(lab: Lab) -> None:
+    t = models.load(lab.train("single", "train.epochs=0").run)
+    example = [{"text": "The film was sharp."}]
+    for training in (True, False):
+        t.model.train(training)
+        first = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, example, 100))
+        assert t.model.training is training
+        assert all(weight.grad is None for weight in t.model.parameters())
+    assert first == answers(t.source, example)
+
+
+def test_a_model_wrapped_in_autocast_answers_in_fp32_and_stays_wrapped(lab: Lab) -> None:
+    """As the Trainer wraps it."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    t = models.load(lab.train("regression", "train.epochs=0").run)
+    examples = lab.prepared("regression").splits["test"].to_list()
+    plain = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
+    batch = dict(t.tokenizer(["The film was sharp."], return_tensors="pt"))
+    wrapped = Accelerator(cpu=True, mixed_precision="bf16").prepare(t.model)
+    rough = wrapped(**batch).logits
+    assert list(infer.predict(wrapped, t.task, t.tokenizer, t.labels, examples, 500)) == plain
+    assert torch.equal(wrapped(**batch).logits, rough)
+    assert not torch.equal(models.load(t.source).model(**batch).logits, rough)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@given(lengths=st.lists(st.integers(1, 50), max_size=60), most=st.integers(1, 300), room=st.integers(0, 20))
+def test_batches_hold_each_row_once_and_no_more_tokens_than_allowed(lengths: list[int], most: int, room: int) -> None:
+    found: list[Any] = list(infer.batches(lengths, most, room))
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * (max(lengths[i] for i in batch) + room) <= most

@@ -1,0 +1,99 @@
+"""Answers for new text: plain texts, objects and files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftkit.engine.predict import Predictor
+from ftkit.engine.train import train
+from ftkit.errors import DataError, RecipeError, RunError
+from tests.runs import Lab, read_jsonl, rows, write_rows
+
+
+def predictor(lab: Lab, kind: str) -> Predictor:
+    return Predictor(lab.trained(kind, "full").run)
+
+
+INPUTS = {
+    "single": ["text"],
+    "ner": ["text"],
+    "qa": ["question", "context"],
+    "seq2seq": ["document"],
+    "causal": ["document"],
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_inputs_get_the_answers_of_the_predictions_file(lab: Lab, kind: str) -> None:
+    model = predictor(lab, kind)
+    inputs: list[Any] = [{name: row[name] for name in INPUTS[kind]} for row in rows(kind, "test")]
+    written = read_jsonl(model.trained.source.parent / "predictions" / "test.jsonl")
+    assert list(model(inputs)) == written
+    if len(INPUTS[kind]) == 1:
+        assert list(model([value[INPUTS[kind][0]] for value in inputs])) == written
+    assert len(list(model.render(inputs, written))) == len(inputs)
+
+
+def test_answers_are_plain_json_with_places_in_the_input(lab: Lab) -> None:
+    for row, answer in zip(rows("qa", "test"), predictor(lab, "qa")(rows("qa", "test")), strict=True):
+        assert answer.keys() == {"answer", "start", "end", "score"}
+        assert row["context"][answer["start"] : answer["end"]] == answer["answer"]
+        assert json.loads(json.dumps(answer)) == answer
+
+
+def test_words_are_read_where_a_row_has_them(lab: Lab) -> None:
+    model = predictor(lab, "ner")
+    by_words, by_text = list(model([{"tokens": ["Anna", "works", "."]}])), list(model(["Anna works ."]))
+    assert by_words == by_text
+
+
+def test_nothing_in_nothing_out(lab: Lab) -> None:
+    assert list(predictor(lab, "single")([])) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "said"),
+    [
+        ("qa", ["a plain text"], "input 1 is a plain text"),
+        ("qa", [{"question": "a", "context": "b"}, {"question": "a"}], "input 2 has question"),
+        ("single", [{"txt": "a"}], "input 1 has txt"),
+        ("single", ["a", {"text": 3}], "input 2 has text"),
+        ("ner", [{"tokens": ["a"]}, "b"], "input 2"),
+    ],
+)
+def test_inputs_that_cannot_be_read_are_named_before_the_first_answer(
+    lab: Lab, kind: str, inputs: list[Any], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        predictor(lab, kind)(inputs)
+
+
+def test_second_texts_are_never_left_out(lab: Lab, tmp_path: Path) -> None:
+    pairs = [{**row, "text_pair": "A fair price."} for row in rows("single", "train")]
+    data = write_rows(tmp_path / "pairs.jsonl", pairs)
+    settings = (f"data.train={data}", "data.validation=null", "data.test=null")
+    model = Predictor(train(lab.recipe("single", *settings), tmp_path / "run").run)
+    one, two = {"text": "A fair price."}, {"text": "A fair price.", "text_pair": "My phone arrived broken."}
+    assert list(model([two])) != list(model([one]))
+    for inputs in ([one, two], [two, one]):
+        with pytest.raises(DataError, match="input 2"):
+            model(inputs)
+
+
+def test_file_is_read_with_settings(lab: Lab, tmp_path: Path) -> None:
+    model = predictor(lab, "single")
+    texts = [row["text"] for row in rows("single", "test")]
+    file = write_rows(tmp_path / "new.jsonl", [{"body": text} for text in texts])
+    assert list(model.file(str(file), ["data.columns={text: body}"])) == list(model(texts))
+    with pytest.raises(RecipeError, match=r"only data\.\*"):
+        model.file(str(file), ["train.epochs=2"])
+
+
+def test_what_is_no_model_is_refused(lab: Lab, tmp_path: Path) -> None:
+    write_rows(tmp_path / "run" / "recipe.yaml", [])
+    with pytest.raises(RunError, match="has no model"):
+        Predictor(tmp_path / "run")
