@@ -53,7 +53,7 @@ def write_recipe(file: Path, task: str | None, to: Path | None, say: Say) -> Pat
     data = _data(guess, numbered, file)
     data |= dict(_held_out(table, guess, data, file, say))
     proof = _prove(_recipe(guess, data))
-    _tell(table, guess, proof, say)
+    _tell(table, guess, data, proof, say)
     _write(path, _text(guess, data, _listed(guess, proof.labels), path))
     return path
 
@@ -115,14 +115,9 @@ def _held_out(table: Table, guess: Guess, data: Mapping[str, Any], file: Path, s
         if name in marked:
             continue
         if beside is not None and _fits(beside, guess, data, say):
-            say(f"{name} rows: {beside.name} beside it (data.{name})")
             yield name, str(beside)
-        elif len(table.rows) >= LEAST_ROWS:
-            say(f"{name} rows: a share of {SHARE:g} (data.{name})")
-            yield name, SHARE
         else:
-            say(f"{name} rows: none, {len(table.rows)} rows are too few to set some aside (data.{name})")
-            yield name, None
+            yield name, SHARE if len(table.rows) >= LEAST_ROWS else None
 
 
 _TRAIN = re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE)
@@ -156,23 +151,32 @@ def _fits(beside: Path, guess: Guess, data: Mapping[str, Any], say: Say) -> bool
 _KINDS = {"multi": ", any number of labels a row", "regression": ", a number a row"}
 
 
-def _tell(table: Table, guess: Guess, proof: Proof, say: Say) -> None:
-    say(f"task: {guess.task}{_KINDS.get(guess.kind, '')} (--task)")
+def _tell(table: Table, guess: Guess, data: Mapping[str, Any], proof: Proof, say: Say) -> None:
+    say(f"task: {guess.task}{_KINDS.get(guess.kind, '')} (--task changes it)")
     for remark in guess.remarks:
         say(f"  {remark}")
     for name, home in guess.columns.items():
-        say(f"{name}: column {home!r} (data.columns.{name})")
+        say(f"{name}: column {home!r} (data.columns.{name} changes it)")
     unread = [column for column in table.columns if column not in {*guess.columns.values(), "split"}]
     if unread:
         say(f"not read: {_some(list(map(repr, unread)))}")
     if guess.delimiter != DELIMITER:
-        say(f"between the labels of a row: {guess.delimiter!r} (data.delimiter)")
+        say(f"between the labels of a row: {guess.delimiter!r} (data.delimiter changes it)")
     labels = _listed(guess, proof.labels)
     if labels:
         say(f"labels: {_some(labels)} (data.labels orders and renames them)")
+    for name in ("validation", "test"):
+        if name in data:
+            say(f"{name} rows: {_source(data[name])} (data.{name} changes it)")
     say(f"rows: {', '.join(f'{count} {name}' for name, count in proof.rows.items())}")
     for note in proof.notes:
         say(f"note: {note}")
+
+
+def _source(held: Any) -> str:
+    if held is None:
+        return f"none; of fewer than {LEAST_ROWS} none are set aside"
+    return f"{Path(held).name}, which lies beside it" if isinstance(held, str) else f"a share of {held:g}"
 
 
 def _some(names: list[str]) -> str:
@@ -196,10 +200,7 @@ def _text(guess: Guess, data: Mapping[str, Any], labels: list[str], path: Path) 
     listed = {"labels": labels} if 0 < len(labels) <= MOST_LISTED else {}
     sections["data"] = "\n".join(["data:", *_data_lines({**data, **listed}, path)])
     order = dict.fromkeys(["task", "model", "data", *sections])
-    return (
-        "\n\n".join([_header(guess, data, name, path) + sections["task"], *(sections[s] for s in list(order)[1:])])
-        + "\n"
-    )
+    return _header(guess, data, name, path) + "\n\n".join(sections[section] for section in order) + "\n"
 
 
 def _header(guess: Guess, data: Mapping[str, Any], name: str, path: Path) -> str:

@@ -98,10 +98,14 @@ def _is_number(cell: str) -> bool:
 def scores_table(scores: Mapping[str, Scores]) -> str:
     """A row for each metric, a column for each split."""
     splits = list(scores)
-    names = list(dict.fromkeys(name for split in scores.values() for name in split))
+    names = [name for name in dict.fromkeys(n for split in scores.values() for n in split) if name not in _IN_FILE]
     rows = [[name, *(_cell(scores[split].get(name)) for split in splits)] for name in names]
     counts = ["rows", *(_count(scores[split]) for split in splits)]
     return table(["", *splits], [*rows, counts])
+
+
+_IN_FILE = {f"{average}_{name}" for average in ("micro", "weighted") for name in ("precision", "recall")}
+"""Scores that scores.json and --json have and a terminal's table does without."""
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:

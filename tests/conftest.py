@@ -14,10 +14,10 @@ os.environ.update(
     OMP_NUM_THREADS="1",
 )
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from tests.runs import Lab  # noqa: E402
+from tests.runs import Lab
 
 torch.set_num_threads(1)
 

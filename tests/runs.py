@@ -163,7 +163,6 @@ class Lab:
             self.runs[key] = train(self.recipe(kind, *settings), self.new(), processes)
         return self.runs[key]
 
-
     def trained(self, kind: str, method: str) -> Trained:
         """The usual run of a case, with weights that have moved far enough to be told from the checkpoint's."""
         return self.train(kind, f"method={method}", f"train.learning_rate={0.002 if 'qa' in kind else 0.02}")

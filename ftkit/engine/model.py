@@ -7,7 +7,6 @@ weights that are not in the folder come from.
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
     Raises CheckpointError where the weights can't be read, or lack more than a head.
     """
     config = read_config(folder)
-    same_head = not labels or head_labels(config) in ((), labels)
+    other_labels = bool(labels) and label_names(config) != labels
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
     if dropout is not None:
@@ -114,7 +113,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
             f"{folder}: {type(config).__name__.removesuffix('Config')} can't be loaded for this task: {_one_line(error)}"
         ) from error
     _refuse_gaps(folder, model, report)
-    if not same_head:
+    if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)
     _align(model)
     return model
@@ -131,30 +130,31 @@ def _align(model: Any) -> None:
             tensor.data = tensor.data.clone()
 
 
-def head_labels(config: Any) -> Labels:
-    """The label names that a checkpoint's head was trained on, in order; empty where it says none."""
-    names = tuple(str(config.id2label[index]) for index in sorted(config.id2label or {}))
-    return () if all(re.fullmatch(r"LABEL_\d+", name) for name in names) else names
+def label_names(config: Any) -> Labels:
+    """The label names of a checkpoint's head, in order (`LABEL_0` and so on where it was given none)."""
+    return tuple(str(config.id2label[index]) for index in sorted(config.id2label or {}))
 
 
 def _renew_head(model: Any) -> None:
     """Give the model a new head: one that was trained on other labels would answer with the wrong ones."""
     fresh: dict[str, Any] = type(model)(model.config).state_dict()
-    head = tuple(head_modules(model))
-    model.load_state_dict({name: value for name, value in fresh.items() if name.startswith(head)}, strict=False)
+    model.load_state_dict({name: value for name, value in fresh.items() if _in_head(model, name)}, strict=False)
 
 
 def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:
     """Raises CheckpointError where the weights file lacks more than the head."""
-    head = tuple(head_modules(model))
     gaps = [str(name) for name in report["missing_keys"]]
     gaps += [str(entry[0]) for entry in report.get("mismatched_keys", ())]
-    body = sorted(name for name in gaps if not name.startswith(head) and "pooler" not in name)
+    body = sorted(name for name in gaps if not _in_head(model, name) and "pooler" not in name)
     if body:
         raise CheckpointError(
             f"{folder}: the weights lack {len(body)} that {type(model).__name__} needs, {body[0]} first",
             "is it a checkpoint of this architecture, and complete?",
         )
+
+
+def _in_head(model: Any, name: str) -> bool:
+    return str(name).startswith(tuple(head_modules(model)))
 
 
 _DROPOUTS = ("dropout", "drop_rate", "_pdrop")
@@ -272,7 +272,7 @@ def _infer_contract(folder: Path) -> Contract:
     task: dict[str, Any] = {"name": name}
     labels: Labels = ()
     if name in ("classification", "ner"):
-        labels = tuple(config.id2label[index] for index in sorted(config.id2label))
+        labels = label_names(config)
     if name == "classification":
         single = "regression" if config.num_labels == 1 else "single"
         task["kind"] = _KINDS.get(config.problem_type or "", single)

@@ -61,7 +61,7 @@ def prepare(recipe: Recipe) -> Prepared:
     splits, notes = read_splits(recipe, task)
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
-    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.head_labels(config))
+    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.label_names(config))
     warnings = check(task, [(_where(recipe, name), split) for name, split in splits.items()], labels)
     _check_loss(recipe, task, labels)
     tokenizer = models.read_tokenizer(base.path, task)

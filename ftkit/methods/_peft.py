@@ -29,7 +29,10 @@ class PeftMethod(Method):
         """The model inside a `PeftModel`: the new weights and the head learn."""
         from peft import get_peft_model
 
-        wrapped: nn.Module = get_peft_model(plain_model(model), self.config(model, peft_type))
+        config = self.config(model, peft_type)
+        if peft_type == "QUESTION_ANS":
+            config.task_type = None  # PEFT's own class for it keeps `token_type_ids` from the model
+        wrapped: nn.Module = get_peft_model(plain_model(model), config)
         return wrapped
 
     def save(self, model: nn.Module, folder: Path) -> None:

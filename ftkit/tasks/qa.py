@@ -203,7 +203,7 @@ def _place(offsets: list[list[int]], answers: Mapping[str, Any]) -> tuple[int, i
 
 
 def _place_loss(logits: torch.Tensor, places: torch.Tensor, real: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Cross-entropy over the real tokens of each window, summed. logits and real (windows, tokens), places (windows)."""
+    """Cross-entropy over each window's real tokens, summed. logits and real (windows, tokens), places (windows)."""
     scores = logits.float().masked_fill(~real, -float("inf")).log_softmax(-1)
     right = -scores.gather(-1, places[:, None]).squeeze(-1)
     spread = -scores.masked_fill(~real, 0).sum(-1) / real.sum(-1)
@@ -211,7 +211,9 @@ def _place_loss(logits: torch.Tensor, places: torch.Tensor, real: torch.Tensor, 
 
 
 def _answer(context: str, start: int, end: int, probability: float) -> Prediction:
-    return {"answer": context[start:end], "start": start, "end": end, "score": probability}
+    text = context[start:end]
+    start += len(text) - len(text.lstrip())  # some tokenizers count the space before a word as part of it
+    return {"answer": text.strip(), "start": start, "end": start + len(text.strip()), "score": probability}
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:

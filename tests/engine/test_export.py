@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
 
-from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
@@ -20,10 +18,6 @@ from ftkit.errors import CheckpointError, RunError
 from tests.runs import CASES, KINDS, Lab, answers, assert_close
 
 PLAIN = [case for case in CASES if case[1] != "adapter"]
-
-
-def outputs(t: models.Trained, examples: list[Any]) -> list[Any]:
-    return infer.run(t.model, t.task, t.tokenizer, infer.encode(t.task, examples, t.tokenizer, t.labels), 8192)
 
 
 @pytest.mark.parametrize(("kind", "method"), PLAIN)
@@ -88,7 +82,7 @@ def test_export_again_from_an_export(lab: Lab, tmp_path: Path) -> None:
     first = export(run.run, tmp_path / "adapter", "adapter")
     second = export(first, tmp_path / "merged")
     examples = lab.prepared("single").splits["test"].to_list()
-    assert np.allclose([a["score"] for a in answers(second, examples)], [a["score"] for a in answers(run.run, examples)], atol=1e-5)
+    assert_close(answers(second, examples), answers(run.run, examples), 1e-5)
 
 
 def test_adapter_on_other_weights_is_refused(lab: Lab, tmp_path: Path) -> None:
@@ -106,7 +100,11 @@ def test_adapter_on_other_weights_is_refused(lab: Lab, tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
     full = lab.trained("single", "full").run
     (tmp_path / "there").mkdir()
-    for to, format, said in [("there", "checkpoint", "exists"), ("new", "onnxx", "no format"), ("new", "adapter", "full")]:
+    for to, format, said in [
+        ("there", "checkpoint", "exists"),
+        ("new", "onnxx", "no format"),
+        ("new", "adapter", "full"),
+    ]:
         with pytest.raises(RunError, match=said):
             export(full, tmp_path / to, format)
     with pytest.raises(CheckpointError):

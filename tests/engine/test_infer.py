@@ -73,11 +73,11 @@ def test_model_keeps_its_mode_and_gets_no_gradient(lab: Lab) -> None:
 
 def test_a_model_wrapped_in_autocast_answers_in_fp32_and_stays_wrapped(lab: Lab) -> None:
     """As the Trainer wraps it."""
-    AcceleratorState._reset_state(reset_partial_state=True)
     t = models.load(lab.train("regression", "train.epochs=0").run)
     examples = lab.prepared("regression").splits["test"].to_list()
     plain = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
     batch = dict(t.tokenizer(["The film was sharp."], return_tensors="pt"))
+    AcceleratorState._reset_state(reset_partial_state=True)
     wrapped = Accelerator(cpu=True, mixed_precision="bf16").prepare(t.model)
     rough = wrapped(**batch).logits
     assert list(infer.predict(wrapped, t.task, t.tokenizer, t.labels, examples, 500)) == plain

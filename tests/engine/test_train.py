@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -210,7 +209,7 @@ def test_folds_give_mean_and_standard_deviation(lab: Lab) -> None:
     for fold in (1, 2, 3):
         scores = json.loads((run.run / "folds" / str(fold) / "scores.json").read_text())["scores"]["fold"]
         each.append(scores["accuracy"]["value"])
-    found = run.scores["folds"]["accuracy"]
+    found: Any = run.scores["folds"]["accuracy"]
     assert found["value"] == pytest.approx(statistics.fmean(each))
     assert found["sd"] == pytest.approx(statistics.stdev(each))
     assert found["each"] == each
@@ -242,13 +241,12 @@ def test_training_goes_on_from_a_run_with_its_head_and_label_order(lab: Lab, met
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_other_labels_get_a_new_head_on_the_trained_body(lab: Lab, tmp_path: Path, method: str) -> None:
     first = lab.train("single", f"method={method}", "train.learning_rate=0.02")
-    renamed = [{**row, "label": {"arts": "a", "sport": "b", "trade": "c"}[row["label"]]} for row in rows("single", "train")]
-    data = write_rows(tmp_path / "renamed.jsonl", renamed)
-    again = train(
-        lab.recipe("single", f"model.checkpoint={first.run}", f"data.train={data}", "data.validation=null", "data.test=null", "train.epochs=0"),
-        tmp_path / "run",
+    data = write_rows(
+        tmp_path / "renamed.jsonl", [{**row, "label": row["label"][0]} for row in rows("single", "train")]
     )
-    assert models.load(again.run).labels == ("a", "b", "c")
+    alone = (f"data.train={data}", "data.validation=null", "data.test=null", "train.epochs=0")
+    again = train(lab.recipe("single", f"model.checkpoint={first.run}", *alone), tmp_path / "run")
+    assert models.load(again.run).labels == ("a", "s", "t")
     after = weights(again.run)
     plain = models.load(first.run)
     before = plain.method.merge(plain.model).state_dict()

@@ -17,7 +17,7 @@ from tests.runs import KINDS, Lab, answers, assert_close, curve, log, weights
 
 ALONE = ("data.validation=null", "data.test=null")
 SGD = ("train.optimizer=sgd", "train.learning_rate=0.1", *ALONE)
-CLOSE = {"rel": 1e-5, "abs": 1e-6}
+CLOSE: dict[str, Any] = {"rel": 1e-5, "abs": 1e-6}
 
 
 def assert_same_training(one: Any, other: Any) -> None:
@@ -129,7 +129,7 @@ def padded(tokenizer: Any, rows: Sequence[dict[str, Any]], width: int = 0) -> di
     return batch
 
 
-def stock_loss(model: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> torch.Tensor:
+def stock_loss(model: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> Any:
     """The loss that the transformers model itself computes; over single windows for qa, where it counts padding."""
     if "start_positions" not in rows[0]:
         return model(**padded(tokenizer, rows)).loss
@@ -151,11 +151,13 @@ def optimizer(model: Any) -> torch.optim.Optimizer:
 def test_training_is_what_a_plain_loop_over_the_transformers_model_does(lab: Lab, kind: str) -> None:
     settings = (*ALONE, "train.epochs=2", "train.schedule=linear", "train.warmup=0.25")
     run, prepared = lab.train(kind, *settings), lab.prepared(kind, *ALONE)
-    auto_class = getattr(transformers, prepared.task.model_class(transformers.AutoConfig.from_pretrained(run.run / "model")))
+    auto_class = getattr(
+        transformers, prepared.task.model_class(transformers.AutoConfig.from_pretrained(run.run / "model"))
+    )
     model = auto_class.from_pretrained(lab.train(kind, *ALONE, "train.epochs=0").run / "model").train()
     rows = encode_training(prepared, prepared.splits["train"])[0].to_list()
     steps, adamw = Steps([len(row["input_ids"]) for row in rows], 8, 13), optimizer(model)
-    schedule = transformers.get_linear_schedule_with_warmup(adamw, -(-run.steps // 4), run.steps)
+    schedule: Any = transformers.get_linear_schedule_with_warmup(adamw, -(-run.steps // 4), run.steps)
     found: dict[str, list[float]] = {"loss": [], "grad_norm": []}
     for epoch in range(2):
         steps.set_epoch(epoch)
@@ -228,9 +230,7 @@ def test_rates_rise_and_fall_as_the_schedule_says(lab: Lab) -> None:
 @pytest.mark.parametrize("optimizer", ["lamb", "adafactor", "sgd", "adamw"])
 def test_each_optimizer_lowers_the_loss(lab: Lab, optimizer: str) -> None:
     rate = {"lamb": 1e-2, "adafactor": 1e-2, "sgd": 0.1, "adamw": 3e-3}[optimizer]
-    run = lab.train(
-        "single", *ALONE, f"train.optimizer={optimizer}", f"train.learning_rate={rate}", "train.epochs=8"
-    )
+    run = lab.train("single", *ALONE, f"train.optimizer={optimizer}", f"train.learning_rate={rate}", "train.epochs=8")
     losses = curve(run.run)["loss"]
     assert sum(losses[-3:]) < sum(losses[:3])
 
@@ -254,7 +254,13 @@ def moved(lab: Lab, *settings: str) -> dict[str, float]:
 )
 def test_weights_move_by_the_rate_of_their_depth(lab: Lab, settings: list[str], expected: list[float]) -> None:
     found = moved(lab, *settings)
-    names = ["embeddings.word", "layer.0.output.dense.w", "layer.1.output.dense.w", "layer.2.output.dense.w", "classifier"]
+    names = [
+        "embeddings.word",
+        "layer.0.output.dense.w",
+        "layer.1.output.dense.w",
+        "layer.2.output.dense.w",
+        "classifier",
+    ]
     for part, factor in zip(names, expected, strict=True):
         longest = max(distance for name, distance in found.items() if part in name)
         assert longest == pytest.approx(1e-3 * factor, rel=0.02), part

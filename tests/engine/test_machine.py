@@ -1,0 +1,33 @@
+"""What this machine computes with. The tests run on machines without a GPU."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ftkit.engine import machine
+from ftkit.errors import MachineError
+
+pytestmark = pytest.mark.skipif(machine.has_accelerator(), reason="says what holds on a processor")
+
+
+def test_auto_is_bf16_where_the_processor_has_it() -> None:
+    flags = torch.backends.cpu.get_cpu_capability()
+    assert machine.precision("auto") == ("bf16" if machine.has_bf16() else "fp32")
+    assert not (machine.has_bf16() and flags == "DEFAULT")
+
+
+def test_wanted_precisions_are_given_or_refused() -> None:
+    assert machine.precision("fp32") == "fp32"
+    assert machine.precision("bf16") == "bf16"
+    with pytest.raises(MachineError, match="silently compute in fp32"):
+        machine.precision("fp16")
+
+
+def test_environment_can_be_kept_as_json() -> None:
+    found = machine.environment()
+    assert json.loads(json.dumps(found)) == found
+    assert found["libraries"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert machine.processes() == 1

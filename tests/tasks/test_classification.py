@@ -1,0 +1,154 @@
+"""Classification: the order of labels is a contract, and the loss is the library's own."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
+
+from ftkit.engine.prepare import in_order_of
+from ftkit.errors import DataError
+from ftkit.tasks._base import Weighting
+from ftkit.tasks.classification import Classification, balanced_weights
+from tests.tiny import SENTENCES, tiny, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer("bert")
+
+
+def task(kind: str = "single", **options: Any) -> Classification:
+    return Classification(Classification.Options(kind=kind, **options))
+
+
+def train_rows(*labels: Any) -> Dataset:
+    return Dataset.from_dict({"label": list(labels), "row": list(range(1, len(labels) + 1))})
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["b", "a", "b"], ("a", "b")),
+        (["10", "9", "2"], ("2", "9", "10")),
+        (["1", "-1", "0"], ("-1", "0", "1")),
+        (["10", "9", "x"], ("10", "9", "x")),
+        (["--5", "4"], ("--5", "4")),
+    ],
+)
+def test_labels_are_sorted_by_value_where_all_are_whole_numbers(found: list[str], expected: tuple[str, ...]) -> None:
+    assert task().labels(train_rows(*found)) == expected
+
+
+@given(st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=8), st.randoms())
+def test_order_of_labels_does_not_depend_on_the_order_of_rows(found: set[str], random: Random) -> None:
+    one, other = sorted(found), sorted(found)
+    random.shuffle(other)
+    labels = task().labels(train_rows(*one))
+    assert labels == task().labels(train_rows(*other))
+    assert set(labels) == found
+
+
+def test_listed_labels_keep_their_order_and_may_be_more_than_the_data_has() -> None:
+    assert task().labels(train_rows("a", "b"), ["c", "b", "a"]) == ("c", "b", "a")
+    with pytest.raises(DataError, match="'b'"):
+        task().labels(train_rows("a", "b"), ["a", "c"])
+
+
+def test_one_label_is_too_few() -> None:
+    with pytest.raises(DataError, match=r"different label.*'a'"):
+        task().labels(train_rows("a", "a"))
+    assert task("multi").labels(train_rows(["a"], [])) == ("a",)
+
+
+def test_checkpoints_order_is_kept_for_the_same_labels_alone() -> None:
+    assert in_order_of(("a", "b"), ("b", "a")) == ("b", "a")
+    assert in_order_of(("a", "b"), ("b", "c")) == ("a", "b")
+    assert in_order_of(("a", "b"), ()) == ("a", "b")
+
+
+def test_unknown_labels_are_named_with_row_and_nearest_label() -> None:
+    issues = list(task().check(train_rows("Sport", "arts", "zebra", "Sport"), ("arts", "sport")))
+    assert [issue.level for issue in issues] == ["error", "error"]
+    assert "row 1 and 1 more" in str(issues[0]) and "did you mean 'sport'?" in str(issues[0])
+    assert "row 3" in str(issues[1]) and "did you mean" not in str(issues[1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given_", "expected"),
+    [
+        ("single", ["b", "a"], [1, 0]),
+        ("multi", [["a", "c"], []], [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+        ("regression", [1.5, -2.0], [1.5, -2.0]),
+    ],
+)
+def test_targets_are_numbered_by_the_labels_order(kind: str, given_: list[Any], expected: list[Any]) -> None:
+    assert task(kind).label_ids({"label": given_}, ("a", "b", "c")) == {"labels": expected}
+    assert task(kind).label_ids({"text": ["x"]}, ("a", "b", "c")) == {}
+
+
+def test_cut_texts_are_marked_and_pairs_cut_where_they_are_longest() -> None:
+    short, long = "A film.", SENTENCES
+    encoded = task(max_length=24).encode({"text": [short, long]}, TOKENIZER, ())
+    assert encoded["truncated"] == [False, True]
+    assert [len(ids) <= 24 for ids in encoded["input_ids"]] == [True, True]
+    pair = task(max_length=24).encode({"text": [short], "text_pair": [long]}, TOKENIZER, ())
+    first = [i for i, kind in zip(pair["input_ids"][0], pair["token_type_ids"][0], strict=True) if kind == 0]
+    assert first == TOKENIZER(short)["input_ids"]
+    assert pair["truncated"] == [True]
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "regression"])
+def test_loss_over_its_size_is_the_models_own_loss(kind: str) -> None:
+    labels = ("value",) if kind == "regression" else ("a", "b", "c")
+    targets: Any = {
+        "single": ["a", "c", "b", "a"],
+        "multi": [["a"], [], ["b", "c"], ["a", "b", "c"]],
+        "regression": [0.5, -1.0, 2.0, 0.0],
+    }[kind]
+    t, texts = task(kind), SENTENCES.splitlines()[:4]
+    model = tiny(
+        "bert", labels=len(labels), vocab_size=len(TOKENIZER), problem_type=t.model_settings(labels)["problem_type"]
+    )
+    encoded = t.encode({"text": texts, "label": targets}, TOKENIZER, labels)
+    rows = [{name: encoded[name][i] for name in encoded} for i in range(4)]
+    batch = t.collate(rows, TOKENIZER)
+    with torch.no_grad():
+        ours = t.loss(t.forward(model, batch), batch, Weighting()) / t.loss_size(batch, Weighting())
+        reference = model(**batch).loss
+    assert ours.item() == pytest.approx(reference.item(), rel=1e-6)
+
+
+def test_multi_label_loss_with_weights_is_pytorchs() -> None:
+    t, generator = task("multi"), torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(5, 3, generator=generator), torch.randint(0, 2, (5, 3), generator=generator).float()
+    weighting = Weighting(0.0, (2.0, 0.5, 1.0))
+    ours = t.loss(type("Output", (), {"logits": logits}), {"labels": targets}, weighting)
+    reference = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weighting.class_weights))(logits, targets)
+    assert (ours / t.loss_size({"labels": targets}, weighting)).item() == pytest.approx(reference.item(), rel=1e-6)
+
+
+def test_answers_are_the_likeliest_labels_with_their_probabilities() -> None:
+    outputs = [{"logits": np.array([0.0, 2.0, -1.0], dtype=np.float32)}]
+    expected = torch.softmax(torch.tensor([0.0, 2.0, -1.0]).double(), -1)[1].item()
+    (answer,) = task().decode(outputs, {}, [{}], None, ("a", "b", "c"))
+    assert answer == {"label": "b", "score": pytest.approx(expected)}
+    (several,) = task("multi", threshold=0.4).decode(outputs, {}, [{}], None, ("a", "b", "c"))
+    assert several["labels"] == ["a", "b"]
+    assert several["scores"] == pytest.approx({"a": 0.5, "b": 1 / (1 + np.exp(-2))})
+    assert task("regression").decode([{"logits": np.array([0.25])}], {}, [{}], None, ("value",)) == [{"value": 0.25}]
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=3).filter(lambda values: set(values) == set("abc")))
+def test_balanced_weights_are_scikit_learns(values: list[str]) -> None:
+    reference = compute_class_weight("balanced", classes=np.array(list("abc")), y=np.array(values))
+    assert balanced_weights(values, ("a", "b", "c")) == pytest.approx(tuple(reference))
+
+
+def test_deciding_metric_suits_the_kind() -> None:
+    assert [task(kind).decider() for kind in ("single", "multi", "regression")] == ["accuracy", "micro_f1", "mse"]
+    assert "mse" in task().lower_is_better

@@ -1,0 +1,160 @@
+"""Named entities: text, words, tags and offsets turn into one another and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftkit.errors import DataError
+from ftkit.tasks._base import Weighting
+from ftkit.tasks.ner import NamedEntities
+from tests.tiny import SENTENCES, tiny, tiny_tokenizer
+
+TASK = NamedEntities(NamedEntities.Options())
+TOKENIZER = tiny_tokenizer("bert")
+LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+WORDS = st.lists(
+    st.sampled_from(["Anna", "x", "north-west", "ünï", "(", "42", "O'Hara", "a_b", "東京"]), min_size=1, max_size=40
+)
+
+
+@st.composite
+def tagged(draw: st.DrawFn) -> tuple[list[str], list[str]]:
+    """Words with BIO tags that spell entities."""
+    words = draw(WORDS)
+    tags = ["O"] * len(words)
+    i = 0
+    while i < len(words):
+        length = draw(st.integers(0, 3))
+        kind = draw(st.sampled_from(["LOC", "PER"]))
+        for k in range(i, min(i + length, len(words))):
+            tags[k] = ("B-" if k == i else "I-") + kind
+        i += max(1, length)
+    return words, tags
+
+
+def one(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[0] for name, values in TASK.unify({name: [value] for name, value in row.items()}).items()}
+
+
+@given(tagged())
+def test_words_and_tags_turn_into_a_text_with_places_and_back(case: tuple[list[str], list[str]]) -> None:
+    words, tags = case
+    row = one({"tokens": words, "tags": tags})
+    assert [row["text"][start:end] for start, end in row["spans"]] == words
+    assert row["tags"] == tags
+    again = [entity["type"] for entity in row["entities"]]
+    assert again == [tag[2:] for tag in tags if tag.startswith("B-")]
+
+
+@given(st.text(alphabet="ab .,'-\n\u00e9\u4e1c5_", max_size=60), st.data())
+def test_entities_on_the_edges_of_words_come_back_from_the_tags(text: str, data: st.DataObject) -> None:
+    words = one({"text": text})["spans"]
+    entities, i = [], 0
+    while i < len(words):
+        length = data.draw(st.integers(0, 3))
+        last = min(i + length, len(words)) - 1
+        if length:
+            kind = data.draw(st.sampled_from(["LOC", "PER"]))
+            entities.append({"start": words[i][0], "end": words[last][1], "type": kind})
+        i += max(1, length)
+    row = one({"text": text, "entities": entities})
+    assert [row["text"][start:end] for start, end in row["spans"]] == row["tokens"]
+    assert "".join(row["tokens"]) == "".join(text.split())
+    places = one({"tokens": row["tokens"], "tags": row["tags"]})
+    starts = {start: i for i, (start, _) in enumerate(places["spans"])}
+    ends = {end: i for i, (_, end) in enumerate(places["spans"])}
+    back = [
+        {"start": words[starts[e["start"]]][0], "end": words[ends[e["end"]]][1], "type": e["type"]}
+        for e in places["entities"]
+    ]
+    assert back == entities
+
+
+def gold(rows: dict[str, Any], noise: float = 0.0) -> list[dict[str, np.ndarray]]:
+    """Logits that say each label of the encoded rows, with the other places saying something random."""
+    random = np.random.default_rng(0)
+    outputs = []
+    for labels in rows["labels"]:
+        logits = random.normal(0, 1, (len(labels), len(LABELS))) * noise
+        for place, label in enumerate(labels):
+            if label != -100:
+                logits[place, label] = 20
+        outputs.append({"logits": logits.astype(np.float32)})
+    return outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(tagged(), min_size=1, max_size=4), st.integers(9, 30), st.integers(0, 12))
+def test_right_logits_give_the_right_entities_over_all_windows(
+    cases: list[tuple[list[str], list[str]]], max_length: int, stride: int
+) -> None:
+    task = NamedEntities(NamedEntities.Options(max_length=max_length, stride=stride))
+    batch = task.unify({"tokens": [words for words, _ in cases], "tags": [tags for _, tags in cases]})
+    encoded = task.encode(batch, TOKENIZER, LABELS)
+    examples = [{name: values[i] for name, values in batch.items()} for i in range(len(cases))]
+    found = task.decode(gold(encoded, noise=1), encoded, examples, TOKENIZER, LABELS)
+    for answer, example in zip(found, examples, strict=True):
+        assert [{k: e[k] for k in ("start", "end", "type")} for e in answer["entities"]] == example["entities"]
+        assert all(example["text"][e["start"] : e["end"]] == e["text"] for e in answer["entities"])
+    assert task.score(found, {"entities": batch["entities"]})["f1"]["value"] in (1.0, 0.0)
+
+
+def test_long_sentences_are_read_in_windows_where_a_word_has_most_around_it() -> None:
+    task = NamedEntities(NamedEntities.Options(max_length=16, stride=6))
+    batch = task.unify({"text": [SENTENCES]})
+    encoded = task.encode(batch, TOKENIZER, LABELS)
+    assert len(encoded["input_ids"]) > 20
+    assert set(encoded["example"]) == {0}
+    words = [word for window in encoded["words"] for word in window if word is not None]
+    assert set(words) == set(range(len(batch["tokens"][0]))) and len(words) > len(set(words))
+    edge = [{"logits": np.zeros((len(window), len(LABELS)), np.float32)} for window in encoded["words"]]
+    for output, window in zip(edge, encoded["words"], strict=True):
+        output["logits"][:, 0] = 1
+        for place in (1, len(window) - 2):
+            if window[place] is not None and 0 < (window[place] or 0) < len(batch["tokens"][0]) - 1:
+                output["logits"][place, 1] = 9
+    examples = [{name: values[0] for name, values in batch.items()}]
+    assert task.decode(edge, encoded, examples, TOKENIZER, LABELS) == [{"entities": []}]
+
+
+def test_labels_hold_both_prefixes_of_each_type() -> None:
+    rows = Dataset.from_dict(
+        {"entities": [[{"start": 0, "end": 1, "type": "PER"}], [{"start": 0, "end": 1, "type": "LOC"}]]}
+    )
+    assert TASK.labels(rows) == LABELS
+    assert TASK.labels(rows, ["PER", "LOC"]) == ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+    assert TASK.labels(rows, ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]) == LABELS
+    with pytest.raises(DataError, match="'LOC'"):
+        TASK.labels(rows, ["PER"])
+
+
+def test_unknown_types_are_errors_and_ends_inside_words_are_counted() -> None:
+    rows = TASK.unify(
+        {"row": [1, 2], "text": ["Anna works", "in Leeds"],
+         "entities": [[{"start": 0, "end": 3, "type": "PER"}], [{"start": 3, "end": 8, "type": "ORG"}]]}
+    )  # fmt: skip
+    issues = list(TASK.check(Dataset.from_dict(rows), LABELS))
+    assert [(issue.level, issue.where) for issue in issues] == [("error", "row 2"), ("warning", "row 1")]
+    assert "1 entities begin or end inside a word" in issues[1].what
+
+
+def test_loss_over_its_size_is_the_models_own_loss() -> None:
+    batch = TASK.unify(
+        {"text": SENTENCES.splitlines()[9:13], "entities": [[{"start": 0, "end": 5, "type": "PER"}]] * 4}
+    )
+    encoded = TASK.encode(batch, TOKENIZER, LABELS)
+    tensors = TASK.collate(
+        [{n: encoded[n][i] for n in ("input_ids", "attention_mask", "labels")} for i in range(4)], TOKENIZER
+    )
+    model = tiny("bert", "TOKEN_CLS", labels=5, vocab_size=len(TOKENIZER))
+    with torch.no_grad():
+        ours = TASK.loss(TASK.forward(model, tensors), tensors, Weighting()) / TASK.loss_size(tensors, Weighting())
+        assert ours.item() == pytest.approx(model(**tensors).loss.item(), rel=1e-6)
+    assert (tensors["labels"] != -100).sum() == sum(len(words) for words in batch["tokens"])

@@ -1,0 +1,169 @@
+"""Question answering: answers keep their place through windows, and what no window holds is no answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ftkit.tasks._base import Weighting
+from ftkit.tasks.qa import QuestionAnswering
+from tests.tiny import SENTENCES, tiny, tiny_tokenizer
+
+CONTEXT = SENTENCES.replace("\n", " ")
+WORDS = [match.span() for match in re.finditer(r"\w+", CONTEXT)]
+TOKENIZERS = {name: tiny_tokenizer(name) for name in ("bert", "roberta")}
+
+
+def task(**options: Any) -> QuestionAnswering:
+    return QuestionAnswering(QuestionAnswering.Options(**{"max_length": 64, "stride": 24, **options}))
+
+
+def batch(question: str, first: int, last: int) -> dict[str, Any]:
+    start, end = WORDS[first][0], WORDS[last][1]
+    return {
+        "question": [question],
+        "context": [CONTEXT],
+        "answers": [{"text": [CONTEXT[start:end]], "answer_start": [start]}],
+    }
+
+
+def gold(encoded: dict[str, Any]) -> list[dict[str, np.ndarray]]:
+    """Logits that say the targets of each window, with more certainty where the answer is there."""
+    outputs = []
+    for ids, start, end in zip(encoded["input_ids"], encoded["start_positions"], encoded["end_positions"], strict=True):
+        at_start, at_end = np.zeros((2, len(ids)), np.float32)
+        at_start[start] += 9 if start else 5
+        at_end[end] += 9 if start else 5
+        outputs.append({"start_logits": at_start, "end_logits": at_end})
+    return outputs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["bert", "roberta"]),
+    st.integers(0, len(WORDS) - 6),
+    st.integers(0, 3),
+    st.sampled_from(["Who?", "What is said about the river in the middle of the town and its bridges?"]),
+)
+def test_right_logits_give_the_answer_at_its_place(name: str, first: int, length: int, question: str) -> None:
+    t, rows = task(unanswerable=True), batch(question, first, first + length)
+    encoded = t.encode(rows, TOKENIZERS[name], ())
+    assert len(encoded["input_ids"]) > 5 and max(map(len, encoded["input_ids"])) <= 64
+    examples = [{key: values[0] for key, values in rows.items()}]
+    (answer,) = t.decode(gold(encoded), encoded, examples, TOKENIZERS[name], ())
+    assert answer["start"] == rows["answers"][0]["answer_start"][0]
+    assert answer["answer"] == rows["answers"][0]["text"][0] == CONTEXT[answer["start"] : answer["end"]]
+    assert t.score([answer], {"answers": rows["answers"]})["exact_match"]["value"] == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, len(WORDS) - 6))
+def test_windows_that_cut_an_answer_have_none(first: int) -> None:
+    rows = batch("Who?", first, first + 4)
+    encoded = task().encode(rows, TOKENIZERS["bert"], ())
+    begin = rows["answers"][0]["answer_start"][0]
+    finish = begin + len(rows["answers"][0]["text"][0])
+    whole = 0
+    for offsets, start, end in zip(
+        encoded["offsets"], encoded["start_positions"], encoded["end_positions"], strict=True
+    ):
+        inside = [place for place in offsets if place[1] > place[0]]
+        if inside[0][0] <= begin and inside[-1][1] >= finish:
+            assert (offsets[start][0], offsets[end][1]) == (begin, finish)
+            whole += 1
+        else:
+            assert (start, end) == (0, 0)
+    assert whole >= 1
+
+
+def test_long_question_is_cut_and_every_window_reads_on() -> None:
+    t, rows = task(), batch(CONTEXT, 3, 4)
+    encoded = t.encode(rows, TOKENIZERS["bert"], ())
+    assert max(map(len, encoded["input_ids"])) <= 64
+    covered = {i for window in encoded["offsets"] for start, end in window for i in range(start, end)}
+    assert {i for i, character in enumerate(CONTEXT) if not character.isspace()} <= covered
+    starts = [next(place[0] for place in window if place[1]) for window in encoded["offsets"]]
+    assert starts == sorted(set(starts))
+
+
+def test_unanswerable_is_settled_by_the_training_questions() -> None:
+    answered = [{"text": ["a"], "answer_start": [0]}]
+    none: list[dict[str, list[Any]]] = [{"text": [], "answer_start": []}]
+    assert task().settle(Dataset.from_dict({"answers": answered}), None).options.unanswerable is False
+    assert task().settle(Dataset.from_dict({"answers": answered + none}), None).options.unanswerable is True
+    (issue,) = task(unanswerable=False).check(Dataset.from_dict({"row": [1, 2], "answers": answered + none}), ())
+    assert (issue.level, issue.where) == ("warning", "row 2")
+
+
+def test_no_answer_is_given_where_it_is_likelier_and_allowed() -> None:
+    rows = batch("Who?", 0, 0)
+    rows["answers"] = [{"text": [], "answer_start": []}]
+    examples = [{key: values[0] for key, values in rows.items()}]
+    t = task(unanswerable=True)
+    encoded = t.encode(rows, TOKENIZERS["bert"], ())
+    assert set(encoded["start_positions"]) == {0}
+    (answer,) = t.decode(gold(encoded), encoded, examples, None, ())
+    assert answer == {"answer": "", "start": None, "end": None, "score": pytest.approx(1, abs=1e-4)}
+    (forced,) = task(unanswerable=False).decode(gold(encoded), encoded, examples, None, ())
+    (lenient,) = task(unanswerable=True, null_threshold=11).decode(gold(encoded), encoded, examples, None, ())
+    assert forced["answer"] and lenient["answer"]
+    assert "(no answer)" in t.render(examples[0], answer)
+
+
+def test_answers_are_no_longer_than_allowed() -> None:
+    t = task(answer_tokens=3, unanswerable=False)
+    encoded = t.encode(batch("Who?", 0, 0), TOKENIZERS["bert"], ())
+    outputs = []
+    for window in encoded["offsets"]:
+        places = [i for i, (start, end) in enumerate(window) if end > start]
+        logits = {name: np.zeros(len(window), np.float32) for name in ("start_logits", "end_logits")}
+        logits["start_logits"][places[0]], logits["end_logits"][places[-1]] = 9, 9
+        outputs.append(logits)
+    (answer,) = t.decode(outputs, encoded, [{"context": CONTEXT}], None, ())
+    assert 0 < len(TOKENIZERS["bert"](answer["answer"], add_special_tokens=False)["input_ids"]) <= 3
+
+
+def test_windows_must_advance() -> None:
+    with pytest.raises(ValidationError, match="no room to advance"):
+        task(max_length=64, stride=50)
+
+
+def encoded_rows() -> list[dict[str, Any]]:
+    t = task(max_length=48, stride=8)
+    encoded = t.encode(batch("Who?", 30, 31), TOKENIZERS["bert"], ())
+    names = ("input_ids", "token_type_ids", "attention_mask", "start_positions", "end_positions")
+    return [{name: encoded[name][i] for name in names} for i in range(len(encoded["input_ids"]))]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_is_the_models_own_and_does_not_look_at_padding(smoothing: float) -> None:
+    t, model = task(), tiny("bert", "QUESTION_ANS", vocab_size=len(TOKENIZERS["bert"]))
+    rows = encoded_rows()
+    assert len({len(row["input_ids"]) for row in rows}) == 2
+    weighting = Weighting(smoothing)
+    together = t.collate(rows, TOKENIZERS["bert"])
+    with torch.no_grad():
+        ours = t.loss(t.forward(model, together), together, weighting) / t.loss_size(together, weighting)
+        alone = []
+        for row in rows:
+            single = t.collate([row], TOKENIZERS["bert"])
+            out = model(**{k: v for k, v in single.items() if "positions" not in k})
+            reference = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+            alone.append(
+                (
+                    reference(out.start_logits, single["start_positions"])
+                    + reference(out.end_logits, single["end_positions"])
+                )
+                / 2
+            )
+            if not smoothing:
+                assert alone[-1].item() == pytest.approx(model(**single).loss.item(), rel=1e-6)
+    assert ours.item() == pytest.approx(torch.stack(alone).mean().item(), rel=1e-6)

@@ -1,0 +1,124 @@
+"""A run is its directory: there whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftkit.errors import RunError
+from ftkit.run import RunDirectory, default_path, replacing, write_jsonl
+from tests.runs import Lab, read_jsonl
+
+
+def test_new_run_waits_out_of_sight_until_it_is_published(lab: Lab, tmp_path: Path) -> None:
+    recipe = lab.recipe("single")
+    run = RunDirectory.create(recipe, tmp_path / "runs" / "one")
+    assert not run.published and not (tmp_path / "runs" / "one").exists()
+    assert run.recipe.dump() == recipe.dump()
+    run.publish()
+    run.publish()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
+    assert RunDirectory.open(tmp_path / "runs" / "one").recipe.dump() == recipe.dump()
+    run.discard()
+    assert run.path.is_dir()
+
+
+def test_discarded_run_leaves_nothing_not_even_the_folders_made_for_it(lab: Lab, tmp_path: Path) -> None:
+    RunDirectory.create(lab.recipe("single"), tmp_path / "a" / "b" / "one").discard()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    RunDirectory.create(lab.recipe("single"), tmp_path / "a" / "b" / "one").discard()
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_run_never_overwrites(lab: Lab, tmp_path: Path) -> None:
+    recipe = lab.recipe("single")
+    (tmp_path / "one").write_text("mine")
+    with pytest.raises(RunError, match="exists already"):
+        RunDirectory.create(recipe, tmp_path / "one")
+    run = RunDirectory.create(recipe, tmp_path / "two")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(RunError, match="exists already"):
+        run.publish()
+    run.discard()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_run_that_cannot_be_made_says_why(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="can't be made: Not a directory"):
+        RunDirectory.create(lab.recipe("single"), tmp_path / "file" / "run")
+
+
+def test_fold_is_published_with_its_run(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    first = run.fold(1)
+    assert not (tmp_path / "one").exists() and not first.published
+    first.publish()
+    assert first.path == tmp_path / "one" / "folds" / "1" and run.published
+    second = run.fold(2)
+    assert second.published and RunDirectory.is_run(second.path)
+
+
+def test_what_is_no_run_or_has_no_model_is_refused(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        RunDirectory.open(tmp_path)
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    with pytest.raises(RunError, match="has no model"):
+        _ = run.model
+    with pytest.raises(RunError, match=r"scores\.json can't be read"):
+        run.read_json("scores")
+    (run.path / "scores.json").write_text('{"torn": ')
+    with pytest.raises(RunError, match=r"scores\.json can't be read"):
+        run.read_json("scores")
+
+
+def test_log_grows_and_json_and_predictions_come_back(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.log({"step": 1})
+    run.log({"step": 2})
+    assert read_jsonl(run.path / "log.jsonl") == [{"step": 1}, {"step": 2}]
+    run.write_json("scores", {"ü": 1})
+    assert run.read_json("scores") == {"ü": 1}
+    run.write_predictions("test", [{"label": "ü"}])
+    assert read_jsonl(run.path / "predictions" / "test.jsonl") == [{"label": "ü"}]
+
+
+def writes(name: str, text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return write
+
+
+def test_failed_write_of_a_model_keeps_the_one_before(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.write_model(writes("weights", "old"))
+
+    def fails(folder: Path) -> None:
+        (folder / "weights").write_text("half of the n")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        run.write_model(fails)
+    assert (run.model / "weights").read_text() == "old"
+    run.write_model(writes("other", "new"))
+    assert [path.name for path in run.model.iterdir()] == ["other"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
+
+
+def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, [{"a": 1}])
+    with pytest.raises(TypeError), replacing(path) as beside:
+        write_jsonl(beside, [{"a": 2}, {"a": object()}])
+    assert read_jsonl(path) == [{"a": 1}]
+    assert [found.name for found in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_default_path_names_the_recipe() -> None:
+    assert default_path("sentiment/lora").name.startswith("sentiment-lora-")
+    assert default_path("my/reviews.yaml").name.startswith("reviews-")
+    assert default_path("x").parent == Path("runs")
