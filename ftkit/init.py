@@ -231,7 +231,7 @@ def _comment(name: str, value: Any) -> str:
         renamed = ", ".join(f"{label}: NAME" for label in value)
         return f"{{{renamed}}} names them" if numbers else "in the model's order"
     if value is None:
-        return f"{_COMMENTS[name]}; too few rows to set some aside"
+        return "too few rows to set some aside; a file or a share"
     return _COMMENTS.get(name, "") + ("; a share of the rows" if value == SHARE else "")
 
 

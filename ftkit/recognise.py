@@ -373,12 +373,12 @@ def shelf_name(task: str, kind: str = "single", pair: bool = False) -> str:
 
 def _undecided(table: Table, task: str | None, file: Path, why: str = "") -> RecipeError:
     """The columns with an example of each, and how to say what they are."""
+    if len(table.columns) == 1 and ";" in table.columns[0]:
+        return RecipeError(f"{table.source} has a single column, {table.columns[0]!r}", "part its values by commas")
     if table.unit == "sentence":
         task, why = "ner", "no column has a tag such as O or B-PER for each token"
     elif task is None and _home(table, "question") and _home(table, "context"):
         task, why = "qa", "there are questions and contexts, and no answers"
-    elif len(table.columns) == 1 and ";" in table.columns[0]:
-        why = why or "it has a single column, and its first line has semicolons: values are parted by commas in CSV"
     wanted = " and ".join(_WANTED.get(task or "", ("text", "label")))
     why = why or (f"its columns don't tell {wanted}" if task else "its columns don't tell what the task is")
     known = ", ".join(plugins.names("task"))

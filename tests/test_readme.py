@@ -14,7 +14,9 @@ import pytest
 CLONE = Path(__file__).parents[1]
 README = (CLONE / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.S)
-COMMANDS = [line[2:] for block in BLOCKS for line in re.sub(r"\\\n\s*", " ", block).splitlines() if line.startswith("$ ")]
+COMMANDS = [
+    line[2:] for block in BLOCKS for line in re.sub(r"\\\n\s*", " ", block).splitlines() if line.startswith("$ ")
+]
 FTKIT = list(dict.fromkeys(command for command in COMMANDS if command.startswith("ftkit ")))
 
 

@@ -15,7 +15,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model*.bin", "model*.bin", "*.pth", "*.ckpt", "*.pkl")
-_TOKENIZERS = ("tokenizer*.json", "vocab.*", "*.model", "bpe.codes")
+_TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "bpe.codes")
 
 
 @dataclass(frozen=True)

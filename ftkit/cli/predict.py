@@ -31,6 +31,8 @@ def predict(
 
     if bool(texts) == bool(input_file):
         raise DataError("give texts to answer, or a file with --input", "one of the two")
+    if settings and not input_file:
+        raise DataError(f"--set {settings[0]}: it says how a file is read", "name the file with --input")
     inputs = [_parse(text) for text in texts or ()]
     if output and output.is_dir():
         raise DataError(f"{output} is a folder", "name a file with --output")
@@ -40,9 +42,14 @@ def predict(
     else:
         answers = predictor(inputs)
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as beside:
-            write_jsonl(beside, answers)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(output) as beside:
+                write_jsonl(beside, answers)
+        except OSError as error:
+            raise DataError(
+                f"{output} can't be written: {error.strerror}", "name another file with --output"
+            ) from error
     elif as_json or input_file:
         for answer in answers:
             print(json.dumps(answer, ensure_ascii=False))

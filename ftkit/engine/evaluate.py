@@ -48,6 +48,8 @@ def evaluate(
     if data is not None:
         rows = read_rows(trained, data, data_spec(trained, recipe, settings), targets=True, say=say)
         name = Path(data).name
+    elif settings := list(settings):
+        raise RecipeError(f"--set {settings[0]}: it says how a file is read", "name the file with --data FILE")
     else:
         rows, name = _split(trained, recipe, split, source, say), split
     for warning in check(trained.task, [(name, rows)], trained.labels):

@@ -93,9 +93,7 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
 def check(task: Task, splits: Sequence[tuple[str, Dataset]], labels: Labels) -> tuple[Issue, ...]:
     """The warnings about all splits. Raises DataError with every error at once."""
     found = [
-        issue._replace(where=f"{name}, {issue.where}")
-        for name, split in splits
-        for issue in task.check(split, labels)
+        issue._replace(where=f"{name}, {issue.where}") for name, split in splits for issue in task.check(split, labels)
     ]
     errors = [str(issue) for issue in found if issue.level == "error"]
     if errors:

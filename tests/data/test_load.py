@@ -131,7 +131,7 @@ def test_groups_stay_on_one_side(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", rows)
     for splits in (
         load(DataSpec(train=path, test=0.2), LABELLED, groups=("title",)),
-        load(DataSpec(train=path, test=0.2, groups=("title",)), LABELLED, stratify="label"),
+        load(DataSpec(train=path, test=0.2, group="title"), LABELLED, stratify="label"),
     ):
         groups = [set(split["group"]) for _, split in splits.items()]
         assert sum(map(len, groups)) == 10 == len(set.union(*groups))

@@ -84,8 +84,8 @@ def test_torn_contract_is_named(lab: Lab, tmp_path: Path) -> None:
 
 def test_labels_of_a_head_are_read_in_order() -> None:
     config = transformers.BertConfig(id2label={1: "b", 0: "a"})
-    assert models.head_labels(config) == ("a", "b")
-    assert models.head_labels(tiny("bert", labels=3).config) == ()
+    assert models.label_names(config) == ("a", "b")
+    assert models.label_names(tiny("bert", labels=2).config) == ("LABEL_0", "LABEL_1")
 
 
 def test_words_are_split_by_a_tokenizer_with_a_space_before_them(lab: Lab) -> None:

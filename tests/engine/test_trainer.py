@@ -157,7 +157,7 @@ def test_training_is_what_a_plain_loop_over_the_transformers_model_does(lab: Lab
     model = auto_class.from_pretrained(lab.train(kind, *ALONE, "train.epochs=0").run / "model").train()
     rows = encode_training(prepared, prepared.splits["train"])[0].to_list()
     steps, adamw = Steps([len(row["input_ids"]) for row in rows], 8, 13), optimizer(model)
-    schedule: Any = transformers.get_linear_schedule_with_warmup(adamw, -(-run.steps // 4), run.steps)
+    schedule: Any = transformers.get_scheduler("linear", adamw, -(-run.steps // 4), run.steps)
     found: dict[str, list[float]] = {"loss": [], "grad_norm": []}
     for epoch in range(2):
         steps.set_epoch(epoch)
