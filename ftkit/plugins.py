@@ -69,11 +69,16 @@ def resolve(setting: str, choice: Choice, base: type[T]) -> T:
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """A sentence for each problem in a validation error: the setting, what is wrong, what may be meant."""
-    return [_explain(detail, model, prefix) for detail in error.errors()]
+    """A sentence for each setting in a validation error: what is wrong, what it is, what may be meant."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for detail in error.errors():
+        setting, what, value = _explain(detail, model, prefix)
+        found.setdefault((setting, value), {})[what] = None
+    return [f"{setting}: {' or '.join(whats)}{value}" for (setting, value), whats in found.items()]
 
 
-def _explain(detail: Any, model: type[BaseModel], prefix: str) -> str:
+def _explain(detail: Any, model: type[BaseModel], prefix: str) -> tuple[str, str, str]:
+    """The setting, what is wrong with it, and what it is."""
     location = [str(part) for part in detail["loc"] if not _is_union_branch(part)]
     known = _fields(model, location[:-1])
     setting = ".".join([prefix, *location] if prefix else location)
@@ -82,11 +87,11 @@ def _explain(detail: Any, model: type[BaseModel], prefix: str) -> str:
         parent = ".".join(setting.split(".")[:-1])
         meant = f"{parent}.{guess[0]}" if guess and parent else guess[0] if guess else ""
         listed = f"there are: {', '.join(known)}" if known else "it has no settings"
-        return f"{setting}: no such setting; " + (f"did you mean {meant}?" if meant else listed)
+        return setting, "no such setting; " + (f"did you mean {meant}?" if meant else listed), ""
     if detail["type"] == "missing":
-        return f"{setting}: must be set"
+        return setting, "must be set", ""
     what = _PLAIN.get(detail["type"]) or detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{setting}: {what}, and it is {detail['input']!r}"
+    return setting, what.replace("input should be", "must be"), f", and it is {detail['input']!r}"
 
 
 _PLAIN = {

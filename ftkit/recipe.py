@@ -106,7 +106,7 @@ class EvaluateSpec(Section):
     metrics: tuple[str, ...] = ()
     """More metrics: a name that `evaluate` finds, or a path to one's own metric script."""
     validation_rows: int | None = Field(None, gt=0)
-    """Validation rows that are scored, the first ones; all when not set. For tasks that write text, which is slow."""
+    """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
     batch_tokens: int = Field(8192, gt=0)
     """Tokens, padding included, that go through the model at once."""
 
@@ -381,8 +381,7 @@ def _default(field: Any) -> str:
     value = field.default
     if isinstance(value, Choice):
         return value.name
-    return (
-        yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        if not isinstance(value, tuple)
-        else str(list(value))
-    )
+    if isinstance(value, tuple):
+        return str(list(value))
+    style = '"' if isinstance(value, str) and "\n" in value else None
+    return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()

@@ -16,7 +16,7 @@ LAYERS = [
     {"recipe", "run", "checkpoints"},
     {"data", "tasks", "methods"},
     {"engine"},
-    {"api", "init", "recognise"},
+    {"api", "init", "recognise", "testing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

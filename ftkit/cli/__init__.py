@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 # Typer imports pydantic for each command, and pydantic looks through every installed package for plug-ins of its
 # own: a quarter of the time that a listing takes. The command line uses none.
@@ -61,18 +61,25 @@ def main() -> None:
         app()
     except FTKitError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except (SystemExit, KeyboardInterrupt, BrokenPipeError) as stop:
+        _stop(stop)
     except Exception as error:
         if not _is_full_disk(error):
             raise
         _fail("the disk is full: nothing half-written was kept\n  free some space, or name another folder", 3)
 
 
-def _fail(message: str, code: int) -> None:
+def _stop(stop: BaseException) -> NoReturn:
+    """Leave as typer would, which says nothing of an interrupt and calls a reader that stopped reading a fault."""
+    if any(isinstance(error, KeyboardInterrupt) for error in _chain(stop)):
+        _fail("interrupted", 130)
+    if any(isinstance(error, BrokenPipeError) for error in _chain(stop)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    raise stop
+
+
+def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}" if code != 130 else message, file=sys.stderr)
     sys.exit(code)
 

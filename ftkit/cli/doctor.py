@@ -25,7 +25,7 @@ def doctor(
 
     findings = examine(train, report.silence if as_json else report.say)
     if as_json:
-        print(json.dumps([finding._asdict() for finding in findings]))
+        print(json.dumps({"findings": [finding._asdict() for finding in findings]}))
     else:
         print(report.table(["", "", ""], [[f.name, f.verdict, f.detail] for f in findings]).lstrip())
     if any(finding.verdict == "fails" for finding in findings):

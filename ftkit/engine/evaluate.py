@@ -110,22 +110,12 @@ def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: A
         if path.is_file() and sha256(path) != digest:
             say(f"warning: {path} has changed since the run was trained")
     splits, _ = read_splits(recipe, trained.task)
-    splits = scored_splits(splits, recipe.evaluate)
     if split not in splits:
         raise RunError(
             f"the run {source} has no {split} split; it has {', '.join(splits)}",
             "name a file with --data FILE",
         )
     return splits[split]
-
-
-def scored_splits(splits: dict[str, Dataset], settings: EvaluateSpec) -> dict[str, Dataset]:
-    """The splits with the validation rows that are scored."""
-    most = settings.validation_rows
-    return {
-        name: rows.select(range(min(most, len(rows)))) if name == "validation" and most else rows
-        for name, rows in splits.items()
-    }
 
 
 def _more(names: Sequence[str], trained: models.Trained, predictions: list[Prediction], rows: Dataset) -> Scores:

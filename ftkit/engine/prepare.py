@@ -71,7 +71,11 @@ def prepare(recipe: Recipe) -> Prepared:
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The recipe's splits in the form that the task reads, and what was guessed on the way."""
     loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
-    return {name: unified(task, split) for name, split in loaded.items()}, loaded.notes
+    splits = {name: unified(task, split) for name, split in loaded.items()}
+    most = recipe.evaluate.validation_rows
+    if most and "validation" in splits:
+        splits["validation"] = splits["validation"].select(range(min(most, len(splits["validation"]))))
+    return splits, loaded.notes
 
 
 def unified(task: Task, split: Dataset) -> Dataset:

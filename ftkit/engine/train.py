@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "rows": rows,
         "labels": list(prepared.labels),
         "epochs": times,
-        "steps": int(-(-rows["train"] // recipe.train.batch) * times),
+        "steps": math.ceil(-(-rows["train"] // recipe.train.batch) * times),
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
         "notes": list(prepared.notes),
@@ -123,7 +124,7 @@ def _score(
     """Score the model as it was saved, on every split but the training rows."""
     trained = models.load(run.path)
     scores, breakdown = dict(folds), {}
-    for name, rows in evaluation.scored_splits(prepared.splits, prepared.recipe.evaluate).items():
+    for name, rows in prepared.splits.items():
         if name == "train":
             continue
         found = evaluation.score(trained, rows, prepared.recipe.evaluate, progress)

@@ -1,0 +1,230 @@
+"""A recipe is complete, strict and typed, and reads back as it was written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ftkit.errors import RecipeError
+from ftkit.recipe import Recipe, explain, load_recipe, override, parse_recipe, setting_names
+from ftkit.run import RunDirectory
+
+LEAST: dict[str, Any] = {"task": "sentiment", "model": {"checkpoint": "minilm"}}
+
+
+def write(path: Path, **more: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({**LEAST, **more}))
+    return path
+
+
+# ---------------------------------------------------------------------- complete
+
+
+def test_two_settings_are_enough_and_all_others_are_filled_in() -> None:
+    recipe = parse_recipe(LEAST, "least")
+    written = yaml.safe_load(recipe.dump())
+    for name in setting_names():
+        place = written
+        for part in name.split("."):
+            assert part in place, name
+            place = place[part]
+    assert written["method"] == {"name": "full"} and written["task"]["max_length"] == 256
+    assert recipe.train.batch == 16 and recipe.data.validation == 0.1
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), min_size=1)
+AWKWARD = st.sampled_from(["1e5", "5e-5", "no", "on", "yes", "null", "~", "1_000", "0x1f", "2026-11-22", "1:30", "=", "<<", "0.5", "12"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(labels=st.lists(TEXTS | AWKWARD, min_size=2, max_size=5, unique=True), rate=st.floats(1e-9, 1.0))
+def test_written_recipe_reads_back_the_same(tmp_path: Path, labels: list[str], rate: float) -> None:
+    raw = {**LEAST, "data": {"labels": labels, "columns": {"text": labels[0]}}, "train": {"learning_rate": rate}}
+    recipe = parse_recipe(raw, "given")
+    (tmp_path / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+    for again in (load_recipe(tmp_path / "recipe.yaml"), RunDirectory(tmp_path).recipe):
+        assert again.dump() == recipe.dump()
+        assert again.data.labels == tuple(labels) and again.train.learning_rate == rate
+
+
+def test_recipe_never_changes() -> None:
+    recipe = parse_recipe(LEAST, "least")
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.train.batch = 3  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------------- values as a person writes them
+
+
+VALUES = {
+    "train.learning_rate=5e-5": 5e-5,
+    "train.learning_rate=1E-3": 1e-3,
+    "train.learning_rate=.001": 1e-3,
+    "train.epochs=3": 3.0,
+    "train.epochs=0.5": 0.5,
+    "train.epochs=auto": "auto",
+    "train.patience=null": None,
+    "train.class_weights={no: 2, yes: 1}": {"no": 2.0, "yes": 1.0},
+    "train.evaluate_every=epoch": "epoch",
+    "train.evaluate_every=50": 50,
+    "data.labels=[no, yes]": ("no", "yes"),
+    "data.labels=[0, 1]": ("0", "1"),
+    "data.labels={0: bad, 1: good}": {"0": "bad", "1": "good"},
+    "data.columns={text: 0, label: stars}": {"text": 0, "label": "stars"},
+    "data.validation=0.2": 0.2,
+    "data.validation=null": None,
+    "data.test=a.csv": str(Path.cwd() / "a.csv"),
+    "data.delimiter='|'": "|",
+    "model.checkpoint=org/name": "org/name",
+}
+
+
+@pytest.mark.parametrize("setting", VALUES)
+def test_value_is_what_a_person_means(tmp_path: Path, setting: str) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.yaml"), [setting])
+    section, name = setting.split("=")[0].split(".")
+    value = getattr(getattr(recipe, section), name)
+    assert value == VALUES[setting] and type(value) is type(VALUES[setting])
+
+
+@pytest.mark.parametrize("written", ["5e-5", "5.0e-05", "0.00005"])
+def test_rates_in_a_file_are_numbers_however_they_are_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"task: sentiment\nmodel: {{checkpoint: minilm}}\ntrain: {{learning_rate: {written}}}\n")
+    assert load_recipe(path).train.learning_rate == 5e-5
+
+
+# ---------------------------------------------------------------------- --set
+
+
+def test_later_settings_win_and_a_map_is_replaced_whole() -> None:
+    raw = {"data": {"columns": {"text": "a", "label": "b"}}, "method": "lora"}
+    found = override(raw, ["train.batch=4", "train.batch=8", "data.columns={text: c}", "method.rank=2", "task=qa"])
+    assert found == {
+        "data": {"columns": {"text": "c"}},
+        "method": {"name": "lora", "rank": 2},
+        "train": {"batch": 8},
+        "task": "qa",
+    }
+    assert raw == {"data": {"columns": {"text": "a", "label": "b"}}, "method": "lora"}, "what was given is left alone"
+
+
+def test_value_may_hold_an_equals_sign() -> None:
+    assert override({}, ["data.delimiter='='"]) == {"data": {"delimiter": "="}}
+
+
+@pytest.mark.parametrize("setting", setting_names())
+def test_every_setting_can_be_set_to_its_default(tmp_path: Path, setting: str) -> None:
+    defaults = yaml.safe_load(parse_recipe(LEAST, "least").dump())
+    value = defaults
+    for part in setting.split("."):
+        value = value[part]
+    recipe = load_recipe(write(tmp_path / "mine.yaml"), [f"{setting}={json.dumps(value)}"])
+    assert recipe.dump() == parse_recipe(LEAST, "least").dump()
+
+
+# ---------------------------------------------------------------------- paths
+
+
+def test_paths_of_a_file_count_from_it_and_names_stay_names(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "weights").mkdir(parents=True)
+    (tmp_path / "deep" / "weights" / "config.json").write_text("{}")
+    path = write(
+        tmp_path / "deep" / "mine.yaml",
+        data={"train": "rows.csv", "validation": "../dev.jsonl", "test": "~/test.tsv"},
+        evaluate={"metrics": ["seqeval", "./mine.py"]},
+    )
+    recipe = load_recipe(path)
+    assert recipe.data.train == str(tmp_path / "deep" / "rows.csv")
+    assert recipe.data.validation == str(tmp_path / "dev.jsonl")
+    assert recipe.data.test == os.path.expanduser("~/test.tsv")
+    assert recipe.evaluate.metrics == ("seqeval", str(tmp_path / "deep" / "mine.py"))
+    assert recipe.model.checkpoint == "minilm"
+    assert load_recipe(write(path, model={"checkpoint": "weights"})).model.checkpoint == str(tmp_path / "deep" / "weights")
+
+
+@pytest.mark.parametrize("name", ["sample:sentiment", "org/name", "org/name:config", "imdb"])
+def test_samples_and_hub_ids_are_no_paths(tmp_path: Path, name: str) -> None:
+    assert load_recipe(write(tmp_path / "mine.yaml", data={"train": name})).data.train == name
+
+
+def test_paths_of_settings_count_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = write(tmp_path / "there" / "mine.yaml", data={"train": "rows.csv"})
+    recipe = load_recipe(path, ["data.test=rows.csv", "model.checkpoint=../weights"])
+    assert recipe.data.train == str(tmp_path / "there" / "rows.csv")
+    assert recipe.data.test == str(tmp_path / "here" / "rows.csv")
+    assert recipe.model.checkpoint == str(tmp_path / "weights")
+
+
+# ---------------------------------------------------------------------- what is wrong, all at once
+
+
+def test_every_problem_is_told_with_its_place() -> None:
+    raw = {
+        "task": {"name": "qa", "strid": 3},
+        "model": {},
+        "method": "lorra",
+        "train": {"epoch": 1, "batch": "many", "schedule": "zigzag"},
+        "trian": {},
+    }
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(raw, "mine.yaml")
+    message = caught.value.message
+    assert message.startswith("recipe mine.yaml: 7 problems")
+    for words in (
+        "task.strid: no such setting; did you mean task.stride?",
+        "model.checkpoint: must be set",
+        "'lorra'; did you mean lora?",
+        "train.epoch: no such setting; did you mean train.epochs?",
+        "train.batch: must be a whole number, and it is 'many'",
+        "train.schedule: must be 'linear', 'cosine'",
+        "trian: no such setting; did you mean train?",
+    ):
+        assert words in message
+    assert "recipes explain" in caught.value.hint
+
+
+def test_setting_of_several_kinds_is_one_problem() -> None:
+    with pytest.raises(RecipeError, match=r"train\.epochs: must be a number or must be 'auto', and it is 'fast'"):
+        parse_recipe({**LEAST, "train": {"epochs": "fast"}}, "mine.yaml")
+
+
+CONTRADICTIONS = {
+    "train.epochs": {"train": {"epochs": -1}},
+    "train.accumulate": {"train": {"batch": 16, "accumulate": 3}},
+    "train.layer_decay and train.bottom_rate": {"train": {"layer_decay": 0.9, "bottom_rate": 1e-6}},
+    "train.evaluate_every": {"train": {"evaluate_every": 0}},
+    "data.validation": {"data": {"validation": 1.0}},
+    "data.test": {"data": {"test": -0.5}},
+}
+
+
+@pytest.mark.parametrize("named", CONTRADICTIONS)
+def test_settings_that_cannot_be_are_refused(named: str) -> None:
+    with pytest.raises(RecipeError, match=f"recipe mine.yaml: {named}: "):
+        parse_recipe({**LEAST, **CONTRADICTIONS[named]}, "mine.yaml")
+
+
+def test_default_is_told_on_one_line() -> None:
+    assert all("\n" not in cell for row in explain() for cell in row)
+    assert {row[0] for row in explain("data")} == {f"data.{name}" for name in Recipe.model_fields["data"].annotation.model_fields}  # type: ignore[union-attr]
+
+
+# ---------------------------------------------------------------------- runs are recipes too
+
+
+def test_torn_recipe_of_a_run_is_named(tmp_path: Path) -> None:
+    for content in ("task: [", "- a list", ""):
+        (tmp_path / "recipe.yaml").write_text(content)
+        with pytest.raises(RecipeError, match=r"recipe\.yaml"):
+            _ = RunDirectory.open(tmp_path).recipe
