@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftkit import plugins
-from ftkit.data.load import _SPLITS, load, load_file
+from ftkit.data.load import SPLITS, load, load_file
 from ftkit.data.read import Table
 from ftkit.errors import DataError, RecipeError, problems
 from ftkit.recipe import DataSpec, Recipe, parse_recipe
@@ -107,7 +107,7 @@ def _listed(guess: Guess, labels: Labels) -> list[str]:
 
 def _held_out(table: Table, guess: Guess, data: Mapping[str, Any], file: Path, say: Say) -> Iterator[tuple[str, Any]]:
     """Where validation and test rows come from: the file's own column, files beside it, or shares."""
-    marked = {_SPLITS.get(str(row.get("split")).strip().casefold()) for row in table.rows} - {None}
+    marked = {SPLITS.get(str(row.get("split")).strip().casefold()) for row in table.rows} - {None}
     if marked:
         yield "split", "split"
     for name in ("validation", "test"):
@@ -130,7 +130,7 @@ def _sibling(file: Path, name: str) -> Path | None:
         return None
     beside = {path.name.casefold(): path for path in file.resolve().parent.iterdir() if path.is_file()}
     before, after = file.name[: found.start()], file.name[found.end() :]
-    wanted = [f"{before}{own}{after}".casefold() for own, split in _SPLITS.items() if split == name]
+    wanted = [f"{before}{own}{after}".casefold() for own, split in SPLITS.items() if split == name]
     return next((beside[other] for other in wanted if other in beside), None)
 
 

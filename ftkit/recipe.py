@@ -128,7 +128,7 @@ class Recipe(Section):
         data = self.model_dump(mode="json")
         for setting, base in _bases().items():
             data[setting] = _filled(setting, getattr(self, setting), base)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+        return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Loader(yaml.SafeLoader):
@@ -140,11 +140,18 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that YAML 1.1 or 1.2 would take for something else, so that either reads it as written."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
@@ -154,7 +161,7 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     Raises RecipeError with every problem at once.
     """
     path = find_recipe(source)
-    raw = _absolute(_read(path), path.resolve().parent)
+    raw = _absolute(read_raw(path), path.resolve().parent)
     return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
 
 
@@ -248,7 +255,8 @@ def _filled(setting: str, choice: Choice, base: type) -> dict[str, Any]:
     return {"name": choice.name, **options.model_dump(mode="json")}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_raw(path: Path) -> dict[str, Any]:
+    """A recipe file as plain data. Raises RecipeError where it is none."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except UnicodeDecodeError as error:

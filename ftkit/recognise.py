@@ -22,7 +22,7 @@ from ftkit.errors import DataError, RecipeError
 from ftkit.recipe import DataSpec
 from ftkit.shelf import names as shelf_names
 from ftkit.tasks._base import Column, Kind, Task
-from ftkit.tasks.sentiment import _RANK
+from ftkit.tasks.sentiment import RANK
 
 MOST_LABELS = 200
 """A column with more different values is taken for labels only where its name says so."""
@@ -109,7 +109,7 @@ class Profile:
     @property
     def is_polarity(self) -> bool:
         """Whether the values are words for polarities."""
-        return len(self.counts) > 1 and all(value.strip().casefold() in _RANK for value in self.counts)
+        return len(self.counts) > 1 and all(value.strip().casefold() in RANK for value in self.counts)
 
     @property
     def is_text(self) -> bool:

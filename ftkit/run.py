@@ -11,10 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ftkit.errors import RunError
-from ftkit.recipe import Recipe, parse_recipe
+from ftkit.recipe import Recipe, parse_recipe, read_raw
 
 
 class RunDirectory:
@@ -89,8 +87,8 @@ class RunDirectory:
     @property
     def recipe(self) -> Recipe:
         """The complete recipe."""
-        raw = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
-        return parse_recipe(raw, str(self.path / "recipe.yaml"))
+        path = self.path / "recipe.yaml"
+        return parse_recipe(read_raw(path), str(path))
 
     @property
     def model(self) -> Path:

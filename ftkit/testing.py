@@ -58,7 +58,8 @@ def _check_description(task_class: type[Task]) -> None:
     name = task_class.__name__
     for attribute in ("summary", "columns", "auto_class", "peft_type", "best_metric"):
         assert getattr(task_class, attribute, None), f"{name}.{attribute} must be set"
-    assert hasattr(transformers, task_class.auto_class), f"{name}.auto_class: transformers has no {task_class.auto_class}"
+    known = hasattr(transformers, task_class.auto_class)
+    assert known, f"{name}.auto_class: transformers has no {task_class.auto_class}"
     kinds = [column.kind for column in task_class.columns]
     assert INPUT_KINDS & set(kinds), f"{name}.columns has no column that a model reads ({', '.join(INPUT_KINDS)})"
     assert set(kinds) - INPUT_KINDS, f"{name}.columns has nothing to answer"
@@ -194,9 +195,7 @@ def _check_reload(
     assert _close(found, predictions), "the model answers otherwise once it was saved and loaded again"
 
 
-def _check_scores(
-    task: Task, rows: Dataset, predictions: list[Prediction], truth: Sequence[Prediction] | None
-) -> None:
+def _check_scores(task: Task, rows: Dataset, predictions: list[Prediction], truth: Sequence[Prediction] | None) -> None:
     metric = task.decider()
     scores = task.score(predictions, rows)
     assert metric in scores, f"score gives no {metric}, which decides which epoch is kept"
@@ -236,20 +235,15 @@ def _tiny_checkpoint(folder: Path, task: Task, examples: Sequence[Mapping[str, A
     import transformers
 
     tokenizer = _word_tokenizer(examples)
-    common = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     width = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    config: Any
-    if task.auto_class == "AutoModelForSeq2SeqLM":
-        sizes = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}
-        config = transformers.T5Config(**common, **sizes)
-    elif task.auto_class == "AutoModelForCausalLM":
-        config = transformers.LlamaConfig(**common, **width)
-    else:
-        config = transformers.BertConfig(**common, **width)
-    written = task.auto_class in ("AutoModelForSeq2SeqLM", "AutoModelForCausalLM")
+    t5 = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}
+    writers = {"AutoModelForSeq2SeqLM": ("T5Config", t5), "AutoModelForCausalLM": ("LlamaConfig", width)}
+    name, sizes = writers.get(task.auto_class, ("BertConfig", width))
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    config: Any = getattr(transformers, name)(vocab_size=len(tokenizer), **special, **sizes)
+    maker: Any = getattr(transformers, task.auto_class if task.auto_class in writers else "AutoModel")
     with torch.random.fork_rng():
         torch.manual_seed(13)
-        maker: Any = getattr(transformers, task.auto_class if written else "AutoModel")
         maker.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -273,9 +267,8 @@ def _word_tokenizer(examples: Sequence[Mapping[str, Any]]) -> Any:
         single="[CLS] $A [SEP]", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     names = dict(zip(("pad_token", "unk_token", "bos_token", "eos_token", "mask_token"), special, strict=True))
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", model_max_length=512, **names
-    )
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", model_max_length=512, **names)
 
 
 def _texts(value: Any) -> list[str]:

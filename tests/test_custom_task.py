@@ -1,4 +1,4 @@
-"""A task of one's own is one file beside a recipe: it trains, evaluates, predicts and exports with nothing else changed."""
+"""A task of one's own is one file beside a recipe: it trains, evaluates, predicts and exports like any other."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ class Tongues(Task):
         return tuple(sorted({tag for tags in train["tags"] for tag in tags}))
 
     def encode(self, batch, tokenizer, labels):
-        encoded = tokenizer(batch["tokens"], is_split_into_words=True, truncation=True, max_length=self.options.max_length)
+        cut = {"truncation": True, "max_length": self.options.max_length}
+        encoded = tokenizer(batch["tokens"], is_split_into_words=True, **cut)
         words = [encoded.word_ids(i) for i in range(len(batch["tokens"]))]
         rows = {**encoded, "words": words}
         if "tags" in batch:
@@ -104,7 +105,7 @@ class Tongues(Task):
         for output, words, example in zip(outputs, encoded["words"], examples, strict=True):
             best = output["logits"].argmax(-1)
             first = {word: int(best[i]) for i, word in reversed(list(enumerate(words))) if word is not None}
-            answers.append({"tongues": [labels[first[i]] if i in first else labels[0] for i in range(len(example["tokens"]))]})
+            answers.append({"tongues": [labels[first.get(i, 0)] for i in range(len(example["tokens"]))]})
         return answers
 
     def score(self, predictions, examples):
@@ -177,10 +178,13 @@ def test_own_task_trains_evaluates_predicts_and_exports(lab: Lab, tmp_path: Path
         better = scores[metric]["value"] < before / 2 if metric == "mae" else scores[metric]["value"] > before + 0.2
         assert better, f"the task learns what it is taught: {before} before, {scores} after"
     assert json.loads(ftkit("eval", tmp_path / "run", "--json").out)["scores"]["test"] == scores
-    answers = [json.loads(line) for line in ftkit("predict", tmp_path / "run", "--input", tmp_path / "test.jsonl").out.splitlines()]
+    done = ftkit("predict", tmp_path / "run", "--input", tmp_path / "test.jsonl")
+    answers = [json.loads(line) for line in done.out.splitlines()]
     assert answers == read_jsonl(tmp_path / "run" / "predictions" / "test.jsonl") and len(answers) == 12
     assert ftkit("export", tmp_path / "run", "--to", tmp_path / "out").code == 0
-    told = [json.loads(ftkit("predict", place, own.ask, "--json").out) for place in (tmp_path / "run", tmp_path / "out")]
+    told = [
+        json.loads(ftkit("predict", place, own.ask, "--json").out) for place in (tmp_path / "run", tmp_path / "out")
+    ]
     assert told[0].keys() == told[1].keys() == own.keys
     shown = ftkit("predict", tmp_path / "out", own.ask)
     assert shown.code == 0 and shown.out.strip()
@@ -205,9 +209,15 @@ def test_options_of_ones_own_are_typed_and_kept(lab: Lab, tmp_path: Path) -> Non
 
 def test_own_task_runs_in_several_folds(lab: Lab, tmp_path: Path) -> None:
     recipe = write(lab, tmp_path, "stance")
-    done = ftkit("train", recipe, "--set", "train.folds=2", "--set", "train.epochs=1", "--run", tmp_path / "run", "--json")
+    done = ftkit(
+        "train", recipe, "--set", "train.folds=2", "--set", "train.epochs=1", "--run", tmp_path / "run", "--json"
+    )
     told = json.loads(done.out)
-    assert told["scores"]["folds"]["f1"]["n"] == told["examples"] == len(read_jsonl(tmp_path / "run/predictions/folds.jsonl"))
+    assert (
+        told["scores"]["folds"]["f1"]["n"]
+        == told["examples"]
+        == len(read_jsonl(tmp_path / "run/predictions/folds.jsonl"))
+    )
 
 
 def test_own_task_whose_file_is_gone_is_named(lab: Lab, tmp_path: Path) -> None:

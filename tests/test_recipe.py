@@ -41,10 +41,12 @@ def test_two_settings_are_enough_and_all_others_are_filled_in() -> None:
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), min_size=1)
-AWKWARD = st.sampled_from(["1e5", "5e-5", "no", "on", "yes", "null", "~", "1_000", "0x1f", "2026-11-22", "1:30", "=", "<<", "0.5", "12"])
+AWKWARD = st.sampled_from(
+    ["1e5", "5e-5", "no", "on", "yes", "null", "~", "1_000", "0x1f", "2026-11-22", "1:30", "=", "<<", "0.5", "12"]
+)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(labels=st.lists(TEXTS | AWKWARD, min_size=2, max_size=5, unique=True), rate=st.floats(1e-9, 1.0))
 def test_written_recipe_reads_back_the_same(tmp_path: Path, labels: list[str], rate: float) -> None:
     raw = {**LEAST, "data": {"labels": labels, "columns": {"text": labels[0]}}, "train": {"learning_rate": rate}}
@@ -148,7 +150,9 @@ def test_paths_of_a_file_count_from_it_and_names_stay_names(tmp_path: Path) -> N
     assert recipe.data.test == os.path.expanduser("~/test.tsv")
     assert recipe.evaluate.metrics == ("seqeval", str(tmp_path / "deep" / "mine.py"))
     assert recipe.model.checkpoint == "minilm"
-    assert load_recipe(write(path, model={"checkpoint": "weights"})).model.checkpoint == str(tmp_path / "deep" / "weights")
+    assert load_recipe(write(path, model={"checkpoint": "weights"})).model.checkpoint == str(
+        tmp_path / "deep" / "weights"
+    )
 
 
 @pytest.mark.parametrize("name", ["sample:sentiment", "org/name", "org/name:config", "imdb"])
@@ -217,7 +221,9 @@ def test_settings_that_cannot_be_are_refused(named: str) -> None:
 
 def test_default_is_told_on_one_line() -> None:
     assert all("\n" not in cell for row in explain() for cell in row)
-    assert {row[0] for row in explain("data")} == {f"data.{name}" for name in Recipe.model_fields["data"].annotation.model_fields}  # type: ignore[union-attr]
+    assert {row[0] for row in explain("data")} == {
+        f"data.{name}" for name in Recipe.model_fields["data"].annotation.model_fields
+    }  # type: ignore[union-attr]
 
 
 # ---------------------------------------------------------------------- runs are recipes too

@@ -27,16 +27,29 @@ def test_columns_of_a_table_stand_under_each_other(rows: list[list[str]]) -> Non
 
 
 def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
-    assert table(["name", "n"], [["a", 5], ["long one", 1200]]).split("\n") == ["name         n", "a            5", "long one  1200"]
+    assert table(["name", "n"], [["a", 5], ["long one", 1200]]).split("\n") == [
+        "name         n",
+        "a            5",
+        "long one  1200",
+    ]
 
 
 def test_scores_have_a_row_each_and_a_column_for_each_split() -> None:
     scores = {
         "folds": {"f1": {"value": 0.5, "sd": 0.125, "n": 40}},
-        "test": {"f1": {"value": 1 / 3, "n": 10}, "micro_precision": {"value": 0.1, "n": 10}, "loss": {"value": 12.0, "n": 10}},
+        "test": {
+            "f1": {"value": 1 / 3, "n": 10},
+            "micro_precision": {"value": 0.1, "n": 10},
+            "loss": {"value": 12.0, "n": 10},
+        },
     }
     lines = [line.split() for line in scores_table(scores).split("\n")]  # type: ignore[arg-type]
-    assert lines == [["folds", "test"], ["f1", "0.5000", "±", "0.1250", "0.3333"], ["loss", "12.0000"], ["rows", "40", "10"]]
+    assert lines == [
+        ["folds", "test"],
+        ["f1", "0.5000", "±", "0.1250", "0.3333"],
+        ["loss", "12.0000"],
+        ["rows", "40", "10"],
+    ]
 
 
 def test_split_without_scores_has_no_rows() -> None:
@@ -45,7 +58,18 @@ def test_split_without_scores_has_no_rows() -> None:
 
 def test_labels_have_a_row_each() -> None:
     rows = [{"label": "yes", "precision": 1.0, "recall": 0.5, "f1": 2 / 3, "n": 4}]
-    assert breakdown_table(rows).split() == ["label", "precision", "recall", "f1", "n", "yes", "1.0000", "0.5000", "0.6667", "4"]
+    assert breakdown_table(rows).split() == [
+        "label",
+        "precision",
+        "recall",
+        "f1",
+        "n",
+        "yes",
+        "1.0000",
+        "0.5000",
+        "0.6667",
+        "4",
+    ]
 
 
 def test_plan_tells_rows_labels_steps_notes_and_warnings() -> None:
@@ -92,7 +116,9 @@ def test_line_tells_loss_rate_speed_and_time_left(monkeypatch: pytest.MonkeyPatc
     assert terminal.getvalue().rstrip().endswith("\x1b[2K"), "nothing of the line is left"
 
 
-@pytest.mark.parametrize("progress", [Progress(io.StringIO()), Progress(Terminal(), show=False)], ids=["a file", "not asked for"])
+@pytest.mark.parametrize(
+    "progress", [Progress(io.StringIO()), Progress(Terminal(), show=False)], ids=["a file", "not asked for"]
+)
 def test_nobody_watching_sees_nothing(progress: Progress) -> None:
     progress.start(10)
     progress.step(1, 0.5, 1e-5, 10, 10)

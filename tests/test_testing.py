@@ -120,7 +120,9 @@ class Unscored(Bad):
 
 class Harsh(Bad):
     def score(self, predictions: Any, examples: Any) -> Any:
-        return {name: {**score, "value": score["value"] / 2} for name, score in super().score(predictions, examples).items()}
+        return {
+            name: {**score, "value": score["value"] / 2} for name, score in super().score(predictions, examples).items()
+        }
 
 
 BROKEN = {

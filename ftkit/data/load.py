@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SPLITS = {
+SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -122,10 +122,10 @@ def _train_tables(source: str, spec: DataSpec, shapes: Shapes) -> tuple[dict[str
 
 def _hub_splits(source: str) -> tuple[dict[str, Table], list[str]]:
     tables = read_hub(source)
-    known = {_SPLITS[name]: table for name, table in tables.items() if name in _SPLITS}
+    known = {SPLITS[name]: table for name, table in tables.items() if name in SPLITS}
     if "train" not in known:
         raise DataError(f"{source} has no split called train", f"its splits: {', '.join(tables)}")
-    unused = [name for name in tables if name not in _SPLITS]
+    unused = [name for name in tables if name not in SPLITS]
     return known, [f"{source}: its splits {', '.join(unused)} are not used"] if unused else []
 
 
@@ -133,7 +133,7 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     """The table's rows by the split that their own column names, where it has such a column."""
     if column not in table.columns:
         return {"train": table}, []
-    names = [_SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
+    names = [SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
     if not any(names):
         return {"train": table}, [f"{table.source}: column {column!r} names no splits, so it is not used as data.split"]
     strange = [index for index, name in enumerate(names) if name is None]
@@ -158,7 +158,7 @@ def _one(source: str, name: str, spec: DataSpec, shapes: Shapes) -> Table:
     if not is_hub_id(source):
         return _file(source, spec, shapes)
     tables = read_hub(source)
-    named = [table for own, table in tables.items() if _SPLITS.get(own) == name or len(tables) == 1]
+    named = [table for own, table in tables.items() if SPLITS.get(own) == name or len(tables) == 1]
     if not named:
         raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
     return named[0]

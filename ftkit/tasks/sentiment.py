@@ -12,7 +12,7 @@ _POLARITY = (
     ("positive", "pos", "good"),
     ("very positive", "very_positive", "excellent"),
 )
-_RANK = {name: rank for rank, names in enumerate(_POLARITY) for name in names}
+RANK = {name: rank for rank, names in enumerate(_POLARITY) for name in names}
 
 
 class Sentiment(Classification):
@@ -23,6 +23,6 @@ class Sentiment(Classification):
 
     def order(self, found: set[str]) -> Labels:
         """From the worst to the best where the names say so, else as classification orders them."""
-        if all(name.casefold() in _RANK for name in found):
-            return tuple(sorted(found, key=lambda name: _RANK[name.casefold()]))
+        if all(name.casefold() in RANK for name in found):
+            return tuple(sorted(found, key=lambda name: RANK[name.casefold()]))
         return super().order(found)

@@ -18,7 +18,12 @@ def test_table_and_json_tell_the_same(lab: Lab) -> None:
     table = ftkit("doctor")
     assert table.code == 0
     for finding in told:
-        assert finding.keys() == {"name", "verdict", "detail"} and finding["verdict"] in ("ok", "fails", "not here", "unmeasured")
+        assert finding.keys() == {"name", "verdict", "detail"} and finding["verdict"] in (
+            "ok",
+            "fails",
+            "not here",
+            "unmeasured",
+        )
         assert finding["name"] == "cache" or " ".join(finding["detail"].split()) in " ".join(table.out.split())
     found = {finding["name"]: finding for finding in told}
     assert found["torch"]["detail"] == version("torch") and platform.python_version() in found["python"]["detail"]

@@ -296,39 +296,55 @@ USE = {
     "eval without data": Case("eval {export}", ("no run", "--data FILE")),
     "eval of a missing file": Case("eval {single} --data nowhere.csv", ("there is no file", "nowhere.csv")),
     "eval of unknown labels": Case(
-        "eval {single} --data a.csv", ("a.csv, row 2", "'weather'", "'arts', 'sport', 'trade'"), {"a.csv": "text,label\na,weather\n"}
+        "eval {single} --data a.csv",
+        ("a.csv, row 2", "'weather'", "'arts', 'sport', 'trade'"),
+        {"a.csv": "text,label\na,weather\n"},
     ),
     "eval of no labels": Case("eval {single} --data a.csv", ("a.csv", "'label'"), {"a.csv": "text\nhello\n"}),
     "eval with a setting of training": Case(
-        "eval {single} --data a.csv --set train.epochs=3", ("--set train", "only data.*"), {"a.csv": "text,label\na,arts\n"}
+        "eval {single} --data a.csv --set train.epochs=3",
+        ("--set train", "only data.*"),
+        {"a.csv": "text,label\na,arts\n"},
     ),
     "eval with a setting for no file": Case("eval {single} --set data.limit=3", ("--set data.limit=3", "--data FILE")),
     "predict with a setting for no file": Case(
         "predict {single} text --set data.limit=3", ("--set data.limit=3", "--input")
     ),
     "eval with an unknown setting": Case(
-        "eval {single} --data a.csv --set data.colums={{}}", ("data.colums", "data.columns?"), {"a.csv": "text,label\na,arts\n"}
+        "eval {single} --data a.csv --set data.colums={{}}",
+        ("data.colums", "data.columns?"),
+        {"a.csv": "text,label\na,arts\n"},
     ),
     "predict of nothing": Case("predict {single}", ("texts", "--input")),
     "predict of both": Case("predict {single} text --input a.csv", ("--input", "one of the two")),
     "predict of a missing file": Case("predict {single} --input nowhere.csv", ("there is no file", "nowhere.csv")),
     "predict of torn rows": Case(
-        "predict {single} --input a.jsonl", ("a.jsonl, line 2", "not valid JSON"), {"a.jsonl": '{"text": "a"}\n{"text"\n'}
+        "predict {single} --input a.jsonl",
+        ("a.jsonl, line 2", "not valid JSON"),
+        {"a.jsonl": '{"text": "a"}\n{"text"\n'},
     ),
     "predict of other columns": Case(
-        "predict {single} --input a.csv", ("a.csv", "no column found for 'text'", "'words_only'"), {"a.csv": "words_only\nx\n"}
+        "predict {single} --input a.csv",
+        ("a.csv", "no column found for 'text'", "'words_only'"),
+        {"a.csv": "words_only\nx\n"},
     ),
-    "predict of an object without text": Case("predict {single} '{{\"txet\": \"a\"}}'", ("input 1", "txet", "text")),
-    "plain text for questions": Case("predict {qa} 'who ran?'", ("input 1", "plain text", '"question": ..., "context": ...')),
+    "predict of an object without text": Case('predict {single} \'{{"txet": "a"}}\'', ("input 1", "txet", "text")),
+    "plain text for questions": Case(
+        "predict {qa} 'who ran?'", ("input 1", "plain text", '"question": ..., "context": ...')
+    ),
     "predict into a folder": Case("predict {single} text --output bare", ("bare is a folder", "--output")),
-    "predict into a file's inside": Case("predict {single} text --output single.yaml/x.jsonl", ("single.yaml/x.jsonl",)),
+    "predict into a file's inside": Case(
+        "predict {single} text --output single.yaml/x.jsonl", ("single.yaml/x.jsonl",)
+    ),
     "export without a folder to make": Case("export {single} --to bare", ("bare exists already", "--to")),
     "export into a file's inside": Case("export {single} --to single.yaml/x", ("single.yaml/x", "can't be written")),
     "unknown format": Case("export {single} --to x --format onyx", ("'onyx'", "checkpoint, adapter")),
-    "adapter of all weights": Case("export {single} --to x --format adapter", ("full has no adapter", "--format checkpoint")),
+    "adapter of all weights": Case(
+        "export {single} --to x --format adapter", ("full has no adapter", "--format checkpoint")
+    ),
     "checkpoint of an adapter": Case("export {adapter} --to x", ("adapters can't be merged", "method: lora")),
     "checkpoint that can't be got": Case("checkpoints get ./nowhere", ("there is no folder", "nowhere")),
-}  # fmt: skip
+}
 
 CASES = {**DATA, **CHECKPOINTS, **RECIPES, **PLUGINS, **PLACES, **USE}
 
@@ -398,7 +414,7 @@ def test_mistake_gets_a_sentence_and_leaves_nothing(
     assert_sentence(done, case.says)
     assert stands(tmp_path) == before
     for trained in given.values():
-        assert not [path for path in Path(str(trained)).rglob(".*")]
+        assert not list(Path(str(trained)).rglob(".*"))
 
 
 def assert_sentence(done: Done, says: tuple[str, ...]) -> None:

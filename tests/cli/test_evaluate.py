@@ -48,17 +48,20 @@ def test_file_is_scored_under_its_own_name(lab: Lab, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in lab.file("single", "test").read_text().splitlines()]
     path = write_rows(tmp_path / "more.jsonl", [{"said": row["text"], "kind": row["label"]} for row in rows])
     columns = ("--set", "data.columns={text: said, label: kind}")
-    assert scores(ftkit("eval", trained.run, "--data", path, *columns, "--json")) == {"more.jsonl": trained.scores["test"]}
+    assert scores(ftkit("eval", trained.run, "--data", path, *columns, "--json")) == {
+        "more.jsonl": trained.scores["test"]
+    }
 
 
 @pytest.mark.parametrize("contract", [True, False], ids=["export", "plain checkpoint"])
 @pytest.mark.parametrize("kind", ["single", "ner", "qa"])
-def test_export_scores_as_its_run_with_and_without_the_contract(lab: Lab, tmp_path: Path, kind: str, contract: bool) -> None:
+def test_export_scores_as_its_run_with_and_without_the_contract(
+    lab: Lab, tmp_path: Path, kind: str, contract: bool
+) -> None:
     trained = lab.trained(kind, "full")
     ftkit("export", trained.run, "--to", tmp_path / "out")
-    options = ()
     if not contract:
         (tmp_path / "out" / "ftkit.json").unlink()
-    found = scores(ftkit("eval", tmp_path / "out", "--data", lab.file(kind, "test"), *options, "--json"))
+    found = scores(ftkit("eval", tmp_path / "out", "--data", lab.file(kind, "test"), "--json"))
     best = {"single": "accuracy"}.get(kind, "f1")
     assert found["test.jsonl"][best]["value"] == pytest.approx(trained.scores["test"][best]["value"], abs=1e-4)

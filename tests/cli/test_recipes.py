@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from ftkit import plugins, shelf
+from ftkit.methods._base import Method
 from ftkit.recipe import Recipe, setting_names
+from ftkit.tasks._base import Task
 from tests.command import ftkit
 from tests.runs import Lab
+
+BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method))
 
 
 def test_list_has_a_line_for_each_recipe() -> None:
@@ -47,16 +52,16 @@ def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> Non
         assert re.fullmatch(r"    (\[\w+\] )?\S.{10,}[.`)]", sentence), (heading, sentence)
         explained[found[1]] = found[2]
     assert set(setting_names()) <= set(explained)
-    for setting, base in (("task", "tasks"), ("method", "methods")):
+    for setting, base in BASES:
         for name in plugins.names(setting):
-            module = __import__(f"ftkit.{base}.{name}", fromlist=["x"])
-            options = [c.Options for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__
-                       and hasattr(c, "Options")]  # fmt: skip
-            assert all(f"{setting}.{field}" in explained for option in options for field in option.model_fields)
+            options = plugins.find(setting, name, base).Options.model_fields
+            assert {f"{setting}.{field}" for field in options} <= set(explained)
     assert explained["train.batch"] == "int" and "null" in explained["train.folds"]
 
 
-@pytest.mark.parametrize(("prefix", "first"), [("train.batch", "train.batch"), ("data", "data.train"), ("method", "method")])
+@pytest.mark.parametrize(
+    ("prefix", "first"), [("train.batch", "train.batch"), ("data", "data.train"), ("method", "method")]
+)
 def test_part_of_the_settings_is_explained_alone(prefix: str, first: str) -> None:
     headings = [line.split()[0] for line in ftkit("recipes", "explain", prefix).out.splitlines()[::2]]
     assert headings[0] == first

@@ -51,7 +51,9 @@ def test_table_holds_the_scores_that_json_has(recipe: Path) -> None:
     for name in ("accuracy", "precision", "recall", "f1"):
         assert table[name] == [f"{scores[split][name]['value']:.4f}" for split in ("validation", "test")]
     assert table["rows"] == ["6", "7"]
-    assert done.out.splitlines()[-1].startswith("3 steps in ") and done.out.rstrip().endswith(str(recipe.parent / "new"))
+    assert done.out.splitlines()[-1].startswith("3 steps in ") and done.out.rstrip().endswith(
+        str(recipe.parent / "new")
+    )
 
 
 def test_run_is_called_after_its_recipe_and_the_time(recipe: Path) -> None:
@@ -106,7 +108,12 @@ def test_dry_run_tells_the_plan_and_writes_nothing(recipe: Path) -> None:
     before = stands(recipe.parent)
     table = ftkit("train", "mine.yaml", "--dry-run", "--set", "train.epochs=2")
     assert table.code == 0
-    for words in ("22 train, 6 validation, 7 test", "arts, sport, trade", "2 epochs, 6 steps, in fp32", "checkpoints/bert"):
+    for words in (
+        "22 train, 6 validation, 7 test",
+        "arts, sport, trade",
+        "2 epochs, 6 steps, in fp32",
+        "checkpoints/bert",
+    ):
         assert words in table.out
     plan = json.loads(ftkit("train", "mine.yaml", "--dry-run", "--json").out)
     assert plan["rows"] == {"train": 22, "validation": 6, "test": 7} and plan["steps"] == 3
@@ -138,13 +145,17 @@ def test_paths_in_a_recipe_count_from_it_and_paths_of_flags_from_here(
     assert str(there / "rows.jsonl") in kept
 
 
-def test_run_trains_again_from_its_own_recipe_anywhere(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_trains_again_from_its_own_recipe_anywhere(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ftkit("train", "mine.yaml", "--run", "one")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert ftkit("train", "../one", "--run", "two").code == 0
-    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (tmp_path / "one", elsewhere / "two")]
+    weights = [
+        (folder / "model" / "model.safetensors").read_bytes() for folder in (tmp_path / "one", elsewhere / "two")
+    ]
     assert weights[0] == weights[1]
     assert (tmp_path / "one/recipe.yaml").read_text() == (elsewhere / "two/recipe.yaml").read_text()
 
