@@ -18,6 +18,7 @@ import torch
 import transformers
 
 from ftkit import shelf
+from ftkit.checkpoints import locate
 from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import Trained, train
@@ -26,10 +27,10 @@ from tests.runs import read_jsonl
 
 SAMPLES = Path(__file__).parents[1] / "ftkit" / "samples"
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "sentiment/full": ("train.epochs=5",),
-    "sentiment/lora": ("train.epochs=4",),
-    "sentiment/discriminative": ("train.epochs=2",),
-    "ner/full": ("train.epochs=5",),
+    "sentiment/full": ("train.epochs=4",),
+    "sentiment/lora": ("train.epochs=2", "train.batch=8"),
+    "sentiment/discriminative": ("train.epochs=1",),
+    "ner/full": ("train.epochs=4", "train.batch=8"),
 }
 """Recipes as they are trained here: on one thread, in half a minute or less."""
 
@@ -86,7 +87,7 @@ def test_entities_are_found(real: Shelf) -> None:
 
 def test_lora_learns_and_plain_transformers_reads_its_export(real: Shelf, tmp_path: Path) -> None:
     trained = real.run("sentiment/lora")
-    assert trained.scores["test"]["accuracy"]["value"] > baselines("sentiment")["majority"] + 0.05
+    assert trained.scores["test"]["accuracy"]["value"] > baselines("sentiment")["majority"] + 0.10
     folder = export(trained.run, tmp_path / "plain")
     texts = [row["text"] for row in sample("sentiment", "test")[:16]]
     predictor = Predictor(trained.run)
@@ -104,13 +105,13 @@ def test_lower_layers_learn_more_slowly_where_the_recipe_says_so(real: Shelf) ->
     from safetensors.torch import load_file
 
     trained = real.run("sentiment/discriminative")
-    before = load_file(Path(Predictor(trained.run).trained.contract.base_folder) / "model.safetensors")
+    before = load_file(locate("minilm").path / "model.safetensors")
     after = load_file(trained.run / "model" / "model.safetensors")
     moved = [
         float((after[f"bert.{name}"] - before[name]).norm())
         for name in (f"encoder.layer.{i}.output.dense.weight" for i in range(6))
     ]
-    assert moved == sorted(moved) and moved[0] < 0.8 * moved[-1]
+    assert sum(moved[:3]) < 0.8 * sum(moved[3:]) and moved[0] < 0.7 * moved[-1]
 
 
 # ---------------------------------------------------------------------- slow
@@ -148,7 +149,7 @@ PUBLIC = {
         "sentiment/full",
         "sst2",
         {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"},
-        ("train.epochs=2", "train.batch=32"),
+        ("data.columns={text: 0, label: 1}", "train.epochs=2", "train.batch=32"),
         "accuracy",
         0.87,
     ),
