@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ftkit.recipe import Recipe, load_recipe
-from ftkit.run import default_path
+from ftkit.recipe import Recipe, changed, load_recipe
+from ftkit.report import Progress, Say, silence
+from ftkit.run import default_path, refuse_existing
 
 if TYPE_CHECKING:
     from ftkit.engine.evaluate import Evaluation
@@ -19,28 +20,58 @@ def train(
     settings: Iterable[str] = (),
     run: str | Path | None = None,
     processes: int | None = None,
+    *,
+    say: Say = silence,
+    progress: Progress | None = None,
 ) -> Trained:
     """Fine-tune as `recipe` says (a file, a shelf name such as `sentiment/lora`, or a Recipe).
 
     `settings` are laid over it as `--set` does: `["data.train=reviews.csv", "train.epochs=1"]`. The run directory
-    `run` must not exist; `runs/<recipe>-<time>` when not given. Returns the run's path and scores.
-    Raises FTKitError for whatever a person can mend.
+    `run` must not exist; `runs/<recipe>-<time>` when not given. `say` is told notes and warnings. Returns the
+    run's path and scores. Raises FTKitError for whatever a person can mend.
     """
+    checked, path = _ready(recipe, settings, run)
     from ftkit.engine.train import train as run_training
 
-    name = "recipe" if isinstance(recipe, Recipe) else str(recipe)
-    checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, settings)
-    return run_training(checked, Path(run) if run else default_path(name), processes)
+    return run_training(checked, path, processes, say, progress)
 
 
-def evaluate(source: str | Path, split: str = "test", data: str | None = None) -> Evaluation:
+def plan(recipe: str | Path | Recipe, settings: Iterable[str] = (), run: str | Path | None = None) -> dict[str, Any]:
+    """What `train` would do: rows, labels, steps, precision. Raises FTKitError as `train` would."""
+    checked, _ = _ready(recipe, settings, run)
+    from ftkit.engine.train import plan as make_plan
+
+    return make_plan(checked)
+
+
+def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None) -> tuple[Recipe, Path]:
+    """The recipe and the run's path, checked before anything slow is imported."""
+    if isinstance(recipe, Recipe):
+        checked, name = changed(recipe, settings), "recipe"
+    else:
+        checked, name = load_recipe(recipe, settings), str(recipe)
+    path = Path(run) if run else default_path(name)
+    refuse_existing(path)
+    return checked, path
+
+
+def evaluate(
+    source: str | Path,
+    split: str = "test",
+    data: str | Path | None = None,
+    settings: Iterable[str] = (),
+    *,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on a split of its run, or on the file `data`.
 
+    `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
     from ftkit.engine.evaluate import evaluate as run_evaluation
 
-    return run_evaluation(source, split, data)
+    return run_evaluation(source, split, str(data) if data else None, settings, say, progress)
 
 
 def export(source: str | Path, to: str | Path, format: str = "checkpoint") -> Path:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class FTKitError(Exception):
     """A fault that a person can mend; the command line prints it without a traceback and exits with `exit_code`."""
@@ -48,3 +53,19 @@ def problems(kind: type[FTKitError], heading: str, found: list[str], hint: str =
     if len(found) == 1:
         return kind(f"{heading}: {found[0]}" if heading else found[0], hint)
     return kind("\n".join([f"{heading}: {len(found)} problems", *(f"  - {line}" for line in found)]), hint)
+
+
+def every(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What the calls return; one error with the problems of all where several have some."""
+    results, errors = [], []
+    for call in calls:
+        try:
+            results.append(call())
+        except FTKitError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise type(errors[0])("\n".join(error.message for error in errors), "\n  ".join(hints))
+    return results

@@ -132,26 +132,58 @@ class Recipe(Section):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars: `5e-5` is a number, and `no`, `on` and `yes` are words."""
+    """YAML 1.2's scalars: `5e-5` is a number, `010` is ten, `no`, `12:30` and `1_000` are words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.twice: list[str] = []
+        """A sentence for each name that a mapping has twice, which a dict would hide."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The mapping as it is written, before merges; its names are compared as values and as texts."""
+        mapping = super().compose_mapping_node(anchor)
+        first: dict[Any, yaml.Node] = {}
+        for node, _ in mapping.value:
+            if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(node, deep=True)
+            other = first.get(name) or first.get(str(name))
+            if other:
+                self.twice.append(_same_name(other, node))
+            first[name] = first[str(name)] = node
+        return mapping
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+def _same_name(one: yaml.Node, other: yaml.Node) -> str:
+    lines = list(dict.fromkeys(str(node.start_mark.line + 1) for node in (one, other)))
+    names = list(dict.fromkeys(repr(node.value) for node in (one, other)))
+    what = f"{names[0]} is there twice" if len(names) == 1 else f"{' and '.join(names)} are the same name"
+    return f"line{'s' * (len(lines) - 1)} {' and '.join(lines)}: {what}"
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
 class _Dumper(yaml.SafeDumper):
     """Quotes a text that YAML 1.1 or 1.2 would take for something else, so that either reads it as written."""
 
 
-for _yaml in (_Loader, _Dumper):
-    _yaml.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
-        list("-+.0123456789"),
-    )
+_CORE = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "float": (r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", "-+.0123456789"),
+}
+"""Scalars of YAML 1.2's core schema that 1.1 has otherwise, and the signs they begin with."""
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, (_pattern, _first) in _CORE.items():
+    for _yaml in (_Loader, _Dumper):
+        _yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
@@ -163,6 +195,17 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     path = find_recipe(source)
     raw = _absolute(read_raw(path), path.resolve().parent)
     return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
+
+
+def changed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with `settings` such as `train.epochs=1` laid over it; their paths count from the current folder.
+
+    Raises RecipeError with every problem at once.
+    """
+    settings = list(settings)
+    if not settings:
+        return recipe
+    return parse_recipe(_absolute(override(recipe.model_dump(), settings), Path.cwd()), "with its settings")
 
 
 def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
@@ -196,13 +239,8 @@ def override(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
             raise RecipeError(f"--set {setting}: a setting is written name=value", "for example --set train.epochs=1")
-        _put(result, name.strip().split("."), _value(name, text), setting)
+        _put(result, name.strip().split("."), _load(text, f"--set {name}={text}", "quote the whole setting"), setting)
     return result
-
-
-def setting_names() -> list[str]:
-    """Every setting of a recipe with its dots, without the options of tasks and methods."""
-    return [name for name, _ in _walk(Recipe)]
 
 
 def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
@@ -258,13 +296,12 @@ def _filled(setting: str, choice: Choice, base: type) -> dict[str, Any]:
 def read_raw(path: Path) -> dict[str, Any]:
     """A recipe file as plain data. Raises RecipeError where it is none."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not a text file", "a recipe is YAML, saved as UTF-8") from error
     except OSError as error:
         raise RecipeError(f"{path} can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {_one_line(error)}") from error
+    raw = _load(text, str(path))
     if not isinstance(raw, dict):
         raise RecipeError(
             f"{path} holds no settings", "`ftkit recipes show sentiment/full` shows what a recipe looks like"
@@ -272,13 +309,16 @@ def read_raw(path: Path) -> dict[str, Any]:
     return {str(name): value for name, value in raw.items()}
 
 
-def _value(name: str, text: str) -> Any:
+def _load(text: str, source: str, hint: str = "") -> Any:
+    """`text` read as YAML. Raises RecipeError where it is none, or has names twice."""
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise RecipeError(
-            f"--set {name}={text}: not valid YAML: {_one_line(error)}", "quote the whole setting"
-        ) from error
+        loader = _Loader(text)
+        value = loader.get_single_data()
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{source} is not valid YAML: {_one_line(error)}", hint) from error
+    if loader.twice:
+        raise problems(RecipeError, source, loader.twice, "leave one of the two, or quote what is a text")
+    return value
 
 
 def _one_line(error: Exception) -> str:
@@ -313,13 +353,15 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
         elif isinstance(choice, dict) and str(choice.get("name", "")).endswith(".py"):
             choice["name"] = _absolute_path(choice["name"], base)
     metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
-    if isinstance(metrics, list):
+    if isinstance(metrics, (list, tuple)):
         raw["evaluate"]["metrics"] = [_absolute_path(str(metric), base) for metric in metrics]
     return raw
 
 
 def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
     """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
+    from ftkit.data.read import looks_like_file
+
     path = base / Path(value).expanduser()
     if value.startswith((".", "~", "/")):
         return str(path.resolve())
@@ -329,8 +371,8 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
             if any((path / name).is_file() for name in ("config.json", "recipe.yaml", "ftkit.json"))
             else value
         )
-    looks_like_file = re.search(r"\.(csv|tsv|txt|jsonl?|ndjson|parquet|conll|py)(\.gz)?$", value)
-    return str(path.resolve()) if value and (path.exists() or looks_like_file) and ":" not in value else value
+    is_path = path.exists() or value.endswith(".py") or looks_like_file(value)
+    return str(path.resolve()) if value and is_path and ":" not in value else value
 
 
 def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
@@ -363,6 +405,13 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         share = getattr(recipe.data, name)
         if isinstance(share, float) and not 0 <= share < 1:
             yield f"data.{name}: a share must lie between 0 and 1, and it is {share}"
+
+
+def unused_without_validation(recipe: Recipe) -> list[str]:
+    """Settings off their defaults that do nothing where no validation rows are scored in training."""
+    defaults = TrainSpec()
+    names = ("metric", "evaluate_every", "patience")
+    return [f"train.{name}" for name in names if getattr(recipe.train, name) != getattr(defaults, name)]
 
 
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,7 +35,7 @@ class RunDirectory:
         """A new run in waiting, with its complete recipe. Raises RunError where `path` exists or can't be made."""
         path = Path(os.path.abspath(path.expanduser()))
         refuse_existing(path)
-        staging = path.parent / f".{path.name}.starting-{os.getpid()}"
+        staging = path.parent / f".{path.name}.starting-{secrets.token_hex(4)}"
         run = cls(staging, path)
         run.made = tuple(parent for parent in path.parents if not parent.exists())
         try:
@@ -72,7 +74,11 @@ class RunDirectory:
             self.outer.publish()
         else:
             refuse_existing(self.final)
-            os.rename(self.path, self.final)
+            try:
+                os.rename(self.path, self.final)
+            except OSError:
+                refuse_existing(self.final)  # another training's, that came to stand there just now
+                raise
         self.path = self.final
 
     def discard(self) -> None:
@@ -92,8 +98,16 @@ class RunDirectory:
 
     @property
     def model(self) -> Path:
-        """The trained model's folder. Raises RunError where there is none yet."""
+        """The trained model's folder. Raises RunError where there is none yet.
+
+        A process that is killed while it replaces the model leaves the one before under another name: that one is
+        put back, as it is whole.
+        """
         folder = self.path / "model"
+        if not folder.is_dir() and _previous(folder):
+            time.sleep(1)  # long enough for a process that still runs to bring the new one
+            if not folder.is_dir():
+                os.rename(_previous(folder)[0], folder)
         if not folder.is_dir():
             raise RunError(f"the run {self.path} has no model: its training did not finish an epoch", "train again")
         return folder
@@ -161,14 +175,30 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield beside
         if path.is_dir():
-            previous = path.with_name(f".{path.name}.previous-{os.getpid()}")
-            os.rename(path, previous)
-            os.rename(beside, path)
-            shutil.rmtree(previous)
+            _swap(path, beside)
         else:
             os.replace(beside, path)
+        for left in _previous(path) if path.is_dir() else []:
+            shutil.rmtree(left)
     finally:
         _remove(beside)
+
+
+def _swap(path: Path, beside: Path) -> None:
+    """Move the folder `path` out of the way, and `beside` to its place."""
+    previous = path.with_name(f".{path.name}.previous-{secrets.token_hex(4)}")
+    try:
+        os.rename(path, previous)
+        os.rename(beside, path)
+    finally:
+        if not path.exists():  # whatever went wrong: the folder before is better than none
+            os.rename(previous, path)
+
+
+def _previous(path: Path) -> list[Path]:
+    """Folders that stood at `path` before, the latest first; only a killed process leaves one."""
+    found = [other for other in path.parent.iterdir() if other.name.startswith(f".{path.name}.previous-")]
+    return sorted(found, key=lambda other: -other.stat().st_mtime)
 
 
 def _remove(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ftkit.checkpoints import locate
 from ftkit.tasks._base import INPUT_KINDS, Labels, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
@@ -30,15 +31,16 @@ def check_task(
     """Hold a task to everything that training, `eval`, `predict` and `export` rely on; its predictions are returned.
 
     `examples` are rows as a data file has them, four or more, with a few different answers. `checkpoint` is a
-    folder or a name; without it a random model of two small layers is made on the spot. `truth` are the
-    predictions that a perfect model would give for the examples; their score must be perfect then.
-    Raises AssertionError with the promise that is broken, DataError for examples that the task can't read.
+    folder or a name, as in a recipe; without it a random model of two small layers is made on the spot. `truth`
+    are the predictions that a perfect model would give for the examples; their score must be perfect then.
+    Raises AssertionError with the promise that is broken, DataError for examples that the task can't read,
+    CheckpointError for a checkpoint that is none.
     """
-    assert len(examples) >= 4, f"check_task needs four examples or more, and got {len(examples)}"
+    _promise(len(examples) >= 4, f"check_task needs four examples or more, and got {len(examples)}")
     _check_description(task_class)
     task = task_class(task_class.Options(**dict(options or {})))
     with TemporaryDirectory() as folder:
-        place = Path(checkpoint) if checkpoint else _tiny_checkpoint(Path(folder) / "tiny", task, examples)
+        place = locate(str(checkpoint)).path if checkpoint else _tiny_checkpoint(Path(folder) / "tiny", task, examples)
         task, rows, labels = _check_data(task, examples, place, Path(folder))
         tokenizer = _tokenizer(place, task)
         _check_encoding(task, rows, tokenizer, labels)
@@ -49,6 +51,12 @@ def check_task(
     return predictions
 
 
+def _promise(kept: Any, words: str) -> None:
+    """Unlike `assert`, it holds under `python -O` too."""
+    if not kept:
+        raise AssertionError(words)
+
+
 # ---------------------------------------------------------------------- what the task says of itself
 
 
@@ -57,14 +65,14 @@ def _check_description(task_class: type[Task]) -> None:
 
     name = task_class.__name__
     for attribute in ("summary", "columns", "auto_class", "peft_type", "best_metric"):
-        assert getattr(task_class, attribute, None), f"{name}.{attribute} must be set"
+        _promise(getattr(task_class, attribute, None), f"{name}.{attribute} must be set")
     known = hasattr(transformers, task_class.auto_class)
-    assert known, f"{name}.auto_class: transformers has no {task_class.auto_class}"
+    _promise(known, f"{name}.auto_class: transformers has no {task_class.auto_class}")
     kinds = [column.kind for column in task_class.columns]
-    assert INPUT_KINDS & set(kinds), f"{name}.columns has no column that a model reads ({', '.join(INPUT_KINDS)})"
-    assert set(kinds) - INPUT_KINDS, f"{name}.columns has nothing to answer"
+    _promise(INPUT_KINDS & set(kinds), f"{name}.columns has no column that a model reads ({', '.join(INPUT_KINDS)})")
+    _promise(set(kinds) - INPUT_KINDS, f"{name}.columns has nothing to answer")
     for field, setting in task_class.Options.model_fields.items():
-        assert setting.description, f"{name}.Options.{field} needs a sentence under it"
+        _promise(setting.description, f"{name}.Options.{field} needs a sentence under it")
 
 
 def _check_data(
@@ -75,12 +83,12 @@ def _check_data(
     from ftkit.engine.prepare import check
 
     rows = _rows(task, examples, folder / "examples.jsonl")
-    assert len(rows) == len(examples), f"unify made {len(rows)} rows of {len(examples)} examples"
+    _promise(len(rows) == len(examples), f"unify made {len(rows)} rows of {len(examples)} examples")
     task = task.settle(rows, models.read_config(place))
     labels = task.labels(rows)
     backwards = _rows(task, examples[::-1], folder / "backwards.jsonl")
-    assert task.labels(backwards) == labels, "the order of the labels depends on the order of the rows"
-    assert isinstance(labels, tuple) and all(isinstance(label, str) for label in labels), "labels must be names"
+    _promise(task.labels(backwards) == labels, "the order of the labels depends on the order of the rows")
+    _promise(isinstance(labels, tuple) and all(isinstance(label, str) for label in labels), "labels must be names")
     check(task, [("examples", rows)], labels)
     return task, rows, labels
 
@@ -105,25 +113,27 @@ def _check_encoding(task: Task, rows: Dataset, tokenizer: Any, labels: Labels) -
     examples = rows.to_list()
     encoded = infer.encode(task, examples, tokenizer, labels)
     given = [name for name in task.targets if name in encoded]
-    assert not given, f"encode makes up targets ({', '.join(given)}) for rows that have no answers"
+    _promise(not given, f"encode makes up targets ({', '.join(given)}) for rows that have no answers")
     _check_columns(encoded, "encode")
     order = list(encoded["example"])
-    assert order == sorted(order) and set(order) == set(range(len(examples))), (
-        "encode must keep the examples' order, and leave none out; `example` says which a row belongs to"
+    _promise(
+        order == sorted(order) and set(order) == set(range(len(examples))),
+        "encode must keep the examples' order, and leave none out; `example` says which a row belongs to",
     )
     alone = [infer.encode(task, [example], tokenizer, labels)["input_ids"] for example in examples]
-    assert [ids for rows in alone for ids in rows] == list(encoded["input_ids"]), (
-        "encode gives a row other inputs alone than among others"
+    _promise(
+        [ids for rows in alone for ids in rows] == list(encoded["input_ids"]),
+        "encode gives a row other inputs alone than among others",
     )
     taught = _taught(task, rows, tokenizer, labels)
     missing = [name for name in task.targets if name not in taught]
-    assert not missing, f"encode makes no {', '.join(missing)} for rows that have answers"
+    _promise(not missing, f"encode makes no {', '.join(missing)} for rows that have answers")
     _check_columns(taught, "encode, for rows that have answers,")
 
 
 def _check_columns(encoded: Mapping[str, Any], what: str) -> None:
     sizes = {name: len(values) for name, values in encoded.items()}
-    assert len(set(sizes.values())) == 1, f"{what} gives columns of unequal length: {sizes}"
+    _promise(len(set(sizes.values())) == 1, f"{what} gives columns of unequal length: {sizes}")
 
 
 def _taught(task: Task, rows: Dataset, tokenizer: Any, labels: Labels) -> dict[str, list[Any]]:
@@ -142,17 +152,18 @@ def _check_learning(task: Task, rows: Dataset, tokenizer: Any, labels: Labels, p
     names = [name for name in (*tokenizer.model_input_names, *task.targets) if name in taught]
     encoded = [{name: taught[name][i] for name in names} for i in range(len(taught["input_ids"]))]
     whole, size = _loss(model, task, encoded, tokenizer)
-    assert whole.ndim == 0 and bool(torch.isfinite(whole)), f"the loss must be one finite number, and it is {whole}"
+    _promise(whole.ndim == 0 and bool(torch.isfinite(whole)), f"the loss must be one finite number, and it is {whole}")
     whole.backward()
     norm = sum(float(weight.grad.norm()) for weight in model.parameters() if weight.grad is not None)
-    assert norm > 0, "the loss moves no weight"
+    _promise(norm > 0, "the loss moves no weight")
     half = len(encoded) // 2
     parts = [_loss(model, task, part, tokenizer) for part in (encoded[:half], encoded[half:])]
-    assert _close(float(whole.detach()), sum(float(loss.detach()) for loss, _ in parts)), (
-        "the loss of a batch must be the sum of its parts' losses: sum it over the targets, and let `loss_size` divide"
+    _promise(
+        _close(float(whole.detach()), sum(float(loss.detach()) for loss, _ in parts)),
+        "the loss of a batch must be the sum of its parts' losses: sum it over the targets, and let `loss_size` divide",
     )
-    assert _close(float(size), sum(float(size) for _, size in parts)), "loss_size of a batch must be its parts' sum"
-    assert float(size) > 0, "loss_size must be more than 0"
+    _promise(_close(float(size), sum(float(size) for _, size in parts)), "loss_size of a batch must be its parts' sum")
+    _promise(float(size) > 0, "loss_size must be more than 0")
     return model
 
 
@@ -169,16 +180,16 @@ def _check_answers(task: Task, rows: Dataset, tokenizer: Any, labels: Labels, mo
 
     examples = rows.to_list()
     predictions = list(infer.predict(model, task, tokenizer, labels, examples, 8192))
-    assert len(predictions) == len(examples), f"decode gives {len(predictions)} answers for {len(examples)} examples"
+    _promise(len(predictions) == len(examples), f"decode gives {len(predictions)} answers for {len(examples)} examples")
     try:
         again = json.loads(json.dumps(predictions))
     except TypeError as error:
         raise AssertionError(f"predictions must be plain values that JSON can hold: {error}") from error
-    assert again == predictions, "predictions must come back from JSON as they were (no tuples, no numbers as names)"
+    _promise(again == predictions, "predictions must come back from JSON as they were (no tuples, no numbers as names)")
     backwards = list(infer.predict(model, task, tokenizer, labels, examples[::-1], 8192))
-    assert _close(backwards[::-1], predictions), "an example's answer depends on where it stands"
+    _promise(_close(backwards[::-1], predictions), "an example's answer depends on where it stands")
     for example, prediction in zip(examples, predictions, strict=True):
-        assert isinstance(task.render(example, prediction), str), "render must give text"
+        _promise(isinstance(task.render(example, prediction), str), "render must give text")
     return predictions
 
 
@@ -192,21 +203,21 @@ def _check_reload(
     tokenizer.save_pretrained(folder / "saved")
     again = models.build(folder / "saved", task, labels).eval()
     found = list(infer.predict(again, task, _tokenizer(folder / "saved", task), labels, rows.to_list(), 8192))
-    assert _close(found, predictions), "the model answers otherwise once it was saved and loaded again"
+    _promise(_close(found, predictions), "the model answers otherwise once it was saved and loaded again")
 
 
 def _check_scores(task: Task, rows: Dataset, predictions: list[Prediction], truth: Sequence[Prediction] | None) -> None:
     metric = task.decider()
     scores = task.score(predictions, rows)
-    assert metric in scores, f"score gives no {metric}, which decides which epoch is kept"
+    _promise(metric in scores, f"score gives no {metric}, which decides which epoch is kept")
     for name, score in scores.items():
-        assert isinstance(score["value"], float) and score["n"] > 0, f"score {name} must have a value (float) and n"
+        _promise(isinstance(score["value"], float) and score["n"] > 0, f"score {name} must have a value (float) and n")
     json.dumps([scores, task.breakdown(predictions, rows)])
     if truth is None:
         return
     best = 0.0 if metric in task.lower_is_better else 1.0
     value = task.score(list(truth), rows)[metric]["value"]
-    assert _close(value, best), f"the truth gets {metric} {value}, and should get {best}"
+    _promise(_close(value, best), f"the truth gets {metric} {value}, and should get {best}")
 
 
 def _close(one: Any, other: Any) -> bool:

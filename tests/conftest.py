@@ -16,10 +16,13 @@ os.environ.update(
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.runs import Lab
 
 torch.set_num_threads(1)
+settings.register_profile("ftkit", deadline=None)  # a busy machine is no failure
+settings.load_profile("ftkit")
 
 
 @pytest.fixture(scope="session")

@@ -118,5 +118,5 @@ def test_validation_errors_are_sentences(case: str) -> None:
 
 def test_value_that_suits_no_branch_of_a_choice_names_the_setting_alone() -> None:
     with pytest.raises(ValidationError) as caught:
-        Outer(name="a", inner={"share": "much"})  # type: ignore[arg-type]
+        Outer(name="a", inner={"share": "much"})
     assert explain_errors(caught.value, Outer) == ["inner.share: must be a number or must be 'auto', and it is 'much'"]

@@ -13,7 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftkit.errors import RecipeError
-from ftkit.recipe import Recipe, explain, load_recipe, override, parse_recipe, setting_names
+from ftkit.recipe import (
+    DataSpec,
+    Recipe,
+    changed,
+    explain,
+    load_recipe,
+    override,
+    parse_recipe,
+    unused_without_validation,
+)
 from ftkit.run import RunDirectory
 
 LEAST: dict[str, Any] = {"task": "sentiment", "model": {"checkpoint": "minilm"}}
@@ -25,13 +34,21 @@ def write(path: Path, **more: Any) -> Path:
     return path
 
 
+SETTINGS = ["task", "method"] + [
+    f"{section}.{name}"
+    for section, field in Recipe.model_fields.items()
+    if section not in ("task", "method")
+    for name in field.annotation.model_fields  # type: ignore[union-attr]
+]
+
+
 # ---------------------------------------------------------------------- complete
 
 
 def test_two_settings_are_enough_and_all_others_are_filled_in() -> None:
     recipe = parse_recipe(LEAST, "least")
     written = yaml.safe_load(recipe.dump())
-    for name in setting_names():
+    for name in SETTINGS:
         place = written
         for part in name.split("."):
             assert part in place, name
@@ -42,7 +59,29 @@ def test_two_settings_are_enough_and_all_others_are_filled_in() -> None:
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029\ufeff"), min_size=1)
 AWKWARD = st.sampled_from(
-    ["1e5", "5e-5", "no", "on", "yes", "null", "~", "1_000", "0x1f", "2026-11-22", "1:30", "=", "<<", "0.5", "12"]
+    (
+        "1e5",
+        "5e-5",
+        "no",
+        "on",
+        "yes",
+        "TRUE",
+        "null",
+        "~",
+        "1_000",
+        "0x1f",
+        "-0x1f",
+        "0o17",
+        "0b11",
+        "010",
+        "08",
+        "2026-11-22",
+        "1:30",
+        "=",
+        "<<",
+        "0.5",
+        "12",
+    )
 )
 
 
@@ -80,11 +119,14 @@ VALUES = {
     "data.labels=[no, yes]": ("no", "yes"),
     "data.labels=[0, 1]": ("0", "1"),
     "data.labels={0: bad, 1: good}": {"0": "bad", "1": "good"},
+    "data.labels=[010, 08, -7, 0o17, 0x1F]": ("10", "8", "-7", "15", "31"),
+    "data.labels=[12:30, 1_000, 0b11, -0x1f, 0o8]": ("12:30", "1_000", "0b11", "-0x1f", "0o8"),
     "data.columns={text: 0, label: stars}": {"text": 0, "label": "stars"},
     "data.validation=0.2": 0.2,
     "data.validation=null": None,
     "data.test=a.csv": str(Path.cwd() / "a.csv"),
     "data.delimiter='|'": "|",
+    "data.delimiter==": "=",
     "model.checkpoint=org/name": "org/name",
 }
 
@@ -102,6 +144,46 @@ def test_rates_in_a_file_are_numbers_however_they_are_written(tmp_path: Path, wr
     path = tmp_path / "mine.yaml"
     path.write_text(f"task: sentiment\nmodel: {{checkpoint: minilm}}\ntrain: {{learning_rate: {written}}}\n")
     assert load_recipe(path).train.learning_rate == 5e-5
+
+
+TWICE = {
+    "train: {epochs: 1}\ntrain: {epochs: 2}": "lines 3 and 4: 'train' is there twice",
+    "train:\n  epochs: 1\n  batch: 8\n  epochs: 2": "lines 4 and 6: 'epochs' is there twice",
+    "data: {labels: {01: a, 1: b}}": "line 3: '01' and '1' are the same name",
+    "data: {labels: {'1': a, 1: b}}": "line 3: '1' is there twice",
+    "data: {labels: {1.0: a, 1: b}}": "line 3: '1.0' and '1' are the same name",
+    "data: {columns: {text: a, 'text': b}}": "line 3: 'text' is there twice",
+}
+
+
+@pytest.mark.parametrize("text", TWICE)
+def test_name_that_is_there_twice_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"task: sentiment\nmodel: {{checkpoint: minilm}}\n{text}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert caught.value.message == f"{path}: {TWICE[text]}"
+
+
+def test_every_name_that_is_there_twice_is_told() -> None:
+    with pytest.raises(RecipeError) as caught:
+        override({}, ["data={labels: {01: a, 1: b}, columns: {text: a, text: b}}"])
+    told = caught.value.message.splitlines()
+    assert told[0].startswith("--set data={labels") and told[0].endswith("2 problems")
+    assert told[1:] == ["  - line 1: '01' and '1' are the same name", "  - line 1: 'text' is there twice"]
+
+
+def test_names_that_a_merge_brings_may_be_set_again(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("task: &a {name: qa, stride: 8}\nmodel: {checkpoint: minilm}\nmethod: {<<: *a, name: full}\n")
+    with pytest.raises(RecipeError, match=r"method\.stride: no such setting"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("value", ["!!int many", "!!float much", "9" * 5000], ids=["int", "float", "long"])
+def test_number_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        override({}, [f"train.batch={value}"])
 
 
 # ---------------------------------------------------------------------- --set
@@ -123,7 +205,7 @@ def test_value_may_hold_an_equals_sign() -> None:
     assert override({}, ["data.delimiter='='"]) == {"data": {"delimiter": "="}}
 
 
-@pytest.mark.parametrize("setting", setting_names())
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_every_setting_can_be_set_to_its_default(tmp_path: Path, setting: str) -> None:
     defaults = yaml.safe_load(parse_recipe(LEAST, "least").dump())
     value = defaults
@@ -131,6 +213,19 @@ def test_every_setting_can_be_set_to_its_default(tmp_path: Path, setting: str) -
         value = value[part]
     recipe = load_recipe(write(tmp_path / "mine.yaml"), [f"{setting}={json.dumps(value)}"])
     assert recipe.dump() == parse_recipe(LEAST, "least").dump()
+
+
+def test_settings_are_laid_over_a_recipe_that_is_read_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = parse_recipe(
+        {**LEAST, "method": {"name": "lora", "rank": 2}, "evaluate": {"metrics": ["seqeval"]}}, "given"
+    )
+    recipe = changed(given, ["train.epochs=2", "data.train=rows.csv", "method.alpha=4"])
+    assert recipe.train.epochs == 2 and recipe.data.train == str(tmp_path / "rows.csv")
+    assert recipe.method.options == {"rank": 2, "alpha": 4} and recipe.evaluate.metrics == ("seqeval",)
+    assert given.train.epochs == "auto" and changed(given, []).dump() == given.dump()
+    with pytest.raises(RecipeError, match=r"train\.epoch: no such setting; did you mean train\.epochs"):
+        changed(given, ["train.epoch=2"])
 
 
 # ---------------------------------------------------------------------- paths
@@ -153,6 +248,17 @@ def test_paths_of_a_file_count_from_it_and_names_stay_names(tmp_path: Path) -> N
     assert load_recipe(write(path, model={"checkpoint": "weights"})).model.checkpoint == str(
         tmp_path / "deep" / "weights"
     )
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.CSV", "rows.tsv.gz", "rows.conll", "rows.parquet"])
+def test_name_of_a_data_file_is_a_path_though_it_is_not_there(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(write(tmp_path / "mine.yaml", data={"train": name}))
+    assert recipe.data.train == str(tmp_path / name)
+
+
+def test_own_task_is_a_path(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=f"there is no file {tmp_path}/stance.py"):
+        load_recipe(write(tmp_path / "mine.yaml", task="stance.py"))
 
 
 @pytest.mark.parametrize("name", ["sample:sentiment", "org/name", "org/name:config", "imdb"])
@@ -203,7 +309,7 @@ def test_setting_of_several_kinds_is_one_problem() -> None:
         parse_recipe({**LEAST, "train": {"epochs": "fast"}}, "mine.yaml")
 
 
-CONTRADICTIONS = {
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "train.epochs": {"train": {"epochs": -1}},
     "train.accumulate": {"train": {"batch": 16, "accumulate": 3}},
     "train.layer_decay and train.bottom_rate": {"train": {"layer_decay": 0.9, "bottom_rate": 1e-6}},
@@ -219,11 +325,20 @@ def test_settings_that_cannot_be_are_refused(named: str) -> None:
         parse_recipe({**LEAST, **CONTRADICTIONS[named]}, "mine.yaml")
 
 
+@pytest.mark.parametrize("setting", ["train.patience=2", "train.metric=loss", "train.evaluate_every=10"])
+def test_setting_that_needs_validation_rows_is_named(setting: str) -> None:
+    raw = override(LEAST, [setting, "train.batch=8"])
+    assert unused_without_validation(parse_recipe(raw, "mine.yaml")) == [setting.split("=")[0]]
+
+
+def test_defaults_that_need_validation_rows_are_not_named() -> None:
+    same = ["train.evaluate_every=epoch", "train.patience=null"]
+    assert unused_without_validation(parse_recipe(override(LEAST, same), "mine.yaml")) == []
+
+
 def test_default_is_told_on_one_line() -> None:
     assert all("\n" not in cell for row in explain() for cell in row)
-    assert {row[0] for row in explain("data")} == {
-        f"data.{name}" for name in Recipe.model_fields["data"].annotation.model_fields
-    }  # type: ignore[union-attr]
+    assert {row[0] for row in explain("data")} == {f"data.{name}" for name in DataSpec.model_fields}
 
 
 # ---------------------------------------------------------------------- runs are recipes too

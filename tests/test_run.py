@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import pytest
 
 from ftkit.errors import RunError
 from ftkit.run import RunDirectory, default_path, replacing, write_jsonl
+from tests.command import environment
 from tests.runs import Lab, read_jsonl
 
 
@@ -44,6 +50,27 @@ def test_run_never_overwrites(lab: Lab, tmp_path: Path) -> None:
         run.publish()
     run.discard()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_second_run_at_one_place_does_not_destroy_the_first(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (RunDirectory.create(lab.recipe("single"), tmp_path / "one") for _ in range(2))
+    assert first.path != second.path
+    rename = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.undo()
+        first.publish()
+        rename(source, target)
+
+    first.log({"step": 1})
+    monkeypatch.setattr(os, "rename", late)
+    with pytest.raises(RunError, match="exists already"):
+        second.publish()
+    second.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert read_jsonl(tmp_path / "one" / "log.jsonl") == [{"step": 1}]
 
 
 def test_run_that_cannot_be_made_says_why(lab: Lab, tmp_path: Path) -> None:
@@ -106,6 +133,60 @@ def test_failed_write_of_a_model_keeps_the_one_before(lab: Lab, tmp_path: Path) 
     assert (run.model / "weights").read_text() == "old"
     run.write_model(writes("other", "new"))
     assert [path.name for path in run.model.iterdir()] == ["other"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
+
+
+def fail_rename(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The `number`th renaming fails, and no other."""
+    rename, calls = os.rename, iter(range(1, 100))
+
+    def fails_once(source: Path, target: Path) -> None:
+        if next(calls) == number:
+            raise OSError("Stale file handle")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails_once)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_model_that_cannot_be_moved_into_place_leaves_the_one_before(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.write_model(writes("weights", "old"))
+    fail_rename(monkeypatch, number)
+    with pytest.raises(OSError, match="Stale"):
+        run.write_model(writes("weights", "new"))
+    assert (run.path / "model" / "weights").read_text() == "old"
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
+
+
+def test_model_of_a_process_that_was_killed_while_replacing_it_is_put_back(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.write_model(writes("weights", "old"))
+    script = (
+        "import os, signal, sys; from pathlib import Path; from ftkit.run import RunDirectory\n"
+        "rename = os.rename\n"
+        "def once(source, target):\n"
+        "    rename(source, target)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.rename = once\n"
+        "RunDirectory(Path(sys.argv[1])).write_model(lambda folder: (folder / 'weights').write_text('new'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(run.path)], env=environment())
+    assert done.returncode == -signal.SIGKILL and not (run.path / "model").exists()
+    assert (run.model / "weights").read_text() == "old"
+    run.write_model(writes("weights", "new"))
+    assert (run.model / "weights").read_text() == "new"
+    assert not [path for path in run.path.iterdir() if "previous" in path.name]
+
+
+def test_folder_left_by_a_killed_process_does_not_hinder_the_next(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.write_model(writes("weights", "old"))
+    writes("weights", "older")(Path(shutil.copytree(run.model, run.path / ".model.previous-1")))
+    run.write_model(writes("weights", "new"))
+    assert (run.model / "weights").read_text() == "new"
     assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
 
 

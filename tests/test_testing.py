@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from ftkit import plugins
+from ftkit import plugins, testing
+from ftkit.errors import CheckpointError
 from ftkit.tasks._base import Column, Task
 from ftkit.tasks.classification import Classification
 from ftkit.testing import check_task
@@ -31,6 +36,19 @@ def test_shipped_tasks_keep_the_contract(kind: str) -> None:
 
 def test_checkpoint_of_ones_own_is_taken(lab: Any) -> None:
     check_task(Classification, EXAMPLES, checkpoint=lab.checkpoint("roberta"))
+
+
+def test_checkpoint_may_be_a_name() -> None:
+    with pytest.raises(CheckpointError, match="Did you mean the starter minilm"):
+        check_task(Classification, EXAMPLES, checkpoint="minilmm")
+
+
+def test_promises_are_held_where_assertions_are_switched_off() -> None:
+    script = "from ftkit.testing import check_task; check_task(object, [])"
+    done = subprocess.run([sys.executable, "-O", "-c", script], capture_output=True, text=True, check=False)
+    assert "AssertionError: check_task needs four examples or more, and got 0" in done.stderr
+    source = Path(testing.__file__).read_text(encoding="utf-8")
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
 
 
 class Bad(Classification):
@@ -125,7 +143,7 @@ class Harsh(Bad):
         }
 
 
-BROKEN = {
+BROKEN: dict[type[Task], str] = {
     Undescribed: "Options.depth needs a sentence",
     Forgetful: "has nothing to answer",
     Misnamed: "no AutoModelForEverything",

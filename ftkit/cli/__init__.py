@@ -86,7 +86,9 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _is_full_disk(error: BaseException) -> bool:
     """Whether an error, or one that it came from, is the disk's: safetensors and arrow wrap it in their own."""
-    return any(getattr(e, "errno", None) == errno.ENOSPC or "No space left" in str(e) for e in _chain(error))
+    return any(
+        getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) for e in _chain(error)
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Source = Annotated[str, typer.Argument(help="A run, an export, or a fine-tuned checkpoint (a folder or a Hub id).")]
-Columns = Annotated[
+DataSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="data.NAME=VALUE", help="How to read the file, as in a recipe."),
 ]
@@ -18,7 +18,7 @@ def evaluate(
     source: Source,
     split: Annotated[str, typer.Option(help="The run's split to score.")] = "test",
     data: Annotated[Path | None, typer.Option(help="A file to score instead.")] = None,
-    settings: Columns = None,
+    settings: DataSettings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Score a trained model on held-out rows, as training did.
@@ -27,10 +27,9 @@ def evaluate(
     """
     import json
 
-    from ftkit import report
-    from ftkit.engine import evaluate as engine
+    from ftkit import api, report
 
-    found = engine.evaluate(source, split, str(data) if data else None, settings or (), report.say, report.Progress())
+    found = api.evaluate(source, split, data, settings or (), say=report.say, progress=report.Progress())
     name = data.name if data else split
     if as_json:
         result = {"run": source, "scores": {name: found.scores}, "per_class": {name: found.breakdown}}

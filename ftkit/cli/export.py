@@ -19,6 +19,6 @@ def export(
 
     Example: ftkit export runs/reviews --to reviews-model
     """
-    from ftkit.engine.export import export as run_export
+    from ftkit import api
 
-    print(run_export(source, to, format))
+    print(api.export(source, to, format))

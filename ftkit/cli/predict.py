@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import Columns, Source
+from ftkit.cli.evaluate import DataSettings, Source
 
 
 def predict(
@@ -15,7 +15,7 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts, or JSON objects of columns (qa, pairs).")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
-    settings: Columns = None,
+    settings: DataSettings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text.")] = False,
 ) -> None:
     """Answer new text: one answer a row, in the order of the input.
@@ -40,7 +40,7 @@ def predict(
     if input_file:
         answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
     else:
-        answers = predictor(inputs)
+        answers = predictor(inputs, report.say)
     if output:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)

@@ -26,21 +26,13 @@ def train(
     """
     import json
 
-    from ftkit.recipe import load_recipe
-    from ftkit.run import default_path, refuse_existing
-
-    checked = load_recipe(recipe, settings or ())
-    path = run or default_path(recipe)
-    refuse_existing(path)
-
-    from ftkit import report
-    from ftkit.engine import train as engine
+    from ftkit import api, report
 
     if dry_run:
-        plan = engine.plan(checked)
+        plan = api.plan(recipe, settings or (), run)
         print(json.dumps(plan) if as_json else report.plan_table(plan))
         return
-    trained = engine.train(checked, path, processes, report.say, report.Progress())
+    trained = api.train(recipe, settings or (), run, processes, say=report.say, progress=report.Progress())
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ftkit.data.columns import Examples, Found, canonical, find
 from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Table, read
 from ftkit.data.samples import sample
 from ftkit.data.split import cut, draw
-from ftkit.errors import DataError, FTKitError
+from ftkit.errors import DataError, every
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.data.columns import Shapes
     from ftkit.recipe import DataSpec
-
-T = TypeVar("T")
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -107,7 +105,7 @@ def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]
     files = {name: source for name in ("validation", "test") if isinstance(source := getattr(spec, name), str)}
     calls: list[Callable[[], Any]] = [partial(_train_tables, str(spec.train), spec, shapes)]
     calls += [partial(_one, source, name, spec, shapes) for name, source in files.items()]
-    (own, notes), *others = _all(calls)
+    (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
         notes.append(f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file")
@@ -208,13 +206,13 @@ def _examples(
 ) -> tuple[dict[str, Examples], list[str]]:
     """Canonical rows of each table, all in the shape of the training rows, and notes."""
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
-    every = _all([partial(find, table, [shape], spec.columns) for table in tables.values()])
-    found = dict(zip(tables, every, strict=True))
+    where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
+    found = dict(zip(tables, where, strict=True))
     files = [name for name in tables if name == "train" or isinstance(getattr(spec, name), str)]
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
     notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]
-    examples = _all([partial(canonical, tables[name], found[name], spec, group=group) for name in used])
+    examples = every([partial(canonical, tables[name], found[name], spec, group=group) for name in used])
     notes += [note for part in examples for note in part.notes]
     return dict(zip(used, examples, strict=True)), notes
 
@@ -222,22 +220,6 @@ def _examples(
 def _has_no_answers(table: Table, found: Found) -> bool:
     homes = [found.homes[column.name] for column in found.shape if not column.is_input]
     return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
-
-
-def _all(calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return; one DataError with the problems of all where any has some."""
-    results, errors = [], []
-    for call in calls:
-        try:
-            results.append(call())
-        except FTKitError as error:
-            errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        hints = dict.fromkeys(error.hint for error in errors if error.hint)
-        raise DataError("\n".join(error.message for error in errors), "\n  ".join(hints))
-    return results
 
 
 def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec, stratify: str | None) -> None:

@@ -22,18 +22,6 @@ from ftkit.errors import FTKitError
 from ftkit.recipe import load_recipe
 from ftkit.report import Say
 
-_LIBRARIES = (
-    "ftkit",
-    "torch",
-    "transformers",
-    "datasets",
-    "accelerate",
-    "peft",
-    "evaluate",
-    "nlpaug",
-    "pytorch_optimizer",
-)
-
 
 class Finding(NamedTuple):
     """One thing that was looked at."""
@@ -47,7 +35,7 @@ def examine(try_training: bool, say: Say) -> list[Finding]:
     """Everything that was found; with `try_training`, two steps in each precision and on all processes."""
     findings = [
         _python(),
-        *(_library(name) for name in _LIBRARIES),
+        *(_library(name) for name in machine.LIBRARIES),
         _processor(),
         _gpu(),
         _disk(),
@@ -100,7 +88,7 @@ def _where(entry: Mapping[str, object]) -> str:
 
 
 def _trainings(say: Say) -> list[Finding]:
-    most = max(machine.processes(), min(os.cpu_count() or 1, 8))
+    most = machine.processes() if machine.has_accelerator() else min(os.cpu_count() or 1, 8)
     findings = [_training(precision, 1, say) for precision in ("fp32", "bf16", "fp16")]
     if most > 1:
         findings.append(_training("auto", most, say))
@@ -122,7 +110,13 @@ def _training(precision: str, processes: int, say: Say) -> Finding:
         began = time.perf_counter()
         try:
             found = train(load_recipe("sentiment/full", settings), Path(folder) / "run", processes)
-        except FTKitError as error:
-            return Finding(name, "not here" if precision == "fp16" else "fails", error.message)
+        except Exception as error:  # whatever it is, it is the finding
+            here = precision != "fp16" or torch.cuda.is_available()
+            return Finding(name, "fails" if here else "not here", _one_line(error))
         seconds = time.perf_counter() - began
     return Finding(name, "ok", f"{found.steps} steps, {found.train_seconds:.2f} s of {seconds:.1f} s")
+
+
+def _one_line(error: Exception) -> str:
+    message = error.message if isinstance(error, FTKitError) else f"{type(error).__name__}: {str(error).strip()}"
+    return message.split("\n")[0].strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ftkit.metrics import ClassScores, Scores
 from ftkit.recipe import DataSpec, EvaluateSpec, Recipe, override, parse_data
 from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory
-from ftkit.tasks._base import Prediction
+from ftkit.tasks._base import Prediction, Task
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,51 @@ def evaluate(
         rows, name = _split(trained, recipe, split, source, say), split
     for warning in check(trained.task, [(name, rows)], trained.labels):
         say(f"warning: {warning}")
-    return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), progress)
+    return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), say, progress)
 
 
 def score(
-    trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress | None = None
+    trained: models.Trained,
+    rows: Dataset,
+    settings: EvaluateSpec,
+    say: Say = silence,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Scores of a loaded model on rows that its task can read."""
-    predictions = answer(trained, rows, settings, progress)
+    predictions = list(answer(trained, rows, settings, say, progress))
     scores = trained.task.score(predictions, rows)
     scores |= _more(settings.metrics, trained, predictions, rows)
     return Evaluation(scores, trained.task.breakdown(predictions, rows), predictions)
 
 
 def answer(
-    trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress | None = None
-) -> list[Prediction]:
-    """An answer for each row, in order."""
-    progress = progress or Progress(show=False)
+    trained: models.Trained,
+    rows: Dataset,
+    settings: EvaluateSpec,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Iterator[Prediction]:
+    """An answer for each row, in order; at the end it is said how many rows were cut."""
+    progress, cut = progress or Progress(show=False), 0
+
+    def watch(done: int, truncated: int) -> None:
+        nonlocal cut
+        cut = truncated
+        progress.advance(done)
+
     progress.start(len(rows), "answering")
     t = trained
-    found = infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings.batch_tokens, progress.advance)
     try:
-        return list(found)
+        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings.batch_tokens, watch)
     finally:
         progress.stop()
+    if cut:
+        say(too_long(cut, len(rows), "rows", t.task))
+
+
+def too_long(cut: int, rows: int, what: str, task: Task) -> str:
+    """The sentence about rows that did not fit."""
+    return f"warning: {cut} of {rows} {what} were cut to task.max_length={task.options.max_length} tokens"
 
 
 def read_rows(trained: models.Trained, data: str, spec: DataSpec, targets: bool, say: Say) -> Dataset:
@@ -90,11 +110,11 @@ def read_rows(trained: models.Trained, data: str, spec: DataSpec, targets: bool,
 
 
 def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable[str]) -> DataSpec:
-    """How to read a file for this model: as its run did, or with the columns in its contract; `settings` laid over.
+    """How to read a file for this model: as its run did, or as its contract says; `settings` laid over.
 
     Raises RecipeError for a setting that has nothing to do with reading.
     """
-    spec = recipe.data if recipe else DataSpec(columns=trained.contract.columns)
+    spec = recipe.data if recipe else DataSpec(**trained.contract.data)
     raw = override({"data": spec.model_dump()}, settings)
     if other := sorted(set(raw) - {"data"}):
         raise RecipeError(f"--set {other[0]}: only data.* can be set here", "how the model works is settled")

@@ -54,7 +54,7 @@ FORMATS: dict[str, Callable[[models.Trained, Path], None]] = {"checkpoint": _che
 
 
 def _scores(source: str | Path) -> dict[str, Any]:
-    if not RunDirectory.is_run(source):
-        return {}
+    if not RunDirectory.is_run(source) or not (Path(source) / "scores.json").is_file():
+        return {}  # an export, or a run that was interrupted after its best epoch was saved
     scores: dict[str, Any] = RunDirectory.open(source).read_json("scores")["scores"]
     return scores

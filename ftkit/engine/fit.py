@@ -24,6 +24,8 @@ from ftkit.report import Progress
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Prediction
 
+_FEW = 8
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -32,6 +34,8 @@ class Fitted:
     steps: int
     seconds: float
     examples: int
+    truncated: int
+    """Of the examples, those that were cut."""
 
 
 class Validation:
@@ -59,8 +63,7 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     settings = prepared.recipe.train
     set_seed(settings.seed)
     model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
-    peft_type = "CAUSAL_LM" if type(model).__name__.endswith(("CausalLM", "LMHeadModel")) else prepared.task.peft_type
-    model = prepared.method.apply(model, peft_type)
+    model = prepared.method.apply(model, prepared.task.peft_name())
     rows, cut = encode_training(prepared, train)
     args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
     clock = Clock(progress, settings.batch)
@@ -78,25 +81,31 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    if trainer.is_world_process_zero():
+        run.write_json("environment", _environment(args, model, processes))
+        run.write_json("data", describe(prepared, cut))
     if args.num_train_epochs > 0:
-        _check_metric(trainer, settings.metric)
+        _check_metric(trainer, prepared)
         _train(trainer)
     if trainer.is_world_process_zero():
         run.publish()
-        run.write_json("environment", _environment(args, model, processes))
-        run.write_json("data", describe(prepared, cut))
         if not args.num_train_epochs or "validation" not in prepared.splits:
             save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(train))
+    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut)
 
 
-def _check_metric(trainer: FTTrainer, metric: str | None) -> None:
-    """Raises RecipeError where the validation scores, here of the untrained model, have no such metric."""
-    if metric is None or trainer.args.eval_strategy == "no":
+def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
+    """Raises RecipeError where the validation scores, here of the untrained model, lack the metric that decides."""
+    metric, rows = prepared.recipe.train.metric, prepared.splits.get("validation")
+    if metric is None or rows is None:
         return
-    known = trainer.validate(trainer.model, trainer.args.process_index, trainer.args.world_size)
-    if metric not in known:
-        raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
+    known: dict[str, float] = {}
+    for number in (min(_FEW, len(rows)), len(rows)):  # a few rows show most scores; some need a rare kind of row
+        validation = Validation(prepared, rows.select(range(number)))
+        known = validation(trainer.model, trainer.args.process_index, trainer.args.world_size)
+        if metric in known:
+            return
+    raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
 def _train(trainer: FTTrainer) -> None:

@@ -23,21 +23,22 @@ def predict(
     labels: Labels,
     examples: Iterable[Example],
     batch_tokens: int,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Iterator[Prediction]:
     """An answer for each example, in order; memory does not grow with their number.
 
     `batch_tokens` bounds the tokens, padding included, that go through the model at once. The model computes in
-    the precision of its weights. `watch` is told the number of examples answered so far.
+    the precision of its weights. `watch` is told the numbers of examples answered so far, and cut among them.
     """
-    rows, done = iter(examples), 0
+    rows, done, cut = iter(examples), 0, 0
     while chunk := list(islice(rows, CHUNK)):
         encoded = encode(task, chunk, tokenizer, labels)
         outputs = run(model, task, tokenizer, encoded, batch_tokens)
         yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
         done += len(chunk)
+        cut += len({i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was})
         if watch:
-            watch(done)
+            watch(done, cut)
 
 
 def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labels) -> Batch:
@@ -74,7 +75,7 @@ def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterato
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while order:
-        size = max(1, batch_tokens // (lengths[order[0]] + room))
+        size = max(1, batch_tokens // max(1, lengths[order[0]] + room))
         yield order[:size]
         order = order[size:]
 

@@ -1,89 +1,103 @@
-"""Several processes for one training: torchrun starts them, each comes back to `fit` through `main`."""
+"""Several processes for one training: an agent of torchrun's starts them and ends all where one fails."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
+from ftkit import errors
 from ftkit.engine.fit import Fitted, fit, thread_share
-from ftkit.engine.prepare import Prepared, prepare
-from ftkit.errors import FTKitError
+from ftkit.engine.folds import fold_rows
+from ftkit.engine.prepare import prepare
+from ftkit.errors import FTKitError, MachineError
 from ftkit.report import Progress
-from ftkit.run import RunDirectory
-
-_RESULT = "fitted.json"
+from ftkit.run import RunDirectory, replacing
 
 
 def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fitted:
     """Train the run (or one fold of it) in `processes` processes of this machine.
 
-    Raises FTKitError with the first process's own message where one fails.
+    Raises the error of the first process, by number, that has one; others that differ are printed.
     """
-    result = run.final.parent / f".{run.final.name}.{_RESULT}"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += [
-        "-m",
-        "ftkit.engine.launch",
-        str(run.path),
-        str(run.final),
-        str(result),
-        str(fold or 0),
-        str(processes),
-    ]
+    threads = str(thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": str(thread_share(processes))}
-    try:
-        done = subprocess.run(command, env=environment, stdout=sys.stderr, check=False)
-        outcome = json.loads(result.read_text()) if result.is_file() else {}
-    finally:
-        result.unlink(missing_ok=True)
-    if run.final.is_dir():
+    environment.setdefault("LOGLEVEL", "CRITICAL")  # what the agent logs of a failure is said here
+    with tempfile.TemporaryDirectory() as results:
+        arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
+        command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
+        code = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
+        found = {int(file.stem): json.loads(file.read_text()) for file in Path(results).glob("*.json")}
+    if not run.path.is_dir():  # its own processes have published it
         run.path = run.final
-    if "error" in outcome:
-        raise FTKitError(outcome["error"], outcome["hint"])
-    if done.returncode or not outcome:
-        raise FTKitError(f"a training process ended with exit code {done.returncode}", "its own message stands above")
-    return Fitted(**outcome)
+    _raise_first([found[number] for number in sorted(found) if "error" in found[number]])
+    if code < 0:
+        raise MachineError(f"the training processes were ended by the signal {signal.Signals(-code).name}")
+    if code or 0 not in found:
+        raise FTKitError(f"a training process ended with exit code {code}", "its own message stands above")
+    return Fitted(**found[0])
 
 
-def fold_rows(prepared: Prepared, fold: int) -> tuple[list[int], list[int]]:
-    """(training rows, held-out rows) of a fold, counted from 1; stratified where the task has a label."""
-    from sklearn.model_selection import KFold, StratifiedKFold
-
-    settings, train = prepared.recipe.train, prepared.splits["train"]
-    assert settings.folds is not None
-    label = prepared.task.stratify()
-    kind = StratifiedKFold if label and _each_label_fills(train[label], settings.folds) else KFold
-    parts = kind(settings.folds, shuffle=True, random_state=prepared.recipe.data.seed)
-    kept, held = list(parts.split(range(len(train)), train[label] if label else None))[fold - 1]
-    return kept.tolist(), held.tolist()
+def _raise_first(failed: list[dict[str, Any]]) -> None:
+    """Raise the first error, and print those that say something else."""
+    for outcome in failed[1:]:
+        if outcome["message"] != failed[0]["message"]:
+            print(f"training process {outcome['rank']}: {outcome['message']}", file=sys.stderr)
+    for outcome in failed:
+        raise getattr(errors, outcome["error"], FTKitError)(outcome["message"], outcome["hint"])
 
 
-def _each_label_fills(values: list[str], folds: int) -> bool:
-    return min(values.count(value) for value in set(values)) >= folds
+def start(*arguments: str) -> None:
+    """The agent: run the training processes, and note where a signal ended one."""
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    results, processes = Path(arguments[2]), arguments[4]
+    command = ["--standalone", f"--nproc-per-node={processes}", "-m", "ftkit.engine.launch", "train", *arguments]
+    try:
+        torchrun.run(torchrun.parse_args(command))
+    except ChildFailedError as failed:
+        signals = {rank: failure.signal_name() for rank, failure in failed.failures.items() if failure.exitcode < 0}
+        outside = {rank: name for rank, name in signals.items() if name != "SIGTERM"}  # with which all others are ended
+        for rank, name in outside.items():
+            error = MachineError(
+                f"training process {rank} was ended by the signal {name}",
+                "the system sends it when memory runs out: raise train.accumulate" if name == "SIGKILL" else "",
+            )
+            _write(results, int(processes) + rank, _told(error, rank))  # after what the processes say themselves
+        sys.exit(1)
 
 
-def main() -> None:
-    """A training process: the run, where its result goes, and the fold come as arguments from `fit_in_processes`."""
-    path, final, result, fold, processes = sys.argv[1:]
-    run = RunDirectory(Path(path), Path(final))
-    first = os.environ.get("RANK") == "0"
+def train(path: str, final: str, results: str, fold: str, processes: str) -> None:
+    """A training process: fit, and write what came of it for `fit_in_processes`."""
+    run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
     try:
         prepared = prepare(run.recipe)
-        train = prepared.splits["train"]
+        rows = prepared.splits["train"]
         if int(fold):
             run = run.fold(int(fold))
-            train = train.select(fold_rows(prepared, int(fold))[0])
-        fitted = fit(run, prepared, train, Progress(show=first), int(processes))
-        if first:
-            Path(result).write_text(json.dumps(vars(fitted)))
+            rows = rows.select(fold_rows(prepared)[int(fold) - 1][0])
+        fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
     except FTKitError as error:
-        if first:
-            Path(result).write_text(json.dumps({"error": error.message, "hint": error.hint}))
+        _write(Path(results), rank, _told(error, rank))
         sys.exit(error.exit_code)
+    _write(Path(results), rank, vars(fitted))
+
+
+def _told(error: FTKitError, rank: int) -> dict[str, Any]:
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint, "rank": rank}
+
+
+def _write(results: Path, number: int, outcome: dict[str, Any]) -> None:
+    """Whole or not at all: the agent may end this process at any time."""
+    with replacing(results / f"{number}.json") as beside:
+        beside.write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":
-    main()
+    {"start": start, "train": train}[sys.argv[1]](*sys.argv[2:])

@@ -11,7 +11,7 @@ import torch
 
 from ftkit.errors import MachineError
 
-_LIBRARIES = (
+LIBRARIES = (
     "ftkit",
     "torch",
     "transformers",
@@ -21,12 +21,23 @@ _LIBRARIES = (
     "tokenizers",
     "numpy",
     "scikit-learn",
+    "evaluate",
+    "nlpaug",
+    "pytorch-optimizer",
 )
+"""Those whose version a run records and `ftkit doctor` tells."""
 
 
 def has_accelerator() -> bool:
     """Whether there is a GPU, NVIDIA's or Apple's, to train on."""
     return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def device() -> torch.device:
+    """Where a loaded model answers."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def has_bf16() -> bool:
@@ -69,5 +80,5 @@ def environment() -> dict[str, Any]:
         "processor": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: version(name) for name in LIBRARIES},
     }

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 import ftkit
 from ftkit import checkpoints
+from ftkit.engine import machine
 from ftkit.errors import CheckpointError
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
@@ -43,8 +44,8 @@ class Contract(BaseModel):
     """Name and options; `full` where the folder is a plain checkpoint."""
     base: dict[str, Any] | None = None
     """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
-    columns: dict[str, str | int] = {}
-    """The columns of the data that it was trained on."""
+    data: dict[str, Any] = {}
+    """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Trained:
 def read_config(folder: Path) -> Any:
     """The transformers config of a checkpoint folder. Raises CheckpointError where it can't be read."""
     try:
-        return transformers.AutoConfig.from_pretrained(folder)
+        return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}: config.json can't be used: {_one_line(error)}") from error
 
@@ -72,7 +73,7 @@ def read_tokenizer(folder: Path, task: Task) -> Any:
     """The fast tokenizer of a checkpoint folder. Raises CheckpointError where there is none."""
     settings: dict[str, Any] = {"add_prefix_space": True} if task.splits_words else {}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **settings)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: the tokenizer can't be loaded: {_one_line(error)}") from error
     if not tokenizer.is_fast:
@@ -82,6 +83,20 @@ def read_tokenizer(folder: Path, task: Task) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def within_positions(task: Task, config: Any, tokenizer: Any) -> Task:
+    """The task with inputs that the checkpoint has positions for (T5-like ones have no limit)."""
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if positions is None or config.model_type == "t5":
+        return task
+    if config.model_type in _OFFSET_POSITIONS:
+        positions -= (config.pad_token_id or 0) + 1
+    return task.shortened(positions, tokenizer)
+
+
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "esm"}
+"""Families that number positions from behind their padding token's id."""
 
 
 def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None) -> Any:
@@ -95,6 +110,9 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         setattr(config, name, value)
     if dropout is not None:
         set_dropout(config, dropout)
+    if getattr(config, "pad_token_id", None) is None:  # as `read_tokenizer` does
+        eos = getattr(config, "eos_token_id", None)
+        config.pad_token_id = eos[0] if isinstance(eos, list) else eos
     model_class = getattr(transformers, task.model_class(config))
     try:
         with warnings.catch_warnings():
@@ -105,12 +123,13 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                trust_remote_code=False,
             )
     except Exception as error:
         if "No space left" in str(error) or isinstance(error, MemoryError):
             raise
         raise CheckpointError(
-            f"{folder}: {type(config).__name__.removesuffix('Config')} can't be loaded for this task: {_one_line(error)}"
+            f"{folder}: {config.model_type} can't be loaded for this task: {_one_line(error)}"
         ) from error
     _refuse_gaps(folder, model, report)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
@@ -192,7 +211,7 @@ def contract(
     method: Method,
     method_name: str,
     base: dict[str, Any] | None,
-    columns: dict[str, str | int],
+    data: dict[str, Any],
 ) -> Contract:
     """The contract of a model that is being trained."""
     return Contract(
@@ -201,7 +220,7 @@ def contract(
         labels=labels,
         method={"name": method_name, **method.options.model_dump(mode="json")},
         base=None if method.standalone else base,
-        columns=columns,
+        data=data,
     )
 
 
@@ -215,10 +234,11 @@ def load(source: str | Path) -> Trained:
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     base = folder if found.base is None else _base_folder(found.base, folder)
-    if found.base is None and not (folder / CONTRACT).is_file():
-        task = task.settle(None, read_config(folder))
-    model = method.load(build(base, task, found.labels), folder)
     tokenizer = read_tokenizer(folder, task)
+    if not (folder / CONTRACT).is_file():
+        config = read_config(folder)
+        task = within_positions(task.settle(None, config), config, tokenizer)
+    model = method.load(build(base, task, found.labels), folder).to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
 
 

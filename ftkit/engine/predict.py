@@ -8,9 +8,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from ftkit.engine import infer
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import data_spec, read_rows
+from ftkit.engine.evaluate import answer, data_spec, read_rows
 from ftkit.errors import DataError
 from ftkit.recipe import EvaluateSpec
 from ftkit.report import Progress, Say, silence
@@ -31,7 +30,7 @@ class Predictor:
         self.recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None
         self.settings = self.recipe.evaluate if self.recipe else EvaluateSpec()
 
-    def __call__(self, inputs: Iterable[str | Mapping[str, Any]]) -> Iterator[Prediction]:
+    def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.
 
         Raises DataError, before the first answer, for inputs that the task can't read.
@@ -41,7 +40,8 @@ class Predictor:
             if row.keys() != rows[0].keys():
                 raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
         columns: Batch = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-        return self._answer(Dataset.from_dict(self.trained.task.unify(columns) if rows else {}), None)
+        unified = Dataset.from_dict(self.trained.task.unify(columns) if rows else {})
+        return answer(self.trained, unified, self.settings, say)
 
     def file(
         self, path: str, settings: Iterable[str] = (), say: Say = silence, progress: Progress | None = None
@@ -51,7 +51,8 @@ class Predictor:
         Raises DataError for a file that can't be read.
         """
         spec = data_spec(self.trained, self.recipe, settings)
-        return self._answer(read_rows(self.trained, path, spec, targets=False, say=say), progress)
+        rows = read_rows(self.trained, path, spec, targets=False, say=say)
+        return answer(self.trained, rows, self.settings, say, progress)
 
     def render(self, inputs: Iterable[str | Mapping[str, Any]], predictions: Iterable[Prediction]) -> Iterator[str]:
         """Each input with its answer, for a person to read."""
@@ -59,15 +60,6 @@ class Predictor:
         for number, (value, prediction) in enumerate(zip(inputs, predictions, strict=True), 1):
             row = task.unify({name: [cell] for name, cell in _row(task, value, number).items()})
             yield task.render({name: cells[0] for name, cells in row.items()}, prediction)
-
-    def _answer(self, rows: Dataset, progress: Progress | None) -> Iterator[Prediction]:
-        t, progress = self.trained, progress or Progress(show=False)
-        progress.start(len(rows), "answering")
-        try:
-            size = self.settings.batch_tokens
-            yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, size, progress.advance)
-        finally:
-            progress.stop()
 
 
 _ALIKE = "give all inputs the same columns, or ask for each kind on its own"

@@ -14,7 +14,7 @@ from datasets import Dataset
 from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load
 from ftkit.engine import model as models
-from ftkit.errors import DataError, RecipeError, problems
+from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.methods._base import Method
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe
@@ -35,6 +35,8 @@ class Prepared:
     splits: dict[str, Dataset]
     notes: tuple[str, ...]
     warnings: tuple[Issue, ...]
+    files: dict[str, str]
+    """SHA-256 of each file, as it was when it was read."""
 
     @property
     def contract(self) -> models.Contract:
@@ -46,8 +48,12 @@ class Prepared:
             self.labels,
             self.method,
             self.recipe.method.name,
-            {"checkpoint": spec.checkpoint, "revision": spec.revision, "sha256": self.base.sha256},
-            dict(self.recipe.data.columns),
+            {
+                "checkpoint": spec.checkpoint,
+                "revision": self.base.revision or spec.revision,
+                "sha256": self.base.sha256,
+            },
+            self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter"}),
         )
 
 
@@ -57,15 +63,25 @@ def prepare(recipe: Recipe) -> Prepared:
     method = resolve("method", recipe.method, Method)
     if recipe.data.train is None:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
-    base = models.locate_base(recipe.model.checkpoint, recipe.model.revision)
-    splits, notes = read_splits(recipe, task)
+    found: list[Any] = every(
+        [
+            lambda: read_splits(recipe, task),
+            lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
+        ]
+    )
+    (splits, notes), base = found
+    files = file_hashes(recipe)
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
     labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.label_names(config))
     warnings = check(task, [(_where(recipe, name), split) for name, split in splits.items()], labels)
     _check_loss(recipe, task, labels)
     tokenizer = models.read_tokenizer(base.path, task)
-    return Prepared(recipe, task, method, base, tokenizer, labels, splits, notes, warnings)
+    fitting = models.within_positions(task, config, tokenizer)
+    if fitting is not task:
+        lowered = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}: the checkpoint"
+        notes = (*notes, f"{lowered} reads no more")
+    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, warnings, files)
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
@@ -162,16 +178,21 @@ def weighting(prepared: Prepared, split: Dataset) -> Weighting:
 
 def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
     """What the run records of its data: rows, label counts, checksums, what was cut, guessed and warned of."""
-    recipe, labelled = prepared.recipe, prepared.task.stratify()
-    files = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
+    labelled = prepared.task.stratify()
     return {
         "rows": {name: len(split) for name, split in prepared.splits.items()},
         "labels": {name: dict(Counter(split[labelled])) for name, split in prepared.splits.items() if labelled},
-        "sha256": {name: sha256(Path(f)) for name, f in files.items() if isinstance(f, str) and Path(f).is_file()},
+        "sha256": prepared.files,
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),
         "warnings": [issue._asdict() for issue in prepared.warnings],
     }
+
+
+def file_hashes(recipe: Recipe) -> dict[str, str]:
+    """The SHA-256 of each file that the recipe's data are in."""
+    named = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
+    return {name: sha256(Path(f)) for name, f in named.items() if isinstance(f, str) and Path(f).is_file()}
 
 
 def sha256(path: Path) -> str:

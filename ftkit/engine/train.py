@@ -15,7 +15,8 @@ from ftkit.engine import launch, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs
 from ftkit.engine.fit import Fitted, fit
-from ftkit.engine.prepare import Prepared, prepare
+from ftkit.engine.folds import Part, fold_rows
+from ftkit.engine.prepare import Prepared, encode_training, prepare
 from ftkit.errors import MachineError, RecipeError
 from ftkit.metrics import ClassScores, Score, Scores
 from ftkit.recipe import Recipe
@@ -49,15 +50,18 @@ class Trained:
 def plan(recipe: Recipe) -> dict[str, Any]:
     """What `train` would do: rows, labels, steps, precision. Raises FTKitError as `train` would."""
     prepared = prepare(recipe)
+    fold_rows(prepared)
     rows = {name: len(split) for name, split in prepared.splits.items()}
-    times = epochs(recipe.train, rows["train"])
+    encoded, cut = encode_training(prepared, prepared.splits["train"])
+    times = epochs(recipe.train, len(encoded))
     return {
         "rows": rows,
         "labels": list(prepared.labels),
         "epochs": times,
-        "steps": math.ceil(-(-rows["train"] // recipe.train.batch) * times),
+        "steps": math.ceil(-(-len(encoded) // recipe.train.batch) * times),
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
+        "truncated_training_rows": cut,
         "notes": list(prepared.notes),
         "warnings": [str(issue) for issue in prepared.warnings],
     }
@@ -80,13 +84,16 @@ def train(
     processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)
     prepared = prepare(recipe)
+    parts = fold_rows(prepared)
     for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
-        folds = _cross_validate(run, prepared, processes, progress, say) if recipe.train.folds else {}
+        folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
         fitted = _fit(run, prepared, processes, progress)
-        result = _score(run, prepared, fitted, folds, progress)
+        if fitted.truncated:
+            say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
+        result = _score(run, prepared, fitted, folds, say, progress)
         run.write_json("scores", result.as_json())
     return result
 
@@ -119,7 +126,7 @@ def _fit(run: RunDirectory, prepared: Prepared, processes: int, progress: Progre
 
 
 def _score(
-    run: RunDirectory, prepared: Prepared, fitted: Fitted, folds: dict[str, Scores], progress: Progress
+    run: RunDirectory, prepared: Prepared, fitted: Fitted, folds: dict[str, Scores], say: Say, progress: Progress
 ) -> Trained:
     """Score the model as it was saved, on every split but the training rows."""
     trained = models.load(run.path)
@@ -127,7 +134,7 @@ def _score(
     for name, rows in prepared.splits.items():
         if name == "train":
             continue
-        found = evaluation.score(trained, rows, prepared.recipe.evaluate, progress)
+        found = evaluation.score(trained, rows, prepared.recipe.evaluate, say, progress)
         run.write_predictions(name, found.predictions)
         scores[name] = found.scores
         if found.breakdown:
@@ -136,26 +143,24 @@ def _score(
 
 
 def _cross_validate(
-    run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say
+    run: RunDirectory, prepared: Prepared, parts: list[Part], processes: int, progress: Progress, say: Say
 ) -> dict[str, Scores]:
     """Train a model for each fold, score it on the rows it did not see, and keep all out-of-fold predictions.
 
     The scores are {"folds": ...}: mean, standard deviation (`sd`) and each fold's value.
     """
-    train, number = prepared.splits["train"], prepared.recipe.train.folds
-    assert number is not None
+    train = prepared.splits["train"]
     each: list[Scores] = []
     answers: list[dict[str, Any]] = [{}] * len(train)
-    for fold in range(1, number + 1):
-        say(f"fold {fold} of {number}")
-        kept, held = launch.fold_rows(prepared, fold)
+    for fold, (kept, held) in enumerate(parts, 1):
+        say(f"fold {fold} of {len(parts)}")
         inner = run.fold(fold)
         if processes > 1:
             launch.fit_in_processes(run, processes, fold)
         else:
             fit(inner, prepared, train.select(kept), progress)
         inner.publish()
-        found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, progress)
+        found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})
         each.append(found.scores)
         for i, prediction in zip(held, found.predictions, strict=True):

@@ -130,6 +130,12 @@ class Task:
         """This task with each option that says `auto` decided by the training rows and the checkpoint's config."""
         return self
 
+    def shortened(self, positions: int, tokenizer: Any) -> Task:
+        """This task with inputs that fit into the `positions` that the checkpoint has; itself where they do."""
+        if self.options.max_length <= positions:
+            return self
+        return type(self)(self.options.model_copy(update={"max_length": positions}))
+
     def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
         """What is wrong with the rows of one split, all of it."""
         return iter(())
@@ -139,7 +145,8 @@ class Task:
     def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
         """Model inputs and, where the batch has them, targets: a list for each name.
 
-        One encoded row for each example, unless a column `example` says which example a row belongs to.
+        One encoded row for each example, unless a column `example` says which example a row belongs to. A column
+        `truncated` says of each row whether something of its example was cut.
         """
         raise NotImplementedError
 
@@ -147,13 +154,17 @@ class Task:
         """Encoded rows as tensors, padded to the longest; targets, where present, among them."""
         from ftkit.tasks._tensors import collate
 
-        return collate(rows, tokenizer, self.targets)
+        return collate(rows, tokenizer, self.targets, self.per_token)
 
     # ------------------------------------------------------------------ the model
 
     def model_class(self, config: Any) -> str:
         """Name of the transformers class for a checkpoint with this config."""
         return self.auto_class
+
+    def peft_name(self) -> str:
+        """PEFT's name of the task for this checkpoint."""
+        return self.peft_type
 
     def model_settings(self, labels: Labels) -> dict[str, Any]:
         """What the model's config must say: for a task with labels, their names and numbers."""

@@ -15,11 +15,16 @@ IGNORED = -100
 
 
 def collate(
-    rows: Sequence[Mapping[str, Any]], tokenizer: Any, targets: Sequence[str], side: str = "right"
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: Any,
+    targets: Sequence[str],
+    per_token: bool,
+    side: str = "right",
 ) -> dict[str, torch.Tensor]:
     """Encoded rows -> tensors (rows, longest row): inputs padded as the tokenizer says, per-token targets with -100.
 
-    `side` is where the padding goes: right, or left for models that write on from the end of a row.
+    `per_token` says whether list targets have a value for each token (or are one vector a row). `side` is where the
+    padding goes: right, or left for models that write on from the end of a row.
     """
     import torch
 
@@ -31,7 +36,7 @@ def collate(
         if name not in rows[0]:
             continue
         values = [row[name] for row in rows]
-        if isinstance(values[0], list) and len(values[0]) == len(rows[0]["input_ids"]):
+        if per_token and isinstance(values[0], list):
             values = [_padded(value, width, side) for value in values]
         tensors[name] = torch.tensor(values)
     return tensors

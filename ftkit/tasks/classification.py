@@ -214,8 +214,13 @@ class Classification(Task):
 
 
 def balanced_weights(values: Sequence[Any], labels: Labels) -> tuple[float, ...]:
-    """Inverse-frequency weights: rows / (labels * rows with the label), as scikit-learn's `balanced`."""
+    """Inverse-frequency weights: rows / (labels * rows with the label), as scikit-learn's `balanced`.
+
+    Where a row may have several labels: rows without the label / rows with it, the weight of its positives.
+    """
     counts = Counter(label for value in values for label in _names(value))
+    if values and not isinstance(values[0], str):
+        return tuple((len(values) - counts[name]) / counts[name] if counts[name] else 1.0 for name in labels)
     return tuple(len(values) / (len(labels) * counts[name]) if counts[name] else 1.0 for name in labels)
 
 

@@ -41,14 +41,14 @@ class NamedEntities(Task):
         max_length: int = Field(256, gt=8)
         """Longest window in tokens; longer sentences are read in overlapping windows."""
         stride: int = Field(64, ge=0)
-        """Tokens that neighbouring windows of one sentence share."""
+        """Tokens that neighbouring windows of one sentence share; at most half a window."""
 
     # ------------------------------------------------------------------ what the data is
 
     def unify(self, batch: Batch) -> Batch:
         """Rows with `text`, `tokens`, `spans` (of each token in the text) and, where known, `entities` and `tags`."""
         rows = [self._row(batch, i) for i in range(len(next(iter(batch.values()))))]
-        kept = {name: values for name, values in batch.items() if name in ("row", "id")}
+        kept = {name: values for name, values in batch.items() if name in ("row", "id", "group")}
         return {**kept, **{name: [row[name] for row in rows] for name in rows[0]}} if rows else kept
 
     def _row(self, batch: Batch, i: int) -> dict[str, Any]:
@@ -105,16 +105,23 @@ class NamedEntities(Task):
 
     def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
         """Windows over each row's words; the first piece of a word carries its tag, the others none."""
+        stride = min(self.options.stride, self.options.max_length // 2)
         encoded = tokenizer(
             batch["tokens"],
             is_split_into_words=True,
             truncation=True,
             max_length=self.options.max_length,
-            stride=min(self.options.stride, self.options.max_length // 2),
+            stride=stride,
             return_overflowing_tokens=True,
         )
         example = encoded.pop("overflow_to_sample_mapping", None) or list(range(len(batch["tokens"])))
-        words = [_first_pieces(encoded.word_ids(i)) for i in range(len(example))]
+        pieces = [encoded.word_ids(i) for i in range(len(example))]
+        words = [
+            _first_pieces(
+                pieces[i], _word_before(pieces[i - 1], stride) if i and example[i - 1] == example[i] else None
+            )
+            for i in range(len(example))
+        ]
         rows = {**encoded, "example": example, "words": words}
         if "tags" in batch:
             number = {name: index for index, name in enumerate(labels)}
@@ -187,11 +194,19 @@ class NamedEntities(Task):
         return "".join([*parts, text[place:]])
 
 
-def _first_pieces(word_ids: Sequence[int | None]) -> list[int | None]:
-    """Word number at the first piece of each word, None at all other pieces."""
-    return [
-        word if word is not None and (i == 0 or word_ids[i - 1] != word) else None for i, word in enumerate(word_ids)
-    ]
+def _first_pieces(word_ids: Sequence[int | None], before: int | None) -> list[int | None]:
+    """Word number at the first piece of each word, None at all other pieces; `before` is the word before the window."""
+    first: list[int | None] = []
+    for word in word_ids:
+        first.append(None if word == before else word)
+        before = before if word is None else word
+    return first
+
+
+def _word_before(word_ids: Sequence[int | None], stride: int) -> int | None:
+    """The word of the last piece of a window that the next window, which shares `stride` pieces, does not repeat."""
+    words = [word for word in word_ids if word is not None]
+    return words[-stride - 1] if len(words) > stride else None
 
 
 def _tags(entities: Sequence[Example], words: Sequence[Sequence[int]]) -> list[str]:

@@ -59,6 +59,13 @@ class QuestionAnswering(Task):
         unanswerable = any(not answers["text"] for answers in train["answers"])
         return type(self)(self.options.model_copy(update={"unanswerable": unanswerable}))
 
+    def shortened(self, positions: int, tokenizer: Any) -> QuestionAnswering:
+        """Windows, and what they share, that fit into the checkpoint's positions."""
+        if self.options.max_length <= positions:
+            return self
+        stride = min(self.options.stride, positions // 3)
+        return type(self)(self.options.model_copy(update={"max_length": positions, "stride": stride}))
+
     def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
         """Unanswerable questions that the options rule out."""
         if self.options.unanswerable is False:
@@ -74,8 +81,9 @@ class QuestionAnswering(Task):
 
     def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
         """Windows over each passage, behind its question; targets are token places, 0 where there is no answer."""
+        questions = self._short_questions(batch["question"], tokenizer)
         encoded = tokenizer(
-            self._short_questions(batch["question"], tokenizer),
+            questions,
             batch["context"],
             truncation="only_second",
             max_length=self.options.max_length,
@@ -86,7 +94,8 @@ class QuestionAnswering(Task):
         example = encoded.pop("overflow_to_sample_mapping")
         offsets = [_context_offsets(encoded, i) for i in range(len(example))]
         encoded.pop("offset_mapping")
-        rows = {**encoded, "example": example, "offsets": offsets}
+        cut = [questions[i] != batch["question"][i] for i in example]
+        rows = {**encoded, "example": example, "offsets": offsets, "truncated": cut}
         if "answers" in batch:
             places = [_place(offsets[i], batch["answers"][example[i]]) for i in range(len(example))]
             rows["start_positions"] = [start for start, _ in places]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+_MARGIN = 2
+"""Tokens by which a document and what stands around it may come out longer together than apart."""
+
+
 class Summarization(Task):
     """Learns to write the summary of a document; the loss is on the summary's tokens alone."""
 
@@ -62,6 +66,24 @@ class Summarization(Task):
         """Sequence-to-sequence or causal, as the config says."""
         return "AutoModelForSeq2SeqLM" if config.is_encoder_decoder else "AutoModelForCausalLM"
 
+    def peft_name(self) -> str:
+        """Sequence-to-sequence or causal, as the checkpoint is."""
+        return "CAUSAL_LM" if self.causal else "SEQ_2_SEQ_LM"
+
+    def shortened(self, positions: int, tokenizer: Any) -> Summarization:
+        """Documents that fit into the checkpoint's positions with what is written around, and behind, them."""
+        around = self._prompt("", tokenizer) if self.causal else self.options.prefix
+        taken = len(tokenizer(around)["input_ids"]) + _MARGIN + (self.options.target_length if self.causal else 0)
+        room = positions - taken
+        if room < 1:
+            raise CheckpointError(
+                f"the checkpoint has {positions} positions, and {taken} of them go to the prompt and the summary",
+                "lower task.target_length, or take a checkpoint that reads more",
+            )
+        if self.options.max_length <= room:
+            return self
+        return type(self)(self.options.model_copy(update={"max_length": room}))
+
     @property
     def causal(self) -> bool:
         """Whether one stack reads the document and writes the summary."""
@@ -77,8 +99,9 @@ class Summarization(Task):
         documents, cut = self._documents(batch["document"], tokenizer)
         encode = self._causal_row if self.causal else self._seq2seq_row
         rows = [encode(documents[i], reference, tokenizer) for i, reference in pairs]
+        shortened = [row.pop("shortened") or cut[i] for row, (i, _) in zip(rows, pairs, strict=True)]
         columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-        return {**columns, "example": [i for i, _ in pairs], "truncated": [cut[i] for i, _ in pairs]}
+        return {**columns, "example": [i for i, _ in pairs], "truncated": shortened}
 
     def _documents(self, documents: list[str], tokenizer: Any) -> tuple[list[str], list[bool]]:
         """Documents cut to `max_length` tokens, and which ones were."""
@@ -89,26 +112,24 @@ class Summarization(Task):
         return texts, cut
 
     def _seq2seq_row(self, document: str, reference: str | None, tokenizer: Any) -> dict[str, Any]:
-        row = dict(tokenizer(self.options.prefix + document))
+        row = {**tokenizer(self.options.prefix + document), "shortened": False}
         if reference is not None:
             target = tokenizer(text_target=reference, truncation=True, max_length=self.options.target_length)
-            row["labels"] = target["input_ids"]
+            row |= {"labels": target["input_ids"], "shortened": bool(target.encodings[0].overflowing)}
         return row
 
     def _causal_row(self, document: str, reference: str | None, tokenizer: Any) -> dict[str, Any]:
         """The prompt, and behind it, in training, the summary and the token that ends it."""
         prompt = tokenizer(self._prompt(document, tokenizer), add_special_tokens=False)["input_ids"]
         if reference is None:
-            return {"input_ids": prompt, "attention_mask": [1] * len(prompt)}
+            return {"input_ids": prompt, "attention_mask": [1] * len(prompt), "shortened": False}
         summary = reference if tokenizer.chat_template else f" {reference}"
-        target = tokenizer(summary, add_special_tokens=False)["input_ids"][: self.options.target_length - 1]
-        target = [*target, tokenizer.eos_token_id]
+        whole = tokenizer(summary, add_special_tokens=False)["input_ids"]
+        target = [*whole[: self.options.target_length - 1], tokenizer.eos_token_id]
         ids = prompt + target
-        return {
-            "input_ids": ids,
-            "attention_mask": [1] * len(ids),
-            "labels": [IGNORED] * len(prompt) + target,
-        }
+        labels = [IGNORED] * len(prompt) + target
+        cut = len(whole) >= self.options.target_length
+        return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels, "shortened": cut}
 
     def _prompt(self, document: str, tokenizer: Any) -> str:
         asked = self.options.prompt.replace("{document}", document)
@@ -123,7 +144,7 @@ class Summarization(Task):
         from ftkit.tasks._tensors import collate
 
         if self.causal:
-            batch = collate(rows, tokenizer, self.targets, side="left")
+            batch = collate(rows, tokenizer, self.targets, per_token=True, side="left")
             batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
             return batch
         width = max(len(row.get("labels", ())) for row in rows)
@@ -132,7 +153,7 @@ class Summarization(Task):
             for row in rows
         ]
         inputs = [{name: value for name, value in row.items() if name != "labels"} for row in padded]
-        batch = collate(inputs, tokenizer, ())
+        batch = collate(inputs, tokenizer, (), per_token=False)
         if width:
             import torch
 

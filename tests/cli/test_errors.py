@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -386,7 +386,7 @@ def without_model(lab: Lab) -> Path:
 
 def places(lab: Lab, line: str) -> dict[str, object]:
     """The trained folders that a command line names."""
-    made = {
+    made: dict[str, Callable[[], object]] = {
         "single": lambda: lab.trained("single", "full").run,
         "qa": lambda: lab.trained("qa", "full").run,
         "adapter": lambda: lab.trained("single", "adapter").run,

@@ -12,10 +12,10 @@ import yaml
 
 from ftkit import plugins, shelf
 from ftkit.methods._base import Method
-from ftkit.recipe import Recipe, setting_names
 from ftkit.tasks._base import Task
 from tests.command import ftkit
 from tests.runs import Lab
+from tests.test_recipe import SETTINGS
 
 BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method))
 
@@ -51,7 +51,7 @@ def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> Non
         assert found, heading
         assert re.fullmatch(r"    (\[\w+\] )?\S.{10,}[.`)]", sentence), (heading, sentence)
         explained[found[1]] = found[2]
-    assert set(setting_names()) <= set(explained)
+    assert set(SETTINGS) <= set(explained)
     for setting, base in BASES:
         for name in plugins.names(setting):
             options = plugins.find(setting, name, base).Options.model_fields
@@ -71,7 +71,7 @@ def test_part_of_the_settings_is_explained_alone(prefix: str, first: str) -> Non
 def test_schema_describes_every_setting_and_every_plug_in() -> None:
     schema = json.loads(ftkit("recipes", "schema").out)
     assert schema["required"] == ["task", "model"] and schema["additionalProperties"] is False
-    for setting in setting_names():
+    for setting in SETTINGS:
         section, _, name = setting.partition(".")
         described = definition(schema, schema["properties"][section])["properties"][name] if name else None
         if described is not None:
@@ -112,7 +112,3 @@ def definition(schema: dict, place: dict) -> dict:  # type: ignore[type-arg]
     while "$ref" in place or "allOf" in place:
         place = place["allOf"][0] if "allOf" in place else schema["$defs"][place["$ref"].rpartition("/")[2]]
     return place
-
-
-def test_no_setting_is_without_a_place_in_the_recipe() -> None:
-    assert {name.split(".")[0] for name in setting_names()} == set(Recipe.model_fields)

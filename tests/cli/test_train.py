@@ -167,6 +167,7 @@ def test_cross_validation_tells_mean_and_spread(recipe: Path) -> None:
     assert [line for line in done.err.splitlines() if line.startswith("fold ")] == ["fold 1 of 2", "fold 2 of 2"]
 
 
+@pytest.mark.slow
 def test_two_processes_are_a_flag_away(recipe: Path) -> None:
     done = process(recipe.parent, "train", "mine.yaml", "--processes", 2, "--run", "new", "--json")
     assert done.code == 0 and json.loads(done.out)["steps"] == 3

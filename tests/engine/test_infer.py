@@ -40,7 +40,9 @@ def test_many_rows_go_through_in_chunks(lab: Lab, monkeypatch: pytest.MonkeyPatc
     whole = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
     monkeypatch.setattr(infer, "CHUNK", 10)
     told: list[int] = []
-    parts = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, iter(examples), 500, told.append))
+    parts = list(
+        infer.predict(t.model, t.task, t.tokenizer, t.labels, iter(examples), 500, lambda done, _: told.append(done))
+    )
     assert_close(parts, whole, 1e-6)
     assert told == [10, 20, 25]
 

@@ -9,18 +9,57 @@ import pytest
 
 from ftkit.engine import launch
 from ftkit.engine.train import train
-from ftkit.errors import FTKitError
+from ftkit.errors import DataError, FTKitError, MachineError
+from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
-from tests.runs import Lab, read_jsonl
+from tests.runs import Lab, read_jsonl, refused
 
 
-@pytest.mark.parametrize("kind", ["single", "ner", "multi"])
-def test_folds_part_the_rows(lab: Lab, kind: str) -> None:
-    prepared = lab.prepared(kind, "train.folds=4")
-    parts = [launch.fold_rows(prepared, fold) for fold in (1, 2, 3, 4)]
-    assert sorted(i for _, held in parts for i in held) == list(range(22))
-    assert all(sorted(kept + held) == list(range(22)) for kept, held in parts)
-    assert parts == [launch.fold_rows(prepared, fold) for fold in (1, 2, 3, 4)]
+def faulty(lab: Lab, folder: Path, fault: str) -> Recipe:
+    """A recipe with a task that has a fault in the process of rank 1 only."""
+    (folder / "faulty.py").write_text(
+        "import os, signal, time\n"
+        "from ftkit.errors import DataError\n"
+        "from ftkit.tasks.classification import Classification\n"
+        "class Faulty(Classification):\n"
+        "    def encode(self, batch, tokenizer, labels):\n"
+        "        if os.environ.get('RANK') == '1':\n"
+        f"            {fault}\n"
+        "        return super().encode(batch, tokenizer, labels)\n"
+    )
+    return lab.recipe("single", f"task={folder / 'faulty.py'}")
+
+
+FAULTS = {
+    "an error": ("raise DataError('row 7 is torn', 'mend it')", DataError, "row 7 is torn"),
+    "a kill": ("os.kill(os.getpid(), signal.SIGKILL)", MachineError, "training process 1 was .* signal SIGKILL"),
+    "an ending": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", MachineError, "1 was .* signal SIGTERM"),
+    "a bug": ("raise KeyError('a bug of rank 1')", FTKitError, "ended with exit code 1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_of_any_process_is_told_and_leaves_nothing(
+    lab: Lab, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fault, kind, said = FAULTS[name]
+    recipe = faulty(lab, tmp_path, fault)
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    with pytest.raises(kind, match=said):
+        raise refused(recipe, tmp_path / "new" / "run", processes=2)
+    printed = capfd.readouterr().err
+    assert ("KeyError: 'a bug of rank 1'" in printed) == (name == "a bug")
+    assert "ChildFailedError" not in printed and "elastic" not in printed
+
+
+def test_first_error_is_raised_and_others_that_differ_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    told = [launch._told(DataError(said, "mend it"), rank) for rank, said in ((1, "torn"), (2, "torn"), (5, "gone"))]
+    with pytest.raises(DataError, match="torn") as caught:
+        launch._raise_first(told)
+    assert caught.value.hint == "mend it"
+    assert capsys.readouterr().err == "training process 5: gone\n"
+    launch._raise_first([])
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from ftkit.engine import model as models
 from ftkit.engine.evaluate import evaluate
-from ftkit.engine.launch import fold_rows
+from ftkit.engine.folds import fold_rows
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import plan, train
 from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
@@ -96,6 +97,25 @@ def test_existing_directory_is_refused_and_left_as_it_was(lab: Lab, tmp_path: Pa
     with pytest.raises(RunError, match="exists already"):
         train(lab.recipe("single"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_second_training_into_one_directory_ends_and_leaves_the_first(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    first = train(lab.recipe("single"), tmp_path / "first")
+
+    def overtaken(message: str) -> None:
+        """The first comes to stand at `run` after the second has begun: it is told of its first fold then."""
+        if message == "fold 1 of 2":
+            first.run.rename(tmp_path / "run")
+
+    with pytest.raises(RunError, match="exists already"):
+        train(lab.recipe("single", "train.folds=2"), tmp_path / "run", processes, say=overtaken)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+    assert evaluate(tmp_path / "run").scores == first.scores["test"]
 
 
 REFUSED = {
@@ -190,7 +210,7 @@ def test_without_validation_rows_the_last_weights_are_kept(lab: Lab) -> None:
 def test_folds_score_each_row_once_with_a_model_that_never_saw_it(lab: Lab) -> None:
     run = lab.train("single", "train.folds=3")
     prepared = lab.prepared("single", "train.folds=3")
-    seen = [fold_rows(prepared, fold) for fold in (1, 2, 3)]
+    seen = fold_rows(prepared)
     assert sorted(i for _, held in seen for i in held) == list(range(22))
     assert all(set(kept).isdisjoint(held) and len(kept) + len(held) == 22 for kept, held in seen)
     answers = read_jsonl(run.run / "predictions" / "folds.jsonl")
@@ -220,8 +240,8 @@ def test_folds_give_mean_and_standard_deviation(lab: Lab) -> None:
 def test_folds_keep_the_shares_of_labels(lab: Lab) -> None:
     prepared = lab.prepared("single", "train.folds=3")
     labels = prepared.splits["train"]["label"]
-    for fold in (1, 2, 3):
-        held = [labels[i] for i in fold_rows(prepared, fold)[1]]
+    for _, rows_held in fold_rows(prepared):
+        held = [labels[i] for i in rows_held]
         assert all(abs(held.count(name) - labels.count(name) / 3) < 1 for name in set(labels))
 
 

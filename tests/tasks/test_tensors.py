@@ -46,7 +46,7 @@ def test_rows_are_padded_on_the_side_that_is_asked_for(side: str) -> None:
     width = max(len(row["input_ids"]) for row in rows)
     rows[0]["labels"] = list(range(width))
     rows[1]["labels"] = list(range(len(short)))
-    batch = collate(rows, tokenizer, ("labels",), side)
+    batch = collate(rows, tokenizer, ("labels",), True, side)
     gap = width - len(short)
     expected = {"left": [-100] * gap + rows[1]["labels"], "right": rows[1]["labels"] + [-100] * gap}
     assert batch["labels"][1].tolist() == expected[side]
@@ -57,5 +57,13 @@ def test_rows_are_padded_on_the_side_that_is_asked_for(side: str) -> None:
 def test_one_target_a_row_is_not_padded() -> None:
     tokenizer = tiny_tokenizer("bert")
     rows = [dict(tokenizer("a film"), labels=2), dict(tokenizer("a"), labels=0)]
-    assert collate(rows, tokenizer, ("labels",))["labels"].tolist() == [2, 0]
-    assert "labels" not in collate([dict(tokenizer("a"))], tokenizer, ("labels",))
+    assert collate(rows, tokenizer, ("labels",), False)["labels"].tolist() == [2, 0]
+    assert "labels" not in collate([dict(tokenizer("a"))], tokenizer, ("labels",), False)
+
+
+def test_one_vector_a_row_is_not_padded_though_it_is_as_long_as_the_row() -> None:
+    tokenizer = tiny_tokenizer("bert")
+    rows = [dict(tokenizer("a"), labels=[1.0, 0.0, 1.0]), dict(tokenizer("a film"), labels=[0.0, 0.0, 1.0])]
+    assert len(rows[0]["input_ids"]) == 3
+    batch = collate(rows, tokenizer, ("labels",), per_token=False)
+    assert batch["labels"].tolist() == [[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]

@@ -1,0 +1,48 @@
+"""The commands as functions take what the command line takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ftkit
+from ftkit import api
+from ftkit.errors import RecipeError, RunError
+from ftkit.run import RunDirectory
+from tests.runs import Lab, read_jsonl, write_rows
+
+
+@pytest.mark.parametrize("kind", ["object", "file"])
+def test_settings_are_laid_over_a_recipe_however_it_is_given(lab: Lab, tmp_path: Path, kind: str) -> None:
+    recipe = lab.recipe("single")
+    (tmp_path / "mine.yaml").write_text(recipe.dump())
+    source = recipe if kind == "object" else tmp_path / "mine.yaml"
+    assert api.plan(source, ["train.epochs=2"])["steps"] == 6
+    with pytest.raises(RecipeError, match=r"train\.epoch: no such setting"):
+        ftkit.train(source, ["train.epoch=2"], tmp_path / "new")
+
+
+def test_training_keeps_the_settings_and_tells_what_it_reads(lab: Lab, tmp_path: Path) -> None:
+    told: list[str] = []
+    rows = read_jsonl(lab.file("single", "train"))
+    path = write_rows(tmp_path / "notes.jsonl", [{"review": row["text"], "label": row["label"]} for row in rows])
+    settings = ["train.epochs=0.4", f"data.train={path}"]
+    trained = ftkit.train(lab.recipe("single"), settings, tmp_path / "new", say=told.append)
+    assert RunDirectory.open(trained.run).recipe.train.epochs == 0.4
+    assert any("'text' is read from column 'review'" in note for note in told)
+
+
+def test_existing_run_is_refused_before_anything_is_read(lab: Lab, tmp_path: Path) -> None:
+    settings = ["data.train=missing.csv"]
+    for call in (api.plan, api.train):
+        with pytest.raises(RunError, match="exists already"):
+            call(lab.recipe("single"), settings, tmp_path)
+
+
+def test_file_is_scored_as_settings_say_it_is_read(lab: Lab, tmp_path: Path) -> None:
+    trained = lab.trained("single", "full")
+    rows = read_jsonl(lab.file("single", "test"))
+    path = write_rows(tmp_path / "more.jsonl", [{"said": row["text"], "kind": row["label"]} for row in rows])
+    found = ftkit.evaluate(trained.run, data=str(path), settings=["data.columns={text: said, label: kind}"])
+    assert found.scores == trained.scores["test"]
