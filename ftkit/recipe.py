@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ftkit import trust
 from ftkit.config import Section
 from ftkit.errors import RecipeError, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
@@ -194,7 +195,11 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     """
     path = find_recipe(source)
     raw = _absolute(read_raw(path), path.resolve().parent)
-    return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
+    if Path(source).is_dir():  # a run, which may have come from elsewhere
+        trust.refuse_foreign(source, raw)
+    raw = _absolute(override(raw, settings), Path.cwd())
+    trust.remember(raw)
+    return parse_recipe(raw, str(source))
 
 
 def changed(recipe: Recipe, settings: Iterable[str]) -> Recipe:

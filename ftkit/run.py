@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ftkit import trust
 from ftkit.errors import RunError
 from ftkit.recipe import Recipe, parse_recipe, read_raw
 
@@ -92,9 +93,11 @@ class RunDirectory:
 
     @property
     def recipe(self) -> Recipe:
-        """The complete recipe."""
+        """The complete recipe. Raises RunError where it names code that is not known to be one's own."""
         path = self.path / "recipe.yaml"
-        return parse_recipe(read_raw(path), str(path))
+        raw = read_raw(path)
+        trust.refuse_foreign(self.path, raw)
+        return parse_recipe(raw, str(path))
 
     @property
     def model(self) -> Path:

@@ -13,7 +13,7 @@ ROOT = Path(ftkit.__file__).parent
 LAYERS = [
     {"errors", "config"},
     {"metrics", "plugins", "shelf", "report"},
-    {"recipe", "run", "checkpoints"},
+    {"recipe", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods"},
     {"engine"},
     {"api", "init", "recognise", "testing"},

@@ -14,11 +14,24 @@ DataSettings = Annotated[
 ]
 
 
+def _allow_code(wanted: bool) -> None:
+    if wanted:
+        from ftkit import trust
+
+        trust.allow()
+
+
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", callback=_allow_code, help="Let the folder run code of its own that it names.")
+]
+
+
 def evaluate(
     source: Source,
     split: Annotated[str, typer.Option(help="The run's split to score.")] = "test",
     data: Annotated[Path | None, typer.Option(help="A file to score instead.")] = None,
     settings: DataSettings = None,
+    allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Score a trained model on held-out rows, as training did.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import DataSettings, Source
+from ftkit.cli.evaluate import AllowCode, DataSettings, Source
 
 
 def predict(
@@ -16,6 +16,7 @@ def predict(
     input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
     settings: DataSettings = None,
+    allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text.")] = False,
 ) -> None:
     """Answer new text: one answer a row, in the order of the input.

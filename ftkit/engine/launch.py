@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -27,7 +28,6 @@ def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fit
     """
     threads = str(thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": str(thread_share(processes))}
-    environment.setdefault("LOGLEVEL", "CRITICAL")  # what the agent logs of a failure is said here
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
         command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
@@ -58,6 +58,7 @@ def start(*arguments: str) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     results, processes = Path(arguments[2]), arguments[4]
+    logging.disable(logging.ERROR)  # what the agent logs of a failure, `fit_in_processes` says
     command = ["--standalone", f"--nproc-per-node={processes}", "-m", "ftkit.engine.launch", "train", *arguments]
     try:
         torchrun.run(torchrun.parse_args(command))

@@ -17,7 +17,7 @@ import transformers
 from pydantic import BaseModel, ConfigDict
 
 import ftkit
-from ftkit import checkpoints
+from ftkit import checkpoints, trust
 from ftkit.engine import machine
 from ftkit.errors import CheckpointError
 from ftkit.methods._base import Method
@@ -231,6 +231,7 @@ def load(source: str | Path) -> Trained:
     """
     folder = _trained_folder(source)
     found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
+    trust.refuse_foreign(folder, {"task": found.task, "method": found.method})
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     base = folder if found.base is None else _base_folder(found.base, folder)
