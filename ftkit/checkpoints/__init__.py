@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ftkit import report
 from ftkit.checkpoints import hub
-from ftkit.checkpoints.folder import Located, cache, is_run, lacks, weights_sha256
+from ftkit.checkpoints.folder import Located, cache, has_tokenizer, is_run, lacks, weights_sha256
 from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
 from ftkit.errors import CheckpointError, problems
 from ftkit.report import Say
 
-__all__ = ["Located", "cache", "catalog", "is_run", "locate", "weights_sha256"]
+__all__ = ["Located", "cache", "catalog", "has_tokenizer", "is_run", "locate", "weights_sha256"]
 
 
 def locate(checkpoint: str, revision: str | None = None, say: Say = report.say) -> Located:

@@ -123,8 +123,13 @@ def _weight_faults(folder: Path) -> Iterator[str]:
             yield f"there is no {file.name}"
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the folder holds a tokenizer or a vocabulary to make one of."""
+    return any(found for pattern in _TOKENIZERS for found in folder.glob(pattern))
+
+
 def _tokenizer_faults(folder: Path) -> Iterator[str]:
-    if not any(found for pattern in _TOKENIZERS for found in folder.glob(pattern)):
+    if not has_tokenizer(folder):
         yield "there is no tokenizer (tokenizer.json, or a vocabulary)"
 
 

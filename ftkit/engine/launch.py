@@ -26,7 +26,6 @@ def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fit
 
     Raises the error of the first process, by number, that has one; others that differ are printed.
     """
-    threads = str(thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": str(thread_share(processes))}
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
@@ -54,24 +53,31 @@ def _raise_first(failed: list[dict[str, Any]]) -> None:
 
 def start(*arguments: str) -> None:
     """The agent: run the training processes, and note where a signal ended one."""
-    from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
 
     results, processes = Path(arguments[2]), arguments[4]
     logging.disable(logging.ERROR)  # what the agent logs of a failure, `fit_in_processes` says
     command = ["--standalone", f"--nproc-per-node={processes}", "-m", "ftkit.engine.launch", "train", *arguments]
     try:
-        torchrun.run(torchrun.parse_args(command))
+        run(parse_args(command))  # type: ignore[no-untyped-call]
     except ChildFailedError as failed:
-        signals = {rank: failure.signal_name() for rank, failure in failed.failures.items() if failure.exitcode < 0}
-        outside = {rank: name for rank, name in signals.items() if name != "SIGTERM"}  # with which all others are ended
-        for rank, name in outside.items():
-            error = MachineError(
-                f"training process {rank} was ended by the signal {name}",
-                "the system sends it when memory runs out: raise train.accumulate" if name == "SIGKILL" else "",
-            )
-            _write(results, int(processes) + rank, _told(error, rank))  # after what the processes say themselves
+        ended = _ended_by_signal({rank: failure.exitcode for rank, failure in failed.failures.items()})
+        if ended:  # its number is behind those of the processes: what they say themselves comes first
+            _write(results, int(processes), _told(*ended))
         sys.exit(1)
+
+
+def _ended_by_signal(codes: dict[int, int]) -> tuple[MachineError, int] | None:
+    """The error, and the rank, of the first process that a signal from outside ended; `codes` in order of ending."""
+    signals = {rank: signal.Signals(-code) for rank, code in codes.items() if code < 0}
+    outside = {rank: number for rank, number in signals.items() if number != signal.SIGTERM}
+    if len(signals) == len(codes):  # else SIGTERM is the agent's, which ends all others where one failed
+        outside = outside or signals
+    for rank, number in outside.items():
+        hint = "the system does so when memory runs out: raise train.accumulate" if number == signal.SIGKILL else ""
+        return MachineError(f"training process {rank} was ended by the signal {number.name}", hint), rank
+    return None
 
 
 def train(path: str, final: str, results: str, fold: str, processes: str) -> None:
@@ -101,4 +107,4 @@ def _write(results: Path, number: int, outcome: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    {"start": start, "train": train}[sys.argv[1]](*sys.argv[2:])
+    start(*sys.argv[2:]) if sys.argv[1] == "start" else train(*sys.argv[2:])

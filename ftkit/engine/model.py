@@ -7,6 +7,7 @@ weights that are not in the folder come from.
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 
 import torch
 import transformers
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+from safetensors import SafetensorError
 
 import ftkit
 from ftkit import checkpoints, trust
@@ -44,6 +46,14 @@ class Contract(BaseModel):
     """Name and options; `full` where the folder is a plain checkpoint."""
     base: dict[str, Any] | None = None
     """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
+
+    @field_validator("base")
+    @classmethod
+    def _names_its_weights(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and not {"checkpoint", "sha256"} <= set(value):
+            raise ValueError("base must name its checkpoint and sha256")
+        return value
+
     data: dict[str, Any] = {}
     """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
 
@@ -71,6 +81,8 @@ def read_config(folder: Path) -> Any:
 
 def read_tokenizer(folder: Path, task: Task) -> Any:
     """The fast tokenizer of a checkpoint folder. Raises CheckpointError where there is none."""
+    if not checkpoints.has_tokenizer(folder):  # transformers would make up an empty one
+        raise CheckpointError(f"{folder}: there is no tokenizer", "copy the folder anew, tokenizer.json included")
     settings: dict[str, Any] = {"add_prefix_space": True} if task.splits_words else {}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **settings)
@@ -99,13 +111,20 @@ _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "roberta-pr
 """Families that number positions from behind their padding token's id."""
 
 
-def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None) -> Any:
-    """The checkpoint in `folder` with a head for the task, in float32; a head that does not fit is made anew.
+def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None, new_head: bool = True) -> Any:
+    """The checkpoint in `folder` with a head for the task, in float32.
 
-    Raises CheckpointError where the weights can't be read, or lack more than a head.
+    A head that is missing or was trained on other labels is made anew, or, without `new_head`, refused: what
+    answers must have been trained. Raises CheckpointError then, and where the weights can't be read or lack more.
     """
     config = read_config(folder)
     other_labels = bool(labels) and label_names(config) != labels
+    if other_labels and not new_head:
+        raise CheckpointError(
+            f"{folder}: {CONTRACT} and config.json name different labels: {', '.join(labels)}, and"
+            f" {', '.join(label_names(config))}",
+            "one of them was changed after training; export the run again",
+        )
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
     if dropout is not None:
@@ -131,7 +150,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         raise CheckpointError(
             f"{folder}: {config.model_type} can't be loaded for this task: {_one_line(error)}"
         ) from error
-    _refuse_gaps(folder, model, report)
+    _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)
     _align(model)
@@ -160,14 +179,14 @@ def _renew_head(model: Any) -> None:
     model.load_state_dict({name: value for name, value in fresh.items() if _in_head(model, name)}, strict=False)
 
 
-def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any]) -> None:
-    """Raises CheckpointError where the weights file lacks more than the head."""
+def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any], new_head: bool) -> None:
+    """Raises CheckpointError where the weights file lacks more than a head that may be new."""
     gaps = [str(name) for name in report["missing_keys"]]
     gaps += [str(entry[0]) for entry in report.get("mismatched_keys", ())]
-    body = sorted(name for name in gaps if not _in_head(model, name) and "pooler" not in name)
-    if body:
+    lacking = sorted(n for n in gaps if not (new_head and (_in_head(model, n) or "pooler" in n)))
+    if lacking:
         raise CheckpointError(
-            f"{folder}: the weights lack {len(body)} that {type(model).__name__} needs, {body[0]} first",
+            f"{folder}: the weights lack {len(lacking)} that {type(model).__name__} needs, {lacking[0]} first",
             "is it a checkpoint of this architecture, and complete?",
         )
 
@@ -239,15 +258,27 @@ def load(source: str | Path) -> Trained:
     if not (folder / CONTRACT).is_file():
         config = read_config(folder)
         task = within_positions(task.settle(None, config), config, tokenizer)
-    model = method.load(build(base, task, found.labels), folder).to(machine.device())
+    model = build(base, task, found.labels, new_head=found.base is not None)
+    model = _load_adapter(method, model, folder).to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+def _load_adapter(method: Method, model: Any, folder: Path) -> Any:
+    """What the method keeps in `folder`, on the model that it builds on. Raises CheckpointError for torn files."""
+    try:
+        return method.load(model, folder)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: what method {type(method).__name__} keeps there can't be read: {_one_line(error)}",
+            "train again, or copy the folder anew",
+        ) from error
 
 
 def _trained_folder(source: str | Path) -> Path:
     """The folder that a run, an export (which may hold an adapter alone) or a checkpoint is loaded from."""
     if RunDirectory.is_run(source):
         return RunDirectory.open(source).model
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     return path if (path / CONTRACT).is_file() else checkpoints.locate(str(source)).path
 
 
@@ -255,7 +286,10 @@ def _read_contract(folder: Path) -> Contract:
     try:
         return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONTRACT} can't be read: {_one_line(error)}") from error
+        raise CheckpointError(
+            f"{folder / CONTRACT} can't be read: {_one_line(error)}",
+            f"it was written by another version than {ftkit.__version__}, or changed by hand; export the run again",
+        ) from error
 
 
 def _base_folder(base: dict[str, Any], folder: Path) -> Path:

@@ -16,8 +16,9 @@ from ftkit.data.load import Splits, load
 from ftkit.engine import model as models
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.methods._base import Method
+from ftkit.metrics import hub
 from ftkit.plugins import resolve
-from ftkit.recipe import Recipe
+from ftkit.recipe import Recipe, unused_without_validation
 from ftkit.tasks._base import Issue, Labels, Task, Weighting
 from ftkit.tasks.classification import Classification, balanced_weights
 
@@ -76,7 +77,11 @@ def prepare(recipe: Recipe) -> Prepared:
     labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.label_names(config))
     warnings = check(task, [(_where(recipe, name), split) for name, split in splits.items()], labels)
     _check_loss(recipe, task, labels)
+    for name in recipe.evaluate.metrics:
+        hub.load(name, labels)  # found now, not after the training
     tokenizer = models.read_tokenizer(base.path, task)
+    if "validation" not in splits and (unused := unused_without_validation(recipe)):
+        notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
     fitting = models.within_positions(task, config, tokenizer)
     if fitting is not task:
         lowered = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}: the checkpoint"

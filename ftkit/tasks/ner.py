@@ -65,16 +65,24 @@ class NamedEntities(Task):
             place += len(token) + 1
         row = {"text": " ".join(tokens), "tokens": tokens, "spans": words}
         if "tags" in batch:
-            found = spans.entities(batch["tags"][i])
+            found = self._spelled(batch["tags"][i], batch["row"][i] if "row" in batch else i + 1)
             entities = [{"start": words[a][0], "end": words[b - 1][1], "type": kind} for kind, a, b in found]
             row |= {"entities": entities, "tags": spans.tags(found, len(tokens))}
         return row
 
+    def _spelled(self, tags: list[str], row: int) -> list[spans.Entity]:
+        try:
+            return spans.entities(tags)
+        except ValueError as error:
+            raise DataError(f"row {row}: {error}", "tags are O, or B-TYPE and I-TYPE (BILOU and BIOES too)") from error
+
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
         types = {entity["type"] for entities in train["entities"] for entity in entities}
-        listed = [name for name in wanted or sorted(types) if name != "O"]
-        kinds = list(dict.fromkeys(re.sub(r"^[BI]-", "", name) for name in listed))
+        if "O" in types:
+            raise DataError("an entity has the type 'O', which is the tag of words outside entities", "rename it")
+        listed = [re.sub(r"^[BI]-", "", name) for name in wanted if name != "O"] if wanted else sorted(types)
+        kinds = list(dict.fromkeys(listed))
         if types - set(kinds):
             raise DataError(
                 f"data.labels does not list the type {sorted(types - set(kinds))[0]!r} of the training rows"

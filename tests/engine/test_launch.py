@@ -10,7 +10,7 @@ import pytest
 from ftkit.engine import launch
 from ftkit.engine.train import train
 from ftkit.errors import DataError, FTKitError, MachineError
-from ftkit.recipe import Recipe
+from ftkit.recipe import Recipe, load_recipe
 from ftkit.run import RunDirectory
 from tests.runs import Lab, read_jsonl, refused
 
@@ -27,7 +27,8 @@ def faulty(lab: Lab, folder: Path, fault: str) -> Recipe:
         f"            {fault}\n"
         "        return super().encode(batch, tokenizer, labels)\n"
     )
-    return lab.recipe("single", f"task={folder / 'faulty.py'}")
+    (folder / "mine.yaml").write_text(lab.recipe("single", f"task={folder / 'faulty.py'}").dump())
+    return load_recipe(folder / "mine.yaml")
 
 
 FAULTS = {
@@ -60,6 +61,21 @@ def test_first_error_is_raised_and_others_that_differ_are_printed(capsys: pytest
     assert caught.value.hint == "mend it"
     assert capsys.readouterr().err == "training process 5: gone\n"
     launch._raise_first([])
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({1: -9, 0: -15}, "training process 1 was ended by the signal SIGKILL"),
+        ({0: -15, 1: -9}, "training process 1 was ended by the signal SIGKILL"),
+        ({1: -15, 0: -15}, "training process 1 was ended by the signal SIGTERM"),
+        ({1: 1, 0: -15}, None),
+        ({1: 3, 0: 3}, None),
+    ],
+)
+def test_signal_from_outside_is_told_from_the_agents_own(codes: dict[int, int], said: str | None) -> None:
+    ended = launch._ended_by_signal(codes)
+    assert (ended and ended[0].message) == said
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from ftkit.engine import model as models
 from ftkit.errors import CheckpointError
@@ -92,3 +93,36 @@ def test_words_are_split_by_a_tokenizer_with_a_space_before_them(lab: Lab) -> No
     tokenizer = models.read_tokenizer(lab.checkpoint("roberta"), NamedEntities(NamedEntities.Options()))
     assert tokenizer.is_fast and len(tokenizer(["a", "film"], is_split_into_words=True)["input_ids"]) >= 4
     assert models.read_tokenizer(lab.checkpoint("gpt2"), TASK).pad_token == "<|endoftext|>"
+
+
+@pytest.mark.parametrize("kind", ["single", "ner"])
+def test_an_answering_head_is_never_made_up(lab: Lab, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(lab.trained(kind, "full").run / "model", folder)
+    contract = json.loads((folder / "ftkit.json").read_text())
+    (folder / "ftkit.json").write_text(json.dumps({**contract, "labels": contract["labels"][::-1]}))
+    with pytest.raises(CheckpointError, match="different labels"):
+        models.load(folder)
+    (folder / "ftkit.json").write_text(json.dumps(contract))
+    weights = load_file(folder / "model.safetensors")
+    headless = {name: value for name, value in weights.items() if not name.startswith("classifier")}
+    save_file(headless, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lack 2 .* classifier"):
+        models.load(folder)
+
+
+def test_a_model_without_its_tokenizer_does_not_answer(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(lab.trained("single", "full").run / "model", folder)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="there is no tokenizer"):
+        models.load(folder)
+
+
+def test_torn_adapters_are_sentences(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(lab.trained("single", "lora").run / "model", folder)
+    (folder / "adapter_model.safetensors").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="can't be read"):
+        models.load(folder)
