@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftkit.errors import RunError
 from ftkit.recipe import Recipe, changed, load_recipe
 from ftkit.report import Progress, Say, silence
 from ftkit.run import default_path, refuse_existing
@@ -51,7 +52,12 @@ def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path
     else:
         checked, name = load_recipe(recipe, settings), str(recipe)
     path = Path(run) if run else default_path(name)
-    refuse_existing(path)
+    try:
+        refuse_existing(path)
+    except OSError as error:  # a name that the file system does not take
+        raise RunError(
+            f"the run directory {path} can't be made: {error.strerror}", "name another with --run"
+        ) from error
     return checked, path
 
 

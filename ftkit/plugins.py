@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -103,6 +104,7 @@ _PLAIN = {
     "string_type": "must be a text",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
+    "model_type": "must have settings inside it",
 }
 """What a value must be, where pydantic's own words speak of parsing."""
 
@@ -143,7 +145,7 @@ def _from_package(setting: str, name: str) -> ModuleType:
 
 
 def _from_file(setting: str, path: Path) -> ModuleType:
-    path = path.expanduser().resolve()
+    path = Path(os.path.expanduser(path)).resolve()
     if not path.is_file():
         raise RecipeError(f"{setting}: there is no file {path}", "name a .py file, or a shipped plug-in")
     name = f"ftkit_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

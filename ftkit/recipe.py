@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from ftkit import trust
 from ftkit.config import Section
@@ -17,8 +21,27 @@ from ftkit.errors import RecipeError, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.shelf import find_recipe
 
+MOST_SEED = 2**32 - 1
+"""NumPy takes no larger one."""
 
-class ModelSpec(Section):
+
+class _Numbers(Section):
+    """Settings without switches: numbers are finite, and `true` is not 1."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_and_finite(cls, value: Any) -> Any:
+        parts = list(value.values()) if isinstance(value, dict) else [value]
+        if any(isinstance(part, bool) for part in parts):
+            raise PydanticCustomError("switch", "can't be true or false")
+        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):  # which may pass as a text
+            raise PydanticCustomError("finite", "must be a finite number")
+        return value
+
+
+class ModelSpec(_Numbers):
     """Where training starts."""
 
     checkpoint: str
@@ -28,8 +51,15 @@ class ModelSpec(Section):
     dropout: float | None = Field(None, ge=0, lt=1)
     """Every dropout rate of the model; as the checkpoint has them when not set."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _not_a_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise PydanticCustomError("name", f"must have settings inside it: write `model: {{checkpoint: {value}}}`")
+        return value
 
-class DataSpec(Section):
+
+class DataSpec(_Numbers):
     """The labelled text, and which of its columns mean what."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -52,11 +82,21 @@ class DataSpec(Section):
     """Rows with the same value in this column never fall on both sides of a split."""
     delimiter: str = Field(",", min_length=1)
     """What stands between the labels of one row, where a row may have several."""
-    seed: int = 13
+    seed: int = Field(13, ge=0, le=MOST_SEED)
     """Decides which rows a share or a limit takes."""
 
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, labels: Any) -> Any:
+        twice = (
+            [repr(name) for name, count in Counter(labels).items() if count > 1] if isinstance(labels, tuple) else []
+        )
+        if twice:
+            raise PydanticCustomError("twice", f"must have each label once, not {', '.join(twice)} twice")
+        return labels
 
-class TrainSpec(Section):
+
+class TrainSpec(_Numbers):
     """How the weights are moved."""
 
     epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
@@ -89,7 +129,7 @@ class TrainSpec(Section):
     """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the computation in training; `auto` is bf16 where the device computes in it. Evaluation is in fp32."""
-    seed: int = Field(13, ge=0)
+    seed: int = Field(13, ge=0, le=MOST_SEED)
     """Of initialisation, order and dropout."""
     folds: int | None = Field(None, ge=2)
     """Cross-validation: this many models, each scored on the rows it did not see, before the final one."""
@@ -100,8 +140,15 @@ class TrainSpec(Section):
     patience: int | None = Field(None, gt=0)
     """Evaluations without a better score after which training stops."""
 
+    @field_validator("class_weights")
+    @classmethod
+    def _weigh_something(cls, weights: Any) -> Any:
+        if isinstance(weights, dict) and (min(weights.values(), default=0) < 0 or not any(weights.values())):
+            raise PydanticCustomError("weights", "must be 0 or more, and more than 0 for at least one label")
+        return weights
 
-class EvaluateSpec(Section):
+
+class EvaluateSpec(_Numbers):
     """How held-out rows are scored."""
 
     metrics: tuple[str, ...] = ()
@@ -367,16 +414,16 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
     """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
     from ftkit.data.read import looks_like_file
 
-    path = base / Path(value).expanduser()
+    path = base / os.path.expanduser(value)  # unlike Path's own, it leaves an unknown ~user as it is
     if value.startswith((".", "~", "/")):
         return str(path.resolve())
     if checkpoint:
         return (
             str(path.resolve())
-            if any((path / name).is_file() for name in ("config.json", "recipe.yaml", "ftkit.json"))
+            if any(os.path.isfile(path / name) for name in ("config.json", "recipe.yaml", "ftkit.json"))
             else value
         )
-    is_path = path.exists() or value.endswith(".py") or looks_like_file(value)
+    is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value)
     return str(path.resolve()) if value and is_path and ":" not in value else value
 
 
@@ -386,6 +433,8 @@ def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
         choice = raw.get(setting)
         if not isinstance(choice, (str, dict)) or (isinstance(choice, dict) and "name" not in choice):
             continue
+        if isinstance(choice, dict) and not isinstance(choice["name"], str):
+            continue  # the recipe's own check says so
         try:
             resolve(setting, Choice.model_validate(choice), base)
         except RecipeError as error:

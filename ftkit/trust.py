@@ -1,12 +1,13 @@
 """Whose code may run: one's own recipe names it freely; a run or an export that came from elsewhere may not.
 
 What one's own recipes named is remembered in ftkit's cache. A folder that names any other code is refused unless
-the person says `--allow-code` (in Python, `ftkit.trust.allow()`).
+the person says `--allow-code` (in Python, `ftkit.trust.allow()`; for training processes, FTKIT_ALLOW_CODE=1).
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from ftkit.errors import RunError
 
 _own: set[str] = set()
 """What this process was told, for a cache that can't be written."""
-_allowed = False
+_allowed = os.environ.get("FTKIT_ALLOW_CODE") == "1"
 
 
 def allow() -> None:

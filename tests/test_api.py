@@ -46,3 +46,8 @@ def test_file_is_scored_as_settings_say_it_is_read(lab: Lab, tmp_path: Path) -> 
     path = write_rows(tmp_path / "more.jsonl", [{"said": row["text"], "kind": row["label"]} for row in rows])
     found = ftkit.evaluate(trained.run, data=str(path), settings=["data.columns={text: said, label: kind}"])
     assert found.scores == trained.scores["test"]
+
+
+def test_run_of_a_name_too_long_is_refused(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"can't be made: .*too long"):
+        api.plan(lab.recipe("single"), run=tmp_path / ("x" * 300))

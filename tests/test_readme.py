@@ -63,3 +63,7 @@ def test_the_flags_of_other_commands_exist(command: str) -> None:
     words = shlex.split(command, comments=True)
     done = run(f"ftkit {words[1]} --help", CLONE)
     assert all(word.partition("=")[0] in done.stdout for word in words if word.startswith("--")), done.stdout
+
+
+def test_nothing_in_the_readme_waits_to_be_filled_in() -> None:
+    assert not re.findall(r"^[A-Z]{4,}$|\bTODO\b|\bTBD\b", README, flags=re.M)

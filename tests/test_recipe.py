@@ -349,3 +349,48 @@ def test_torn_recipe_of_a_run_is_named(tmp_path: Path) -> None:
         (tmp_path / "recipe.yaml").write_text(content)
         with pytest.raises(RecipeError, match=r"recipe\.yaml"):
             _ = RunDirectory.open(tmp_path).recipe
+
+
+# ---------------------------------------------------------------------- values that would pass for others
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("train.learning_rate=1e999", "train.learning_rate: must be a finite number"),
+        ("train.learning_rate=nan", "train.learning_rate: must be a finite number"),
+        ("data.validation=1e999", "data.validation: must be a finite number"),
+        ("train.seed=4294967296", "train.seed: must be less than or equal to 4294967295"),
+        ("data.seed=-1", "data.seed: must be greater than or equal to 0"),
+        ("train.epochs=true", "train.epochs: can't be true or false"),
+        ("train.evaluate_every=true", "train.evaluate_every: can't be true or false"),
+        ("train.class_weights={a: true}", "train.class_weights: can't be true or false"),
+        ("train.class_weights={a: 1e999}", "train.class_weights: must be a finite number"),
+        ("train.class_weights={a: -1, b: 2}", "train.class_weights: must be 0 or more"),
+        ("train.class_weights={a: 0, b: 0}", "train.class_weights: must be 0 or more, and more than 0 for at least"),
+        ("data.labels=[a, b, a]", "data.labels: must have each label once, not 'a' twice"),
+        ("data.labels=[1, '1']", "data.labels: must have each label once, not '1' twice"),
+        ("task={name: 5}", "task.name: must be a text"),
+        ("method={name: {a: b}}", "method.name: must be a text"),
+        ("model=minilm", "write `model: {checkpoint: minilm}`"),
+        ("train=5", "train: must have settings inside it"),
+        ("task=~nobody-of-this-name/x.py", "task: there is no file"),
+    ],
+)
+def test_value_that_would_pass_for_another_is_refused(setting: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed(Recipe(**LEAST), [setting])
+    assert said in caught.value.message
+    assert len(caught.value.message.splitlines()) == 1
+
+
+def test_largest_seed_and_a_weight_of_nothing_are_taken() -> None:
+    recipe = changed(Recipe(**LEAST), ["train.seed=4294967295", "data.seed=0", "train.class_weights={a: 0, b: 1}"])
+    assert recipe.train.seed == 2**32 - 1
+    assert recipe.train.class_weights == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.csv", "x" * 300 + ".csv"])
+def test_path_that_no_file_system_has_is_left_to_the_reader(name: str) -> None:
+    recipe = changed(Recipe(**LEAST), [f"data.train={name}"])
+    assert str(recipe.data.train).endswith(name)

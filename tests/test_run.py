@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -203,3 +203,20 @@ def test_default_path_names_the_recipe() -> None:
     assert default_path("sentiment/lora").name.startswith("sentiment-lora-")
     assert default_path("my/reviews.yaml").name.startswith("reviews-")
     assert default_path("x").parent == Path("runs")
+
+
+def test_predictions_that_break_off_leave_the_ones_before(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    run.write_predictions("test", [{"label": "old"}])
+
+    def broken() -> Iterator[dict[str, str]]:
+        yield {"label": "new"}
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        run.write_predictions("test", broken())
+    assert read_jsonl(run.path / "predictions" / "test.jsonl") == [{"label": "old"}]
+    assert [path.name for path in (run.path / "predictions").iterdir()] == ["test.jsonl"]
+    run.write_predictions("test", iter([{"label": "new"}]))
+    assert read_jsonl(run.path / "predictions" / "test.jsonl") == [{"label": "new"}]
+    run.discard()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Annotated, NoReturn
@@ -53,10 +55,25 @@ app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what was half-written is removed."""
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
 def main() -> None:
-    """The `ftkit` command. Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130."""
+    """The `ftkit` command.
+
+    Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130 Ctrl-C; 143 SIGTERM.
+    """
     from ftkit.errors import FTKitError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to stop
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except FTKitError as error:
@@ -71,6 +88,8 @@ def main() -> None:
 
 def _stop(stop: BaseException) -> NoReturn:
     """Leave as typer would, which says nothing of an interrupt and calls a reader that stopped reading a fault."""
+    if any(isinstance(error, Terminated) for error in _chain(stop)):
+        _fail("terminated", 143)
     if any(isinstance(error, KeyboardInterrupt) for error in _chain(stop)):
         _fail("interrupted", 130)
     if any(isinstance(error, BrokenPipeError) for error in _chain(stop)):
@@ -80,7 +99,7 @@ def _stop(stop: BaseException) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}" if code != 130 else message, file=sys.stderr)
+    print(f"error: {message}" if code < 128 else message, file=sys.stderr)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,19 +25,22 @@ def predict(
     Example: ftkit predict runs/reviews "Would buy it again." "Broke on the first day."
     """
     import json
+    import os
 
     from ftkit import report
     from ftkit.engine.predict import Predictor
     from ftkit.errors import DataError
-    from ftkit.run import replacing, write_jsonl
 
     if bool(texts) == bool(input_file):
         raise DataError("give texts to answer, or a file with --input", "one of the two")
     if settings and not input_file:
         raise DataError(f"--set {settings[0]}: it says how a file is read", "name the file with --input")
     inputs = [_parse(text) for text in texts or ()]
-    if output and output.is_dir():
+    if output and os.path.isdir(output):
         raise DataError(f"{output} is a folder", "name a file with --output")
+    both = [path for path in (input_file, output) if path and os.path.exists(path)]
+    if len(both) == 2 and os.path.samefile(*both):
+        raise DataError(f"{output} is the file that is read", "name another file with --output")
     predictor = Predictor(source)
     if input_file:
         answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
@@ -44,9 +48,7 @@ def predict(
         answers = predictor(inputs, report.say)
     if output:
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(output) as beside:
-                write_jsonl(beside, answers)
+            _write(output, answers)
         except OSError as error:
             raise DataError(
                 f"{output} can't be written: {error.strerror}", "name another file with --output"
@@ -57,6 +59,19 @@ def predict(
     else:
         for line in predictor.render(inputs, answers):
             print(line)
+
+
+def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
+    """A file whole or not at all, the one that a link points to; a device or a pipe line by line."""
+    from ftkit.run import replacing, write_jsonl
+
+    if output.exists() and not output.is_file():
+        write_jsonl(output, answers)
+        return
+    path = output.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        write_jsonl(beside, answers)
 
 
 def _parse(text: str) -> Any:

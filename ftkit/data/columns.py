@@ -139,6 +139,12 @@ def _check_mapping(table: Table, shapes: Shapes, mapping: dict[str, str], target
         for name, column in mapping.items()
         if name in known and column not in table.columns and (targets or known[name].is_input)
     ]
+    homes = list(mapping.values())
+    found += [
+        f"column {home!r} can't be {' and '.join(repr(name) for name in mapping if mapping[name] == home)} at once"
+        for home in dict.fromkeys(homes)
+        if homes.count(home) > 1
+    ]
     if found:
         raise problems(DataError, table.source, found, f"its columns: {_shown(table.columns)}. {_MAP_HINT}")
 
@@ -148,8 +154,9 @@ def _homes(table: Table, shape: Sequence[Column], mapping: dict[str, str]) -> tu
     homes = {column.name: mapping[column.name] for column in shape if mapping.get(column.name) in table.columns}
     folded = {name.casefold(): name for name in reversed(table.columns)}
     for column in shape:
-        if column.name not in homes and column.name.casefold() in folded:
-            homes[column.name] = folded[column.name.casefold()]
+        own = folded.get(column.name.casefold())
+        if column.name not in homes and own is not None and own not in homes.values():
+            homes[column.name] = own
     notes = []
     for column in shape:
         if column.name not in homes:

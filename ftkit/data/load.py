@@ -115,7 +115,13 @@ def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]
 def _train_tables(source: str, spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
     if is_hub_id(source):
         return _hub_splits(source)
-    return _told_apart(_file(source, spec, shapes), spec.split)
+    table = _file(source, spec, shapes)
+    if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
+        raise DataError(
+            f"{table.source}: data.split={spec.split} is none of its columns",
+            f"its columns: {', '.join(table.columns)}",
+        )
+    return _told_apart(table, spec.split)
 
 
 def _hub_splits(source: str) -> tuple[dict[str, Table], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,35 +23,41 @@ def export(source: str | Path, to: Path, format: str = "checkpoint") -> Path:
     """
     if format not in FORMATS:
         raise RunError(f"there is no format {format!r}", f"there are: {', '.join(FORMATS)}")
-    if to.exists():
+    if os.path.exists(to):
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
     trained = models.load(source)
+    parts = FORMATS[format](trained)
+    card = model_card(trained, _scores(source))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with replacing(to) as beside:
             beside.mkdir()
-            FORMATS[format](trained, beside)
-            (beside / "README.md").write_text(model_card(trained, _scores(source)), encoding="utf-8")
+            models.save(beside, *parts)
+            (beside / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise RunError(f"{to} can't be written: {error.strerror or error}") from error
     return to
 
 
-def _checkpoint(trained: models.Trained, folder: Path) -> None:
+Parts = tuple[Any, Any, Method, Any]
+"""Model, tokenizer, method and contract, as `models.save` takes them."""
+
+
+def _checkpoint(trained: models.Trained) -> Parts:
     merged = trained.method.merge(trained.model)
     full: Method = resolve("method", Choice(name="full"), Method)
     contract = trained.contract.model_copy(update={"method": {"name": "full"}, "base": None})
-    models.save(folder, merged, trained.tokenizer, full, contract)
+    return merged, trained.tokenizer, full, contract
 
 
-def _adapter(trained: models.Trained, folder: Path) -> None:
+def _adapter(trained: models.Trained) -> Parts:
     if trained.method.standalone:
         name = trained.contract.method["name"]
         raise RunError(f"method {name} has no adapter: its weights are the checkpoint", "--format checkpoint")
-    models.save(folder, trained.model, trained.tokenizer, trained.method, trained.contract)
+    return trained.model, trained.tokenizer, trained.method, trained.contract
 
 
-FORMATS: dict[str, Callable[[models.Trained, Path], None]] = {"checkpoint": _checkpoint, "adapter": _adapter}
+FORMATS: dict[str, Callable[[models.Trained], Parts]] = {"checkpoint": _checkpoint, "adapter": _adapter}
 
 
 def _scores(source: str | Path) -> dict[str, Any]:

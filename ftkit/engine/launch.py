@@ -26,7 +26,8 @@ def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fit
 
     Raises the error of the first process, by number, that has one; others that differ are printed.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(thread_share(processes))}
+    threads = str(thread_share(processes))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
         command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
@@ -71,9 +72,9 @@ def start(*arguments: str) -> None:
 def _ended_by_signal(codes: dict[int, int]) -> tuple[MachineError, int] | None:
     """The error, and the rank, of the first process that a signal from outside ended; `codes` in order of ending."""
     signals = {rank: signal.Signals(-code) for rank, code in codes.items() if code < 0}
-    outside = {rank: number for rank, number in signals.items() if number != signal.SIGTERM}
-    if len(signals) == len(codes):  # else SIGTERM is the agent's, which ends all others where one failed
-        outside = outside or signals
+    outside: dict[int, signal.Signals] = {r: number for r, number in signals.items() if number != signal.SIGTERM}
+    if not outside and len(signals) == len(codes):  # else the agent ended the others so
+        outside = signals
     for rank, number in outside.items():
         hint = "the system does so when memory runs out: raise train.accumulate" if number == signal.SIGKILL else ""
         return MachineError(f"training process {rank} was ended by the signal {number.name}", hint), rank

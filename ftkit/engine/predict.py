@@ -37,6 +37,7 @@ class Predictor:
         """
         rows = [_row(self.trained.task, value, number) for number, value in enumerate(inputs, 1)]
         for number, row in enumerate(rows, 1):
+            _check_unicode(row, number)
             if row.keys() != rows[0].keys():
                 raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
         columns: Batch = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
@@ -79,6 +80,16 @@ def _row(task: Task, value: str | Mapping[str, Any], number: int) -> dict[str, A
             return {column.name: value[column.name] for column in shape if _fits(value.get(column.name), column)}
     wanted = " or ".join(", ".join(column.name for column in _required(shape)) for shape in shapes)
     raise DataError(f"input {number} has {', '.join(map(str, value)) or 'nothing'}, and {wanted} are read")
+
+
+def _check_unicode(row: dict[str, Any], number: int) -> None:
+    """Raises DataError for half of a surrogate pair, which is how Python holds bytes that are not UTF-8."""
+    for value in row.values():
+        for text in [value] if isinstance(value, str) else value:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(f"input {number} is not valid Unicode", "give it as UTF-8") from error
 
 
 def _required(shape: list[Column]) -> list[Column]:

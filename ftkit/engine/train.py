@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftkit import trust
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import launch, machine
 from ftkit.engine import model as models
@@ -80,6 +81,7 @@ def train(
     can mend; then nothing is left behind.
     """
     refuse_existing(path)
+    trust.remember(recipe.model_dump())
     machine.precision(recipe.train.precision)
     processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)

@@ -483,16 +483,21 @@ def test_loss_that_is_no_number_any_more_is_told(bench: Path, tmp_path: Path) ->
     assert not [name for name in stands(tmp_path) if Path(name).name.startswith(".")]
 
 
-def test_interrupted_training_says_so_and_leaves_nothing_half_written(bench: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_interrupted_training_says_so_and_leaves_nothing_half_written(
+    bench: Path, tmp_path: Path, number: signal.Signals, code: int, said: str
+) -> None:
     line = command("train", bench / "single.yaml", "--set", "train.epochs=100000", "--run", tmp_path / "run")
     training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True)
     for _ in range(600):
         if (tmp_path / "run" / "model").exists():
             break
         time.sleep(0.1)
-    training.send_signal(signal.SIGINT)
+    training.send_signal(number)
     out, err = training.communicate(timeout=30)
-    assert training.returncode == 130 and out == "" and err.strip() == "interrupted"
+    assert training.returncode == code and out == "" and err.strip() == said
     assert not [name for name in stands(tmp_path) if Path(name).name.startswith(".")]
     assert ftkit("predict", tmp_path / "run", "still an answer").code == 0
 

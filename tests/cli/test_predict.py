@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import ftkit, process, stands
+from tests.command import command, environment, ftkit, process, stands
 from tests.runs import CASES, Lab, read_jsonl, write_rows
 
 METHOD = dict(reversed(CASES))
@@ -135,3 +137,36 @@ def test_process_of_its_own_prints_answers_alone(lab: Lab, tmp_path: Path) -> No
     done = process(tmp_path, "predict", run_of(lab, "single"), "a text", "another", "--json")
     assert done.code == 0 and done.err == ""
     assert [json.loads(line).keys() for line in done.out.splitlines()] == [KEYS["single"]] * 2
+
+
+def test_output_is_never_the_input(lab: Lab, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", inputs(lab, "single"))
+    (tmp_path / "link.jsonl").symlink_to(path)
+    before = path.read_bytes()
+    for output in (path, tmp_path / "link.jsonl"):
+        done = ftkit("predict", run_of(lab, "single"), "--input", path, "--output", output)
+        assert done.code == 3 and "is the file that is read" in done.err
+    assert path.read_bytes() == before
+
+
+def test_output_goes_through_links_and_pipes(lab: Lab, tmp_path: Path) -> None:
+    run, target, link, pipe = run_of(lab, "single"), tmp_path / "out", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(target)
+    assert ftkit("predict", run, "Good.", "--output", link).code == 0
+    assert link.is_symlink() and len(read_jsonl(target)) == 1
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert ftkit("predict", run, "Good.", "--output", pipe).code == 0
+        assert os.read(reader, 10_000) == target.read_bytes()
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_ascii_terminal_is_no_reason_to_stop(lab: Lab, tmp_path: Path) -> None:
+    run = run_of(lab, "single")
+    words = command("predict", run, "Caf\u00e9.")
+    changes = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+    done = subprocess.run(words, cwd=tmp_path, env=changes, capture_output=True, check=False)
+    assert done.returncode == 0 and b"Caf\\xe9." in done.stdout

@@ -134,3 +134,11 @@ def test_answers_that_not_all_rows_have_are_left_out_when_predicting() -> None:
     assert any("'label' is left out" in note for note in examples.notes)
     with pytest.raises(DataError, match="'text' is missing"):
         rows_of(table({"text": None, "label": ""}), targets=False)
+
+
+def test_one_column_is_never_two() -> None:
+    pair = table({"said": "x", "label": "a"})
+    with pytest.raises(DataError, match="column 'said' can't be 'text' and 'text_pair' at once"):
+        homes(pair, columns={"text": "said", "text_pair": "said"})
+    with pytest.raises(DataError, match="no column found for 'label'"):
+        homes(pair, columns={"text": "label"})

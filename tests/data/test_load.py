@@ -231,3 +231,9 @@ print(len(splits.train))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.stdout == "294\n", done.stderr
+
+
+def test_a_split_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", reviews(4, part="train"))
+    with pytest.raises(DataError, match=r"data\.split=fold is none of its columns\n.*part"):
+        load(DataSpec(train=path, split="fold"), LABELLED)

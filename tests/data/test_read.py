@@ -252,3 +252,8 @@ def test_a_file_that_the_system_does_not_let_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to("/proc/self/mem")
     with pytest.raises(DataError, match=r"a\.csv can't be read: Input/output error"):
         read(tmp_path / "a.csv", header=True)
+
+
+def test_tsv_where_only_some_quotes_pair_up_keeps_all_of_them(tmp_path: Path) -> None:
+    table = read(write(tmp_path / "a.tsv", '"Great"\t1\n5" disk\t0\n'), header=False)
+    assert [list(row.values()) for row in table.rows] == [['"Great"', "1"], ['5" disk', "0"]]

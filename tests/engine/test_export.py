@@ -104,9 +104,10 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(lab: Lab, tmp_pat
         ("there", "checkpoint", "exists"),
         ("new", "onnxx", "no format"),
         ("new", "adapter", "full"),
+        ("deep/new", "adapter", "full"),
     ]:
         with pytest.raises(RunError, match=said):
             export(full, tmp_path / to, format)
     with pytest.raises(CheckpointError):
-        export(lab.trained("single", "adapter").run, tmp_path / "new", "checkpoint")
+        export(lab.trained("single", "adapter").run, tmp_path / "deep" / "new", "checkpoint")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -94,3 +94,19 @@ def test_batches_hold_each_row_once_and_no_more_tokens_than_allowed(lengths: lis
     assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * (max(lengths[i] for i in batch) + room) <= most
+
+
+@pytest.mark.parametrize("kind", ["single", "ner", "qa"])
+def test_dropout_touches_no_answer_and_the_model_goes_on_training(lab: Lab, kind: str) -> None:
+    p = lab.prepared(kind)
+    examples = p.splits["test"].to_list()
+    model = models.build(p.base.path, p.task, p.labels, dropout=0.5)
+    inputs = dict(p.tokenizer(["The film was sharp."], return_tensors="pt"))
+    name = "start_logits" if kind == "qa" else "logits"
+    model.train()
+    assert not torch.equal(model(**inputs)[name], model(**inputs)[name])
+    in_training = list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, 500))
+    assert model.training and all(part.training for part in model.modules())
+    model.eval()
+    assert list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, 500)) == in_training
+    assert not model.training

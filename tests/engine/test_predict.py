@@ -97,3 +97,9 @@ def test_what_is_no_model_is_refused(lab: Lab, tmp_path: Path) -> None:
     write_rows(tmp_path / "run" / "recipe.yaml", [])
     with pytest.raises(RunError, match="has no model"):
         Predictor(tmp_path / "run")
+
+
+@pytest.mark.parametrize("row", ["\ud800 x", {"text": "x \udcff"}])
+def test_text_that_is_not_unicode_is_refused(lab: Lab, row: Any) -> None:
+    with pytest.raises(DataError, match="input 2 is not valid Unicode"):
+        predictor(lab, "single")(["fine" if isinstance(row, str) else {"text": "fine"}, row])

@@ -108,3 +108,21 @@ def test_saving_asks_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     model.save_pretrained(str(tmp_path))
     assert asked == ["someone/some-model"]
+
+
+def test_alpha_over_rank_is_the_strength_of_every_update() -> None:
+    model = Lora(Lora.Options(rank=4, alpha=32)).apply(tiny("bert"), "SEQ_CLS")
+    layers = [layer for layer in model.modules() if isinstance(layer, LoraLayer)]
+    assert layers
+    assert {(layer.r["default"], layer.scaling["default"]) for layer in layers} == {(4, 8.0)}
+
+
+@pytest.mark.parametrize(("dropout", "same"), [(0.0, True), (0.5, False)])
+def test_dropout_of_the_updates_acts_in_training_alone(dropout: float, same: bool) -> None:
+    base = tiny("bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = learn(Lora(Lora.Options(dropout=dropout)).apply(base, "SEQ_CLS"), "SEQ_CLS")
+    assert torch.equal(logits(model), logits(model))
+    model.train()
+    inputs = {"input_ids": torch.arange(6, 30).reshape(2, 12)}
+    first, second = (model(**inputs).logits for _ in range(2))
+    assert torch.equal(first, second) is same

@@ -152,3 +152,22 @@ def test_balanced_weights_are_scikit_learns(values: list[str]) -> None:
 def test_deciding_metric_suits_the_kind() -> None:
     assert [task(kind).decider() for kind in ("single", "multi", "regression")] == ["accuracy", "micro_f1", "mse"]
     assert "mse" in task().lower_is_better
+
+
+@pytest.mark.parametrize(
+    ("threshold", "p", "expected"), [(0.4, 0.45, ["a"]), (0.6, 0.55, []), (0.5, 0.45, []), (0.5, 0.55, ["a"])]
+)
+def test_a_label_is_given_from_the_threshold_on(threshold: float, p: float, expected: list[str]) -> None:
+    outputs = [{"logits": np.log([p / (1 - p), 0.01])}]
+    (answer,) = task("multi", threshold=threshold).decode(outputs, {}, [{}], None, ("a", "b"))
+    assert answer["labels"] == expected
+    assert answer["scores"] == pytest.approx(dict.fromkeys(expected, p))
+
+
+def test_smoothing_of_several_labels_moves_targets_to_both_sides_alike() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits, targets = torch.randn(5, 3, generator=generator), torch.randint(0, 2, (5, 3), generator=generator).float()
+    ours = task("multi").loss(type("Output", (), {"logits": logits}), {"labels": targets}, Weighting(0.2))
+    smooth = torch.where(targets == 1, 0.9, 0.1)
+    reference = torch.nn.functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
+    assert ours.item() == pytest.approx(reference.item(), rel=1e-6)

@@ -158,3 +158,17 @@ def test_loss_over_its_size_is_the_models_own_loss() -> None:
         ours = TASK.loss(TASK.forward(model, tensors), tensors, Weighting()) / TASK.loss_size(tensors, Weighting())
         assert ours.item() == pytest.approx(model(**tensors).loss.item(), rel=1e-6)
     assert (tensors["labels"] != -100).sum() == sum(len(words) for words in batch["tokens"])
+
+
+def test_an_entitys_score_is_the_mean_over_its_own_words() -> None:
+    batch = TASK.unify({"text": ["Anna Schmidt Leeds works daily"]})
+    likely = [("B-PER", 0.9), ("I-PER", 0.6), ("B-LOC", 0.5), ("O", 0.99), ("O", 0.7)]
+    logits = np.zeros((7, len(LABELS)))
+    for place, (label, p) in enumerate(likely, 1):
+        logits[place] = np.log((1 - p) / (len(LABELS) - 1))
+        logits[place, LABELS.index(label)] = np.log(p)
+    encoded: dict[str, list[Any]] = {"example": [0], "words": [[None, 0, 1, 2, 3, 4, None]]}
+    examples = [{name: values[0] for name, values in batch.items()}]
+    (answer,) = TASK.decode([{"logits": logits}], encoded, examples, TOKENIZER, LABELS)
+    assert [(e["type"], e["text"]) for e in answer["entities"]] == [("PER", "Anna Schmidt"), ("LOC", "Leeds")]
+    assert [e["score"] for e in answer["entities"]] == pytest.approx([0.75, 0.5])

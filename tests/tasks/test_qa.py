@@ -167,3 +167,60 @@ def test_loss_is_the_models_own_and_does_not_look_at_padding(smoothing: float) -
             if not smoothing:
                 assert alone[-1].item() == pytest.approx(model(**single).loss.item(), rel=1e-6)
     assert ours.item() == pytest.approx(torch.stack(alone).mean().item(), rel=1e-6)
+
+
+PASSAGE = "alpha beta gamma"
+OFFSETS = [[0, 0], [0, 5], [6, 10], [11, 16], [0, 0]]
+"""One window over PASSAGE: a special token, three words, a special token."""
+
+
+def answer_from(t: QuestionAnswering, *windows: tuple[list[float], list[float]]) -> dict[str, Any]:
+    """What windows over PASSAGE, each with its start and end logits, are decoded to."""
+    outputs = [{"start_logits": np.array(start), "end_logits": np.array(end)} for start, end in windows]
+    encoded: dict[str, list[Any]] = {"example": [0] * len(windows), "offsets": [OFFSETS] * len(windows)}
+    (answer,) = t.decode(outputs, encoded, [{"context": PASSAGE}], None, ())
+    return answer
+
+
+def test_an_answer_never_ends_before_it_starts() -> None:
+    answer = answer_from(task(unanswerable=False), ([0, 0, 5, 9, 0], [0, 9, 5, 0, 0]))
+    assert (answer["answer"], answer["start"], answer["end"]) == ("beta", 6, 10)
+
+
+LOGITS = st.lists(st.floats(-5, 5, width=32), min_size=5, max_size=5)
+
+
+@given(LOGITS, LOGITS, st.integers(1, 3))
+def test_the_best_span_is_the_best_of_all_that_are_tried_one_by_one(
+    start: list[float], end: list[float], longest: int
+) -> None:
+    answer = answer_from(task(unanswerable=False, answer_tokens=longest), (start, end))
+    legal = [(i, j) for i in (1, 2, 3) for j in range(i, min(i + longest, 4))]
+    best = max(start[i] + end[j] for i, j in legal)
+    (found,) = [(i, j) for i, j in legal if (OFFSETS[i][0], OFFSETS[j][1]) == (answer["start"], answer["end"])]
+    assert start[found[0]] + end[found[1]] == pytest.approx(best)
+    assert answer["answer"] == PASSAGE[answer["start"] : answer["end"]]
+
+
+def test_an_answers_score_is_the_starts_times_the_ends_probability() -> None:
+    start, end = np.log([1, 4, 1, 1, 1]).tolist(), np.log([1, 1, 6, 1, 1]).tolist()
+    answer = answer_from(task(unanswerable=False), (start, end))
+    assert answer == {"answer": "alpha beta", "start": 0, "end": 10, "score": pytest.approx(4 / 8 * 6 / 10)}
+
+
+def test_no_answer_must_be_likelier_in_every_window() -> None:
+    """Its score is the lowest over the windows, as in SQuAD's own scripts, whichever window comes first."""
+    t, ends = task(unanswerable=True), [0.0] * 5
+    sure, unsure = ([8.0, 0, 0, 0, 0], ends), ([2.0, 0, 5, 0, 0], ends)
+    assert answer_from(t, sure, unsure)["answer"].startswith("beta")
+    assert answer_from(t, unsure, sure)["answer"].startswith("beta")
+    alike = ([8.0, 0, 5, 0, 0], ends)
+    assert answer_from(t, sure, alike)["answer"] == answer_from(t, alike, sure)["answer"] == ""
+    assert answer_from(t, sure, alike)["score"] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_each_of_several_right_answers_is_right() -> None:
+    right = {"text": ["one", "two words", "three"], "answer_start": [0, 4, 14]}
+    for said, score in (("one", 1), ("two words", 1), ("three", 1), ("four", 0)):
+        scores = task().score([{"answer": said}], {"answers": [right]})
+        assert (scores["exact_match"]["value"], scores["f1"]["value"]) == (score, score), said

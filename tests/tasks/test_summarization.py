@@ -101,3 +101,25 @@ def test_family_is_the_checkpoints() -> None:
 def test_prompt_must_say_where_the_document_goes() -> None:
     with pytest.raises(ValidationError, match="document"):
         task("causal", prompt="Summarize this.")
+
+
+@pytest.mark.parametrize(("family", "architecture"), [("seq2seq", "t5"), ("causal", "llama")])
+def test_writing_is_told_what_the_options_say(family: str, architecture: str) -> None:
+    model, tokenizer = tiny(architecture, usual_kind(architecture)), tokenizer_of(architecture)
+    said = task(family, beams=3, no_repeat=2, target_length=9).generation(model.config, tokenizer)
+    expected = {"num_beams": 3, "no_repeat_ngram_size": 2, "max_new_tokens": 9, "do_sample": False}
+    assert {name: said[name] for name in expected} == expected
+    usual = task(family).generation(model.config, tokenizer)
+    assert (usual["num_beams"], usual["no_repeat_ngram_size"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("family", "architecture"), [("seq2seq", "t5"), ("causal", "llama")])
+def test_a_long_document_keeps_its_beginning(family: str, architecture: str) -> None:
+    t, tokenizer = task(family, max_length=10, prompt="<<{document}>>"), tokenizer_of(architecture)
+    text = " ".join(LINES)
+    ids = t.encode({"document": [text]}, tokenizer, ())["input_ids"][0]
+    read = tokenizer.decode(ids, skip_special_tokens=True)
+    kept = read[read.index("<<") + 2 : read.index(">>")] if family == "causal" else read
+    assert text.startswith(kept)
+    assert kept.startswith("The film was")
+    assert len(tokenizer(kept, add_special_tokens=False)["input_ids"]) == 10

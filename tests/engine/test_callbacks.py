@@ -1,0 +1,51 @@
+"""The best model is kept once, and training stops when nothing has got better for long."""
+
+from __future__ import annotations
+
+import pytest
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from ftkit.engine.callbacks import Best
+
+
+def followed(values: list[float], lower_is_better: bool, patience: int | None) -> tuple[list[int], list[int]]:
+    """The evaluations, numbered from 1, that saved the model, and those that asked to stop."""
+    saved: list[int] = []
+    stopped: list[int] = []
+    number = 0
+    best = Best(lambda: saved.append(number), "metric", lower_is_better, patience)
+    for number, value in enumerate(values, 1):  # `save` reads it
+        control = best.on_evaluate(None, TrainerState(), TrainerControl(), {"eval_metric": value, "eval_other": 9})
+        if control.should_training_stop:
+            stopped.append(number)
+    return saved, stopped
+
+
+@pytest.mark.parametrize(
+    ("values", "lower", "patience", "saved", "stopped"),
+    [
+        ([0.5, 0.5, 0.5], False, 2, [1], [3]),
+        ([0.5, 0.5, 0.5], True, 2, [1], [3]),
+        ([0.5, 0.5, 0.5, 0.5], False, None, [1], []),
+        ([0.5, 0.6, 0.4, 0.7], False, 2, [1, 2, 4], []),
+        ([0.5, 0.6, 0.4, 0.7], True, 2, [1, 3], []),
+        ([0.5, 0.4, 0.6, 0.5], False, 2, [1, 3], []),
+        ([0.5, 0.4], False, 1, [1], [2]),
+        ([0.5, 0.4], True, 1, [1, 2], []),
+        ([0.0, -1.0], False, None, [1], []),
+        ([-2.0, -1.0], False, None, [1, 2], []),
+    ],
+)
+def test_only_what_is_better_is_saved_and_patience_counts_the_rest(
+    values: list[float], lower: bool, patience: int | None, saved: list[int], stopped: list[int]
+) -> None:
+    assert followed(values, lower, patience) == (saved, stopped)
+
+
+def test_only_the_first_process_saves() -> None:
+    saved: list[bool] = []
+    best = Best(lambda: saved.append(True), "metric", False, None)
+    for first in (False, True):
+        state = TrainerState(is_world_process_zero=first)
+        best.on_evaluate(None, state, TrainerControl(), {"eval_metric": 0.5 + first})
+    assert saved == [True]
