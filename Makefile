@@ -42,10 +42,10 @@ format: $(READY)  ## Put the code in order.
 	$(BIN)/ruff format .
 
 test: $(READY)  ## Every test but the slow ones.
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 test-all: $(READY)  ## Every test, also the slow ones and, where $$FTKIT_DATA names them, those on public data.
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q -n auto -m ''
 
 build: $(READY)  ## Build the wheel.
 	$(BIN)/python -m build --wheel --no-isolation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,14 +83,14 @@ def test_one_rate_for_all_is_the_default() -> None:
     assert set(rates(param_groups(tiny("bert"), 3e-5, 0.0)).values()) == {3e-5}
 
 
-def test_weight_decay_spares_what_the_trainer_spares() -> None:
+def test_weight_decay_spares_what_the_trainer_spares(tmp_path: Path) -> None:
     from transformers import Trainer, TrainingArguments
 
     for architecture in ("bert", "distilbert", "modernbert", "llama", "bart"):
         model = tiny(architecture)
         names = {id(weight): name for name, weight in model.named_parameters()}
         ours = {names[id(w)] for g in param_groups(model, 1e-4, 0.1) if g["weight_decay"] for w in g["params"]}
-        trainer = Trainer(model, TrainingArguments(output_dir="unused", use_cpu=True))
+        trainer = Trainer(model, TrainingArguments(output_dir=str(tmp_path), use_cpu=True))
         assert ours == set(trainer.get_decay_parameter_names(model)) & set(names.values())
 
 
