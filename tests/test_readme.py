@@ -14,9 +14,8 @@ import pytest
 CLONE = Path(__file__).parents[1]
 README = (CLONE / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.S)
-COMMANDS = [
-    line[2:] for block in BLOCKS for line in re.sub(r"\\\n\s*", " ", block).splitlines() if line.startswith("$ ")
-]
+LINES = [line for block in BLOCKS for line in re.sub(r"\\\n\s*", " ", block).splitlines()]
+COMMANDS = [re.sub(r"\s+# .*", "", line[2:]) for line in LINES if line.startswith("$ ")]
 FTKIT = list(dict.fromkeys(command for command in COMMANDS if command.startswith("ftkit ")))
 
 
