@@ -13,7 +13,7 @@ from ftkit.run import default_path, refuse_existing
 
 if TYPE_CHECKING:
     from ftkit.engine.evaluate import Evaluation
-    from ftkit.engine.train import Trained
+    from ftkit.engine.train import Finished
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
     *,
     say: Say = silence,
     progress: Progress | None = None,
-) -> Trained:
+) -> Finished:
     """Fine-tune as `recipe` says (a file, a shelf name such as `sentiment/lora`, or a Recipe).
 
     `settings` are laid over it as `--set` does: `["data.train=reviews.csv", "train.epochs=1"]`. The run directory
@@ -80,11 +80,11 @@ def evaluate(
     return run_evaluation(source, split, str(data) if data else None, settings, say, progress)
 
 
-def export(source: str | Path, to: str | Path, format: str = "checkpoint") -> Path:
+def export(source: str | Path, to: str | Path, format: str = "checkpoint", *, say: Say = silence) -> Path:
     """Write a run's model to the folder `to`, which must not exist: a plain `checkpoint`, or the `adapter` alone.
 
     Raises FTKitError where that can't be done.
     """
     from ftkit.engine.export import export as run_export
 
-    return run_export(source, Path(to), format)
+    return run_export(source, Path(to), format, say)

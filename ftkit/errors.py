@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -69,3 +70,25 @@ def every(calls: Sequence[Callable[[], T]]) -> list[T]:
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
         raise type(errors[0])("\n".join(error.message for error in errors), "\n  ".join(hints))
     return results
+
+
+# ------------------------------------------------------------------ words of a message
+
+
+def one_line(said: object, most: int = 300) -> str:
+    """What an error or a text says, in one line of at most `most` characters."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def brief(value: object, most: int = 60) -> str:
+    """A value as Python writes it, in at most `most` characters."""
+    shown = repr(value)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """The known name that `name` is most likely a slip of, whatever its case; empty where none is near."""
+    folded = {other.casefold(): other for other in known}
+    near = get_close_matches(name.casefold(), folded, n=1, cutoff=cutoff)
+    return folded[near[0]] if near else ""

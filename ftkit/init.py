@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import yaml
 from ftkit import plugins
 from ftkit.data.load import SPLITS, load, load_file
 from ftkit.data.read import Table
-from ftkit.errors import DataError, RecipeError, problems
+from ftkit.errors import DataError, RecipeError, nearest, problems
 from ftkit.recipe import DataSpec, Recipe, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.report import Say
@@ -61,8 +60,8 @@ def write_recipe(file: Path, task: str | None, to: Path | None, say: Say) -> Pat
 def _refuse_task(task: str | None) -> None:
     known = plugins.names("task")
     if task is not None and task not in known:
-        near = get_close_matches(task, known, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        near = nearest(task, known)
+        meant = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
         raise RecipeError(f"--task: there is no task called {task!r}", meant)
 
 

@@ -7,14 +7,13 @@ import importlib
 import importlib.util
 import os
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ftkit.errors import RecipeError, problems
+from ftkit.errors import RecipeError, nearest, problems
 
 T = TypeVar("T")
 FOLDERS = {"task": "tasks", "method": "methods"}
@@ -84,9 +83,9 @@ def _explain(detail: Any, model: type[BaseModel], prefix: str) -> tuple[str, str
     known = _fields(model, location[:-1])
     setting = ".".join([prefix, *location] if prefix else location)
     if detail["type"] == "extra_forbidden":
-        guess = get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        near = nearest(location[-1], known)
         parent = ".".join(setting.split(".")[:-1])
-        meant = f"{parent}.{guess[0]}" if guess and parent else guess[0] if guess else ""
+        meant = f"{parent}.{near}" if near and parent else near
         listed = f"there are: {', '.join(known)}" if known else "it has no settings"
         return setting, "no such setting; " + (f"did you mean {meant}?" if meant else listed), ""
     if detail["type"] == "missing":
@@ -129,8 +128,8 @@ def _module(setting: str, name: str) -> ModuleType:
     if "." in name:
         return _from_package(setting, name)
     if name not in names(setting):
-        guess = get_close_matches(name, names(setting), n=1, cutoff=0.5)
-        meant = f"did you mean {guess[0]}?" if guess else "there are: " + ", ".join(names(setting))
+        near = nearest(name, names(setting))
+        meant = f"did you mean {near}?" if near else "there are: " + ", ".join(names(setting))
         raise RecipeError(f"{setting}: there is no {setting} called {name!r}", meant)
     return importlib.import_module(f"ftkit.{FOLDERS[setting]}.{name}")
 

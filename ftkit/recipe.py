@@ -7,7 +7,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ftkit import trust
 from ftkit.config import Section
-from ftkit.errors import RecipeError, problems
+from ftkit.errors import RecipeError, nearest, one_line, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.shelf import find_recipe
 
@@ -25,23 +24,7 @@ MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
 
-class _Numbers(Section):
-    """Settings without switches: numbers are finite, and `true` is not 1."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switch_and_finite(cls, value: Any) -> Any:
-        parts = list(value.values()) if isinstance(value, dict) else [value]
-        if any(isinstance(part, bool) for part in parts):
-            raise PydanticCustomError("switch", "can't be true or false")
-        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):  # which may pass as a text
-            raise PydanticCustomError("finite", "must be a finite number")
-        return value
-
-
-class ModelSpec(_Numbers):
+class ModelSpec(Section):
     """Where training starts."""
 
     checkpoint: str
@@ -59,7 +42,7 @@ class ModelSpec(_Numbers):
         return value
 
 
-class DataSpec(_Numbers):
+class DataSpec(Section):
     """The labelled text, and which of its columns mean what."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -96,7 +79,7 @@ class DataSpec(_Numbers):
         return labels
 
 
-class TrainSpec(_Numbers):
+class TrainSpec(Section):
     """How the weights are moved."""
 
     epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
@@ -148,7 +131,7 @@ class TrainSpec(_Numbers):
         return weights
 
 
-class EvaluateSpec(_Numbers):
+class EvaluateSpec(Section):
     """How held-out rows are scored."""
 
     metrics: tuple[str, ...] = ()
@@ -314,8 +297,8 @@ def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
             ]
     chosen = [row for row in rows if not prefix or row[0] == prefix or row[0].startswith(prefix + ".")]
     if not chosen:
-        guess = get_close_matches(prefix, [row[0] for row in rows], n=1, cutoff=0.5)
-        raise RecipeError(f"there is no setting {prefix!r}", f"did you mean {guess[0]}?" if guess else _HINT)
+        guess = nearest(prefix, [row[0] for row in rows])
+        raise RecipeError(f"there is no setting {prefix!r}", f"did you mean {guess}?" if guess else _HINT)
     return chosen
 
 
@@ -367,14 +350,10 @@ def _load(text: str, source: str, hint: str = "") -> Any:
         loader = _Loader(text)
         value = loader.get_single_data()
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{source} is not valid YAML: {_one_line(error)}", hint) from error
+        raise RecipeError(f"{source} is not valid YAML: {one_line(error)}", hint) from error
     if loader.twice:
         raise problems(RecipeError, source, loader.twice, "leave one of the two, or quote what is a text")
     return value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None:

@@ -18,7 +18,7 @@ from ftkit import plugins
 from ftkit.data.columns import ALIASES, find
 from ftkit.data.read import Table, read
 from ftkit.data.values import Refused, Values
-from ftkit.errors import DataError, RecipeError
+from ftkit.errors import DataError, RecipeError, brief
 from ftkit.recipe import DataSpec
 from ftkit.shelf import names as shelf_names
 from ftkit.tasks._base import Column, Kind, Task
@@ -337,7 +337,7 @@ def _refuse_labels(table: Table, label: Profile, task: str | None, file: Path) -
     count = len(label.values)
     hint = f"if the labels are in another column: {_train(task or 'classification', file)}"
     if len(label.counts) == 1:
-        value = _brief(next(iter(label.counts)))
+        value = brief(next(iter(label.counts)))
         raise DataError(f"{table.source}: column {label.name!r} is {value} in all {count} rows: one label", hint)
     if len(label.counts) == count:
         what = f"column {label.name!r} has a different value in each of {count} rows"
@@ -398,12 +398,7 @@ def _train(task: str, file: Path) -> str:
 
 def _examples(table: Table, most: int = 20) -> Iterator[str]:
     for profile in _profiles(table)[:most]:
-        example = f"for example {_brief(profile.values[0])}" if profile.values else "empty"
+        example = f"for example {brief(profile.values[0])}" if profile.values else "empty"
         yield f"  column {profile.name!r}: {example}"
     if len(table.columns) > most:
         yield f"  and {len(table.columns) - most} more"
-
-
-def _brief(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -7,15 +7,18 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ftkit import trust
 from ftkit.errors import RunError
+from ftkit.files import expanded, previous, replacing, sha256, write_json
 from ftkit.recipe import Recipe, parse_recipe, read_raw
+from ftkit.report import Say
+
+RECIPE = "recipe.yaml"
 
 
 class RunDirectory:
@@ -34,14 +37,15 @@ class RunDirectory:
     @classmethod
     def create(cls, recipe: Recipe, path: Path) -> RunDirectory:
         """A new run in waiting, with its complete recipe. Raises RunError where `path` exists or can't be made."""
-        path = Path(os.path.abspath(path.expanduser()))
+        path = _absolute(path)
         refuse_existing(path)
         staging = path.parent / f".{path.name}.starting-{secrets.token_hex(4)}"
         run = cls(staging, path)
         run.made = tuple(parent for parent in path.parents if not parent.exists())
         try:
             staging.mkdir(parents=True)
-            (staging / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+            (staging / RECIPE).write_text(recipe.dump(), encoding="utf-8")
+            (staging / f"{RECIPE}.sha256").write_text(f"{sha256(staging / RECIPE)}  {RECIPE}\n", encoding="utf-8")
         except OSError as error:
             run.discard()
             raise RunError(
@@ -52,15 +56,15 @@ class RunDirectory:
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """A run that is there. Raises RunError where the folder is none."""
-        path = Path(os.path.abspath(Path(path).expanduser()))
-        if not (path / "recipe.yaml").is_file():
+        path = _absolute(path)
+        if not cls.is_run(path):
             raise RunError(f"{path} is not a run: it holds no recipe.yaml", "`ftkit train ... --run DIR` makes one")
         return cls(path)
 
     @staticmethod
     def is_run(path: str | Path) -> bool:
-        """Whether the folder holds a run."""
-        return (Path(path) / "recipe.yaml").is_file()
+        """Whether the folder holds a run, trained or not."""
+        return (Path(os.path.expanduser(path)) / RECIPE).is_file()
 
     @property
     def published(self) -> bool:
@@ -94,10 +98,16 @@ class RunDirectory:
     @property
     def recipe(self) -> Recipe:
         """The complete recipe. Raises RunError where it names code that is not known to be one's own."""
-        path = self.path / "recipe.yaml"
+        path = self.path / RECIPE
         raw = read_raw(path)
         trust.refuse_foreign(self.path, raw)
         return parse_recipe(raw, str(path))
+
+    def warn_if_edited(self, say: Say) -> None:
+        """Say so where the recipe's file is not the one that the run was made with."""
+        kept = self.path / f"{RECIPE}.sha256"
+        if kept.is_file() and kept.read_text(encoding="utf-8").split() != [sha256(self.path / RECIPE), RECIPE]:
+            say(f"warning: {self.path / RECIPE} has changed since the run was trained; the model has not")
 
     @property
     def model(self) -> Path:
@@ -107,10 +117,10 @@ class RunDirectory:
         put back, as it is whole.
         """
         folder = self.path / "model"
-        if not folder.is_dir() and _previous(folder):
+        if not folder.is_dir() and previous(folder):
             time.sleep(1)  # long enough for a process that still runs to bring the new one
             if not folder.is_dir():
-                os.rename(_previous(folder)[0], folder)
+                os.rename(previous(folder)[0], folder)
         if not folder.is_dir():
             raise RunError(f"the run {self.path} has no model: its training did not finish an epoch", "train again")
         return folder
@@ -119,14 +129,13 @@ class RunDirectory:
         """The directory of one model of a cross-validation, inside this one and published with it."""
         path = self.path / "folds" / str(number)
         path.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.path / "recipe.yaml", path / "recipe.yaml")
+        for name in (RECIPE, f"{RECIPE}.sha256"):
+            shutil.copy(self.path / name, path / name)
         return RunDirectory(path, self.final / "folds" / str(number), outer=self)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        with replacing(self.path / f"{name}.json") as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_json(self.path / f"{name}.json", value)
 
     def read_json(self, name: str) -> Any:
         """One of the run's JSON files. Raises RunError where it is missing or torn."""
@@ -157,58 +166,21 @@ class RunDirectory:
 
 def refuse_existing(path: Path) -> None:
     """Raises RunError where something stands at `path`: a run is never overwritten."""
-    if path.exists():
+    if _absolute(path).exists():
         raise RunError(
             f"{path} exists already",
             "name another directory with --run, or remove it; a run is never overwritten",
         )
 
 
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(expanded(path, RunError)))
+
+
 def default_path(source: str) -> Path:
     """runs/<recipe>-<time>, for a run that was given no directory."""
     name = Path(source).stem if Path(source).suffix else source.replace("/", "-")
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was."""
-    beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    _remove(beside)
-    try:
-        yield beside
-        if path.is_dir():
-            _swap(path, beside)
-        else:
-            os.replace(beside, path)
-        for left in _previous(path) if path.is_dir() else []:
-            shutil.rmtree(left)
-    finally:
-        _remove(beside)
-
-
-def _swap(path: Path, beside: Path) -> None:
-    """Move the folder `path` out of the way, and `beside` to its place."""
-    previous = path.with_name(f".{path.name}.previous-{secrets.token_hex(4)}")
-    try:
-        os.rename(path, previous)
-        os.rename(beside, path)
-    finally:
-        if not path.exists():  # whatever went wrong: the folder before is better than none
-            os.rename(previous, path)
-
-
-def _previous(path: Path) -> list[Path]:
-    """Folders that stood at `path` before, the latest first; only a killed process leaves one."""
-    found = [other for other in path.parent.iterdir() if other.name.startswith(f".{path.name}.previous-")]
-    return sorted(found, key=lambda other: -other.stat().st_mtime)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
-from ftkit.errors import RecipeError
+from ftkit.errors import RecipeError, nearest
+from ftkit.files import expanded
 
 SHELF = next(
     folder for folder in (Path(__file__).parent / "_recipes", Path(__file__).parents[1] / "recipes") if folder.is_dir()
@@ -30,15 +30,15 @@ def _first_line(path: Path) -> str:
 
 def find_recipe(source: str | Path) -> Path:
     """The file of a recipe: a path, a name on the shelf, or a run. Raises RecipeError with the nearest name."""
-    path = Path(source).expanduser()
+    path = expanded(source, RecipeError)
     if path.is_file():
         return path
     if str(source) in names():
         return SHELF / f"{source}.yaml"
     if (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
-    guess = get_close_matches(str(source), names(), n=1, cutoff=0.5)
+    near = nearest(str(source), names())
     raise RecipeError(
         f"there is no recipe called {str(source)!r}",
-        (f"did you mean {guess[0]}? " if guess else "") + "`ftkit recipes list` shows the shipped ones",
+        (f"did you mean {near}? " if near else "") + "`ftkit recipes list` shows the shipped ones",
     )

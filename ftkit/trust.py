@@ -13,6 +13,7 @@ from typing import Any
 
 from ftkit import checkpoints
 from ftkit.errors import RunError
+from ftkit.files import write_json
 
 _own: set[str] = set()
 """What this process was told, for a cache that can't be written."""
@@ -34,7 +35,7 @@ def remember(recipe: Mapping[str, Any]) -> None:
     path = checkpoints.cache() / "own-code.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(sorted(known | _own), indent=2), encoding="utf-8")
+        write_json(path, sorted(known | _own))
     except OSError:
         return  # `_own` serves this process; a later one asks for --allow-code, and says so
 

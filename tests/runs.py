@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared, prepare
-from ftkit.engine.train import Trained, train
+from ftkit.engine.train import Finished, train
 from ftkit.errors import FTKitError
 from ftkit.recipe import Recipe, override, parse_recipe
 from tests.tiny import SENTENCES, save_tiny
@@ -125,7 +125,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.runs: dict[tuple[Any, ...], Trained] = {}
+        self.runs: dict[tuple[Any, ...], Finished] = {}
         self.ready: dict[tuple[Any, ...], Prepared] = {}
 
     def checkpoint(self, architecture: str) -> Path:
@@ -156,14 +156,14 @@ class Lab:
             self.ready[kind, settings] = prepare(self.recipe(kind, *settings))
         return self.ready[kind, settings]
 
-    def train(self, kind: str, *settings: str, processes: int = 1) -> Trained:
+    def train(self, kind: str, *settings: str, processes: int = 1) -> Finished:
         """The trained run of a recipe, which tests only read."""
         key = (kind, settings, processes)
         if key not in self.runs:
             self.runs[key] = train(self.recipe(kind, *settings), self.new(), processes)
         return self.runs[key]
 
-    def trained(self, kind: str, method: str) -> Trained:
+    def trained(self, kind: str, method: str) -> Finished:
         """The usual run of a case, with weights that have moved far enough to be told from the checkpoint's."""
         return self.train(kind, f"method={method}", f"train.learning_rate={0.002 if 'qa' in kind else 0.02}")
 

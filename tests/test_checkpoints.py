@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from ftkit import checkpoints
 from ftkit.checkpoints import index
-from ftkit.checkpoints.folder import file_hashes
+from ftkit.checkpoints.folder import file_hashes, is_trained_run
 from ftkit.checkpoints.starters import STARTERS, Starter, fetch
 from ftkit.cli.checkpoints import app
 from ftkit.errors import CheckpointError, MachineError
@@ -163,9 +163,9 @@ def test_a_run_directory_is_told_apart(folder: Path) -> None:
     run = folder.parent / "run"
     run.mkdir()
     folder.rename(run / "model")
-    assert not checkpoints.is_run(run)
+    assert not is_trained_run(run)
     (run / "recipe.yaml").write_text("task: sentiment")
-    assert checkpoints.is_run(run) and str(run / "model") in refused(run).hint
+    assert is_trained_run(run) and str(run / "model") in refused(run).hint
 
 
 def test_weights_that_are_cut_short_are_noticed(folder: Path) -> None:

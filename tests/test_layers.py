@@ -11,7 +11,7 @@ import ftkit
 
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
-    {"errors", "config"},
+    {"errors", "config", "files", "hub"},
     {"metrics", "plugins", "shelf", "report"},
     {"recipe", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods"},

@@ -21,7 +21,7 @@ from ftkit import shelf
 from ftkit.checkpoints import locate
 from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
-from ftkit.engine.train import Trained, train
+from ftkit.engine.train import Finished, train
 from ftkit.recipe import load_recipe
 from tests.runs import read_jsonl
 
@@ -40,9 +40,9 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.runs: dict[tuple[str, ...], Trained] = {}
+        self.runs: dict[tuple[str, ...], Finished] = {}
 
-    def run(self, name: str, *settings: str) -> Trained:
+    def run(self, name: str, *settings: str) -> Finished:
         key = (name, *(settings or SETTINGS[name]))
         if key not in self.runs:
             self.runs[key] = train(load_recipe(name, key[1:]), self.folder / str(len(self.runs)), processes=1)

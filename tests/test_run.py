@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RunError
-from ftkit.run import RunDirectory, default_path, replacing, write_jsonl
+from ftkit.run import RunDirectory, default_path, refuse_existing
 from tests.command import environment
 from tests.runs import Lab, read_jsonl
 
@@ -133,7 +133,7 @@ def test_failed_write_of_a_model_keeps_the_one_before(lab: Lab, tmp_path: Path) 
     assert (run.model / "weights").read_text() == "old"
     run.write_model(writes("other", "new"))
     assert [path.name for path in run.model.iterdir()] == ["other"]
-    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml", "recipe.yaml.sha256"]
 
 
 def fail_rename(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -158,7 +158,7 @@ def test_model_that_cannot_be_moved_into_place_leaves_the_one_before(
     with pytest.raises(OSError, match="Stale"):
         run.write_model(writes("weights", "new"))
     assert (run.path / "model" / "weights").read_text() == "old"
-    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml", "recipe.yaml.sha256"]
 
 
 def test_model_of_a_process_that_was_killed_while_replacing_it_is_put_back(lab: Lab, tmp_path: Path) -> None:
@@ -187,16 +187,7 @@ def test_folder_left_by_a_killed_process_does_not_hinder_the_next(lab: Lab, tmp_
     writes("weights", "older")(Path(shutil.copytree(run.model, run.path / ".model.previous-1")))
     run.write_model(writes("weights", "new"))
     assert (run.model / "weights").read_text() == "new"
-    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml"]
-
-
-def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    write_jsonl(path, [{"a": 1}])
-    with pytest.raises(TypeError), replacing(path) as beside:
-        write_jsonl(beside, [{"a": 2}, {"a": object()}])
-    assert read_jsonl(path) == [{"a": 1}]
-    assert [found.name for found in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml", "recipe.yaml.sha256"]
 
 
 def test_default_path_names_the_recipe() -> None:
@@ -220,3 +211,51 @@ def test_predictions_that_break_off_leave_the_ones_before(lab: Lab, tmp_path: Pa
     run.write_predictions("test", iter([{"label": "new"}]))
     assert read_jsonl(run.path / "predictions" / "test.jsonl") == [{"label": "new"}]
     run.discard()
+
+
+def told(run: RunDirectory) -> list[str]:
+    said: list[str] = []
+    run.warn_if_edited(said.append)
+    return said
+
+
+def test_recipe_that_was_edited_is_told_from_the_one_trained_with(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    fold = run.fold(1)
+    run.publish()
+    fold.publish()
+    assert told(run) == told(fold) == []
+    recipe = tmp_path / "one" / "recipe.yaml"
+    whole = recipe.read_text()
+    recipe.write_text(whole.replace("epochs: 1", "epochs: 2"))
+    assert [str(recipe) in line and "has changed" in line for line in told(run)] == [True] and not told(fold)
+    recipe.write_text(whole)
+    assert not told(run)
+
+
+def test_run_without_its_recipes_hash_tells_nothing(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    (run.path / "recipe.yaml.sha256").unlink()
+    assert not told(run)
+
+
+def test_hash_is_one_that_sha256sum_checks(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    done = subprocess.run(["sha256sum", "--check", "recipe.yaml.sha256"], cwd=run.path, capture_output=True, text=True)
+    assert done.stdout == "recipe.yaml: OK\n"
+
+
+def test_home_of_nobody_is_refused_before_anything_is_made(lab: Lab, tmp_path: Path) -> None:
+    for use in (RunDirectory.open, refuse_existing, lambda path: RunDirectory.create(lab.recipe("single"), path)):
+        with pytest.raises(RunError, match="~nobody-here is no home folder"):
+            use(Path("~nobody-here/run"))
+    assert not RunDirectory.is_run("~nobody-here/run")
+
+
+def test_home_is_expanded_wherever_a_run_is_named(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not RunDirectory.is_run("~/one")
+    RunDirectory.create(lab.recipe("single"), Path("~/one")).publish()
+    assert RunDirectory.is_run("~/one") and RunDirectory.open("~/one").path == tmp_path / "one"
+    with pytest.raises(RunError, match="exists already"):
+        refuse_existing(Path("~/one"))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from difflib import get_close_matches
 from pathlib import Path
 
 from ftkit import report
 from ftkit.checkpoints import hub
-from ftkit.checkpoints.folder import Located, cache, has_tokenizer, is_run, lacks, weights_sha256
+from ftkit.checkpoints.folder import Located, cache, has_tokenizer, is_trained_run, lacks, weights_sha256
 from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
-from ftkit.errors import CheckpointError, problems
+from ftkit.errors import CheckpointError, nearest, problems
 from ftkit.report import Say
 
-__all__ = ["Located", "cache", "catalog", "has_tokenizer", "is_run", "locate", "weights_sha256"]
+__all__ = ["Located", "cache", "catalog", "has_tokenizer", "locate", "weights_sha256"]
 
 
 def locate(checkpoint: str, revision: str | None = None, say: Say = report.say) -> Located:
@@ -74,7 +73,7 @@ def _folder(checkpoint: str, path: Path, revision: str | None) -> Located:
     if not path.is_dir():
         there = next(parent for parent in path.absolute().parents if parent.exists())
         raise CheckpointError(f"there is no folder {path.absolute()}", f"As far as {there} it exists")
-    if is_run(path):
+    if is_trained_run(path):
         raise CheckpointError(f"{path} is a run directory", f"Its model is {path / 'model'}")
     if faults := lacks(path):
         raise problems(CheckpointError, f"{path} is not a checkpoint that ftkit reads", faults, _hint(path))
@@ -107,5 +106,5 @@ def _not_a_name(checkpoint: str) -> CheckpointError:
 def _suggestion(checkpoint: str) -> str:
     """The starter that was perhaps meant, as a sentence; empty where none is near."""
     by_id = {starter.hub_id.lower(): name for name, starter in STARTERS.items()}
-    meant = by_id.get(checkpoint.lower()) or next(iter(get_close_matches(checkpoint.lower(), STARTERS)), None)
+    meant = by_id.get(checkpoint.lower()) or nearest(checkpoint, STARTERS, 0.6)
     return f"Did you mean the starter {meant}? " if meant else ""

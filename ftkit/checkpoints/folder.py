@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ftkit.errors import MachineError
+from ftkit.files import expanded, sha256, write_json
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
@@ -37,12 +40,12 @@ class Located:
 def cache() -> Path:
     """Where ftkit keeps what it fetched: `$FTKIT_CACHE`, `$XDG_CACHE_HOME/ftkit` or `~/.cache/ftkit`."""
     if own := os.environ.get("FTKIT_CACHE"):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "ftkit"
+        return expanded(own, MachineError).absolute()
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", MachineError).absolute() / "ftkit"
 
 
-def is_run(path: Path) -> bool:
-    """Whether `path` is a run directory: a recipe and the model that came of it."""
+def is_trained_run(path: Path) -> bool:
+    """Whether `path` is a run directory with the model that came of its recipe."""
     return (path / "recipe.yaml").is_file() and (path / "model").is_dir()
 
 
@@ -80,22 +83,9 @@ def file_hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     if any(known.get(name) != entry for name, entry in found.items()):
         # The memo only saves time, and a cache that can't be written is no reason to refuse a checkpoint.
         with contextlib.suppress(OSError):
+            memo.parent.mkdir(parents=True, exist_ok=True)
             write_json(memo, {**known, **found})
     return {name: digest for name, (_, _, digest) in found.items()}
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write `content` beside `path` and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)
-
-
-def hash_file(file: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _config_faults(folder: Path) -> Iterator[str]:
@@ -167,4 +157,4 @@ def _hash_once(file: Path, known: _Entry | None) -> _Entry:
     stat = file.stat()
     if known and known[:2] == (stat.st_size, stat.st_mtime_ns):
         return known
-    return (stat.st_size, stat.st_mtime_ns, hash_file(file))
+    return (stat.st_size, stat.st_mtime_ns, sha256(file))

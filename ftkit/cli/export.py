@@ -20,6 +20,6 @@ def export(
 
     Example: ftkit export runs/reviews --to reviews-model
     """
-    from ftkit import api
+    from ftkit import api, report
 
-    print(api.export(source, to, format))
+    print(api.export(source, to, format, say=report.say))

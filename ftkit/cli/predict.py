@@ -41,7 +41,7 @@ def predict(
     both = [path for path in (input_file, output) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise DataError(f"{output} is the file that is read", "name another file with --output")
-    predictor = Predictor(source)
+    predictor = Predictor(source, report.say)
     if input_file:
         answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
     else:
@@ -63,7 +63,8 @@ def predict(
 
 def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
     """A file whole or not at all, the one that a link points to; a device or a pipe line by line."""
-    from ftkit.run import replacing, write_jsonl
+    from ftkit.files import replacing
+    from ftkit.run import write_jsonl
 
     if output.exists() and not output.is_file():
         write_jsonl(output, answers)

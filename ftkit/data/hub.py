@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 from ftkit.data.read import Table, looks_like_file
 from ftkit.errors import DataError
+from ftkit.hub import unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIMEOUT = 3.0
-"""Seconds that the Hub has to answer before it counts as out of reach."""
 _ID = re.compile(r"(?:hf://)?(?:datasets/)?(\w[\w.-]*/\w[\w.-]*)(?::([^@:]+))?(?:@(.+))?")
 _OFFLINE_HINT = "name a local file, unset HF_HUB_OFFLINE if it is set, or call this again with a connection"
 _VERBATIM = {"keep_default_na": False}
@@ -43,12 +39,13 @@ def read_hub(source: str) -> dict[str, Table]:
             f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
         )
     name, config, revision = matched.groups()
-    reached = _reachable()
-    notes = () if reached else (f"{source}: the Hub is out of reach; the copy in the cache is used",)
-    if not reached and revision:
-        raise DataError(f"{source}: the Hub is out of reach, and only it knows revision {revision}", _OFFLINE_HINT)
-    with _no_counting(), _offline(not reached):
-        splits = _load(source, name, config, revision, reached)
+    reason = unreachable()
+    notes = (f"{source}: the Hub is out of reach ({reason}); the copy in the cache is used",) if reason else ()
+    if reason and revision:
+        what = f"the Hub is out of reach ({reason}), and only it knows revision {revision}"
+        raise DataError(f"{source}: {what}", _OFFLINE_HINT)
+    with _no_counting(), _offline(bool(reason)):
+        splits = _load(source, name, config, revision, reason)
     return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
 
 
@@ -85,19 +82,19 @@ def _named(value: Any, feature: Any) -> Any:
     return value
 
 
-def _load(source: str, name: str, config: str | None, revision: str | None, reached: bool) -> dict[str, Any]:
+def _load(source: str, name: str, config: str | None, revision: str | None, reason: str) -> dict[str, Any]:
     import datasets
     from datasets.exceptions import DatasetsError
 
     try:
-        if not reached:
+        if reason:
             return _load_cached(name, config)
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
         return dict(datasets.load_dataset(name, config, revision=revision, **verbatim))
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        if not reached:
-            message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache"
+        if reason:
+            message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache: {reason}"
             raise DataError(message, _OFFLINE_HINT) from error
         hint = "a name is org/name, with :config where there are several; a private one needs `hf auth login`"
         raise DataError(f"{source} can't be loaded from the Hub: {str(error).strip()}", hint) from error
@@ -111,23 +108,6 @@ def _load_cached(name: str, config: str | None) -> dict[str, Any]:
         return dict(datasets.load_dataset(name, config, **_VERBATIM))
     except ValueError:
         return dict(datasets.load_dataset(name, config))
-
-
-def _reachable() -> bool:
-    """Whether the Hub answers, with any status, within TIMEOUT; False at once where HF_HUB_OFFLINE is set."""
-    from huggingface_hub import constants
-
-    if constants.is_offline_mode():
-        return False
-    try:
-        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=TIMEOUT).close()
-    except HTTPError:
-        return True
-    except URLError as error:
-        return isinstance(error.reason, ssl.SSLError)
-    except OSError:
-        return False
-    return True
 
 
 @contextmanager

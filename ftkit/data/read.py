@@ -16,11 +16,10 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import DataError
+from ftkit.errors import DataError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".conll", ".txt")
 SHOWN = 10
@@ -110,9 +109,9 @@ def _suffix(path: Path, tokens: bool) -> str:
 def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent} either"
-    near = get_close_matches(path.name, [sibling.name for sibling in path.parent.iterdir()], n=1)
+    near = nearest(path.name, [sibling.name for sibling in path.parent.iterdir()], 0.6)
     if near:
-        return f"did you mean {path.parent / near[0]}?"
+        return f"did you mean {path.parent / near}?"
     return f"{path.parent} has no file of a similar name{_listed(_data_files(path.parent))}"
 
 

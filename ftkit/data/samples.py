@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
-from ftkit.errors import DataError
+from ftkit.errors import DataError, nearest
 
 
 def names() -> list[str]:
@@ -18,8 +17,8 @@ def sample(name: str) -> Path:
     """The file of a shipped sample; DataError for a name that does not ship."""
     known = names()
     if name not in known:
-        near = get_close_matches(name.casefold(), known, n=1)
-        guess = f"did you mean sample:{near[0]}? " if near else ""
+        near = nearest(name, known)
+        guess = f"did you mean sample:{near}? " if near else ""
         raise DataError(f"no sample is called {name!r}", f"{guess}samples: {', '.join(known)}")
     return _folder() / f"{name}.jsonl"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ftkit.data.read import is_tag
+from ftkit.errors import brief, nearest
 
 if TYPE_CHECKING:
     from ftkit.recipe import DataSpec
@@ -65,7 +65,7 @@ class Values:
         if isinstance(value, (list, dict)):
             raise Refused(
                 "is not one label",
-                _brief(value),
+                brief(value),
                 "several labels a row: task={name: classification, kind: multi}",
             )
         label = _text(value).strip()
@@ -86,7 +86,7 @@ class Values:
         if not isinstance(value, list):
             raise Refused(
                 "is not a list of labels",
-                _brief(value),
+                brief(value),
                 "a list, or a text with data.delimiter between labels",
             )
         return list(dict.fromkeys(self._label(label) for label in value))
@@ -108,7 +108,7 @@ class Values:
     def _entities(self, value: Any, row: dict[str, Any]) -> list[dict[str, Any]]:
         value = _parsed(value) if isinstance(value, str) else value
         if not isinstance(value, list):
-            raise Refused("is not a list of entities", _brief(value), _ENTITY_HINT)
+            raise Refused("is not a list of entities", brief(value), _ENTITY_HINT)
         entities = sorted(
             (self._entity(item, row) for item in value), key=lambda entity: (entity["start"], entity["end"])
         )
@@ -122,10 +122,10 @@ class Values:
         if isinstance(item, (list, tuple)) and len(item) == 3:
             item = dict(zip(("start", "end", "type"), item, strict=True))
         if not isinstance(item, dict):
-            raise Refused("has an entity of another form", _brief(item), _ENTITY_HINT)
+            raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
         start, end, kind = item.get("start"), item.get("end"), item.get("type", item.get("label"))
         if not _is_int(start) or not _is_int(end) or not isinstance(kind, str) or not kind.strip():
-            raise Refused("has an entity of another form", _brief(item), _ENTITY_HINT)
+            raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
         text = row.get("text")
         if not 0 <= start < end or (text is not None and end > len(text)):
             size = f" in a text of {len(text)} characters" if text is not None else ""
@@ -149,10 +149,10 @@ class Values:
             return text, start
         found = [at for at in range(len(context)) if context.startswith(text, at)] if text in context else []
         if not found:
-            raise Refused("has an answer that does not stand in its context", _brief(text), _ANSWER_HINT)
+            raise Refused("has an answer that does not stand in its context", brief(text), _ANSWER_HINT)
         if start is not None:
             places = " and ".join(map(str, found[:3]))
-            detail = f"{_brief(text)} is not at {start}; it stands at {places}"
+            detail = f"{brief(text)} is not at {start}; it stands at {places}"
             raise Refused("has an answer that is not where answer_start says", detail, _OFFSET_HINT)
         self.ambiguous += len(found) > 1
         return text, found[0]
@@ -162,11 +162,6 @@ _OFFSET_HINT = "offsets count characters from 0, `end` excluded"
 _ENTITY_HINT = 'an entity is {"start": 0, "end": 5, "type": "PER"}; ' + _OFFSET_HINT
 _ANSWER_HINT = "an answer is a piece of its context, character for character"
 _ANSWERS_HINT = 'answers are {"text": [...], "answer_start": [...]}, or the answer itself'
-
-
-def _brief(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _is_int(value: Any) -> TypeGuard[int]:
@@ -189,18 +184,18 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(_texts(value, "is not text"))
     if isinstance(value, (dict, bytes)):
-        raise Refused("is not text", _brief(value))
+        raise Refused("is not text", brief(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _texts(value: Any, what: str, numbers: bool = True) -> list[str]:
     value = _parsed(value) if isinstance(value, str) else value
     if not isinstance(value, list):
-        raise Refused(what, _brief(value), "in a CSV cell a list is written as JSON")
+        raise Refused(what, brief(value), "in a CSV cell a list is written as JSON")
     wrong = next((item for item in value if not isinstance(item, (str, int, float) if numbers else str)), None)
     if wrong is not None or None in value:
         hint = "" if numbers else "write names; numbers are read where a data set on the Hub names them"
-        raise Refused(what, f"it holds {_brief(wrong)}", hint)
+        raise Refused(what, f"it holds {brief(wrong)}", hint)
     return [_text(item) for item in value]
 
 
@@ -211,10 +206,10 @@ def _number(value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         raise Refused(
-            "is not a number", _brief(value), "numbers are written as 3 or 0.75, with a decimal point"
+            "is not a number", brief(value), "numbers are written as 3 or 0.75, with a decimal point"
         ) from None
     if not math.isfinite(number):
-        raise Refused("is not a finite number", _brief(value), "take the row out, or give a number")
+        raise Refused("is not a finite number", brief(value), "take the row out, or give a number")
     return number
 
 
@@ -246,11 +241,10 @@ def _answer_pairs(value: Any) -> Iterator[tuple[str, int | None]]:
         pairs = [(value, None)]
     for text, start in pairs:
         if not isinstance(text, str) or not (start is None or _is_int(start)):
-            raise Refused("is not a set of answers", _brief(value), _ANSWERS_HINT)
+            raise Refused("is not a set of answers", brief(value), _ANSWERS_HINT)
         yield text, start
 
 
 def meant(name: str, known: Any) -> str:
-    folded = {other.casefold(): other for other in known}
-    near = get_close_matches(name.casefold(), folded, n=1)
-    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
+    near = nearest(name, known, 0.6)
+    return f" (did you mean {near!r}?)" if near else ""

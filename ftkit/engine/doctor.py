@@ -18,7 +18,7 @@ import torch
 from ftkit import checkpoints
 from ftkit.engine import machine
 from ftkit.engine.train import train
-from ftkit.errors import FTKitError
+from ftkit.errors import FTKitError, one_line
 from ftkit.recipe import load_recipe
 from ftkit.report import Say
 
@@ -112,11 +112,7 @@ def _training(precision: str, processes: int, say: Say) -> Finding:
             found = train(load_recipe("sentiment/full", settings), Path(folder) / "run", processes)
         except Exception as error:  # whatever it is, it is the finding
             here = precision != "fp16" or torch.cuda.is_available()
-            return Finding(name, "fails" if here else "not here", _one_line(error))
+            said = error.message if isinstance(error, FTKitError) else f"{type(error).__name__}: {error}"
+            return Finding(name, "fails" if here else "not here", one_line(said))
         seconds = time.perf_counter() - began
     return Finding(name, "ok", f"{found.steps} steps, {found.train_seconds:.2f} s of {seconds:.1f} s")
-
-
-def _one_line(error: Exception) -> str:
-    message = error.message if isinstance(error, FTKitError) else f"{type(error).__name__}: {str(error).strip()}"
-    return message.split("\n")[0].strip()

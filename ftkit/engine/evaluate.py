@@ -12,8 +12,9 @@ from datasets import Dataset
 from ftkit.data.load import load_file
 from ftkit.engine import infer
 from ftkit.engine import model as models
-from ftkit.engine.prepare import check, read_splits, sha256, unified
+from ftkit.engine.prepare import check, read_splits, unified
 from ftkit.errors import RecipeError, RunError
+from ftkit.files import sha256
 from ftkit.metrics import ClassScores, Scores
 from ftkit.recipe import DataSpec, EvaluateSpec, Recipe, override, parse_data
 from ftkit.report import Progress, Say, silence
@@ -44,7 +45,7 @@ def evaluate(
     Raises RunError where the run has no such split, DataError for rows that can't be scored.
     """
     trained = models.load(source)
-    recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None
+    recipe = recipe_of(source, say)
     if data is not None:
         rows = read_rows(trained, data, data_spec(trained, recipe, settings), targets=True, say=say)
         name = Path(data).name
@@ -55,6 +56,18 @@ def evaluate(
     for warning in check(trained.task, [(name, rows)], trained.labels):
         say(f"warning: {warning}")
     return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), say, progress)
+
+
+def recipe_of(source: str | Path, say: Say) -> Recipe | None:
+    """The recipe of a run, None for an export or a checkpoint; it is said where it is not the one it was trained with.
+
+    Raises RunError where it names code that is not known to be one's own.
+    """
+    if not RunDirectory.is_run(source):
+        return None
+    run = RunDirectory.open(source)
+    run.warn_if_edited(say)
+    return run.recipe
 
 
 def score(

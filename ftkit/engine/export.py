@@ -10,24 +10,30 @@ from typing import Any
 from ftkit.engine import model as models
 from ftkit.engine.card import model_card
 from ftkit.errors import RunError
+from ftkit.files import replacing
 from ftkit.methods._base import Method
 from ftkit.plugins import Choice, resolve
-from ftkit.run import RunDirectory, replacing
+from ftkit.report import Say, silence
+from ftkit.run import RunDirectory
 
 
-def export(source: str | Path, to: Path, format: str = "checkpoint") -> Path:
+def export(source: str | Path, to: Path, format: str = "checkpoint", say: Say = silence) -> Path:
     """Write the model of a run (or of an earlier export) to the folder `to`, which must not exist.
 
-    `checkpoint` is a plain transformers folder, LoRA and IA3 merged; `adapter` is only what was trained. Raises
-    RunError for an unknown format or an existing folder, CheckpointError where the method can't be exported so.
+    `checkpoint` is a plain transformers folder, LoRA and IA3 merged; `adapter` is only what was trained. `say` is
+    told where the run's recipe was edited. Raises RunError for an unknown format or an existing folder,
+    CheckpointError where the method can't be exported so.
     """
     if format not in FORMATS:
         raise RunError(f"there is no format {format!r}", f"there are: {', '.join(FORMATS)}")
     if os.path.exists(to):
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
     trained = models.load(source)
+    run = RunDirectory.open(source) if RunDirectory.is_run(source) else None
+    if run:
+        run.warn_if_edited(say)
     parts = FORMATS[format](trained)
-    card = model_card(trained, _scores(source))
+    card = model_card(trained, _scores(run) if run else {})
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with replacing(to) as beside:
@@ -60,8 +66,8 @@ def _adapter(trained: models.Trained) -> Parts:
 FORMATS: dict[str, Callable[[models.Trained], Parts]] = {"checkpoint": _checkpoint, "adapter": _adapter}
 
 
-def _scores(source: str | Path) -> dict[str, Any]:
-    if not RunDirectory.is_run(source) or not (Path(source) / "scores.json").is_file():
-        return {}  # an export, or a run that was interrupted after its best epoch was saved
-    scores: dict[str, Any] = RunDirectory.open(source).read_json("scores")["scores"]
+def _scores(run: RunDirectory) -> dict[str, Any]:
+    if not (run.path / "scores.json").is_file():
+        return {}  # it was interrupted after its best epoch was saved
+    scores: dict[str, Any] = run.read_json("scores")["scores"]
     return scores

@@ -12,12 +12,13 @@ from datasets import Dataset
 from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from ftkit.engine import infer, machine
+from ftkit.engine import dropout, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
 from ftkit.engine.trainer import FTTrainer
+from ftkit.engine.unpad import unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.report import Progress
@@ -64,6 +65,7 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     set_seed(settings.seed)
     model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
     model = prepared.method.apply(model, prepared.task.peft_name())
+    dropout.install(model)
     rows, cut = encode_training(prepared, train)
     args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
     clock = Clock(progress, settings.batch)
@@ -110,7 +112,8 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
 
 def _train(trainer: FTTrainer) -> None:
     try:
-        trainer.train()
+        with unpadded(trainer.model):
+            trainer.train()
     except RuntimeError as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise FTKitError(

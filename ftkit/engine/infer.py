@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ftkit.engine.unpad import unpadded
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
 
 CHUNK = 1024
@@ -56,7 +57,7 @@ def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, batc
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
-    with _answering(model):
+    with _answering(model), unpadded(model):
         for places in batches(lengths, batch_tokens, room):
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]

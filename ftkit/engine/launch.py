@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from ftkit.engine.fit import Fitted, fit, thread_share
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
 from ftkit.errors import FTKitError, MachineError
+from ftkit.files import write_json
 from ftkit.report import Progress
-from ftkit.run import RunDirectory, replacing
+from ftkit.run import RunDirectory
 
 
 def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fitted:
@@ -31,7 +33,7 @@ def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fit
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
         command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
-        code = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
+        code = _run(command, environment)
         found = {int(file.stem): json.loads(file.read_text()) for file in Path(results).glob("*.json")}
     if not run.path.is_dir():  # its own processes have published it
         run.path = run.final
@@ -41,6 +43,20 @@ def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fit
     if code or 0 not in found:
         raise FTKitError(f"a training process ended with exit code {code}", "its own message stands above")
     return Fitted(**found[0])
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """The agent's exit code. Its input is a pipe that closes with this process, however that ends.
+
+    That alone ends it early: in a session of its own it does not hear a Ctrl-C, which would cut its tidying short.
+    """
+    agent = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True)
+    assert agent.stdin is not None
+    try:
+        return agent.wait()
+    finally:
+        agent.stdin.close()
+        agent.wait()
 
 
 def _raise_first(failed: list[dict[str, Any]]) -> None:
@@ -54,9 +70,11 @@ def _raise_first(failed: list[dict[str, Any]]) -> None:
 
 def start(*arguments: str) -> None:
     """The agent: run the training processes, and note where a signal ended one."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     results, processes = Path(arguments[2]), arguments[4]
     logging.disable(logging.ERROR)  # what the agent logs of a failure, `fit_in_processes` says
     command = ["--standalone", f"--nproc-per-node={processes}", "-m", "ftkit.engine.launch", "train", *arguments]
@@ -67,6 +85,15 @@ def start(*arguments: str) -> None:
         if ended:  # its number is behind those of the processes: what they say themselves comes first
             _write(results, int(processes), _told(*ended))
         sys.exit(1)
+    except SignalException as stop:  # the agent has ended the processes; now it ends as it was told to
+        signal.signal(stop.sigval, signal.SIG_DFL)
+        os.kill(os.getpid(), stop.sigval)
+
+
+def _end_with_parent() -> None:
+    """End this agent, and so its processes, when the process that started it is gone or wants no more of it."""
+    os.read(sys.stdin.fileno(), 1)  # no buffer: Python's own can't be left while a thread waits in it
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _ended_by_signal(codes: dict[int, int]) -> tuple[MachineError, int] | None:
@@ -103,8 +130,7 @@ def _told(error: FTKitError, rank: int) -> dict[str, Any]:
 
 def _write(results: Path, number: int, outcome: dict[str, Any]) -> None:
     """Whole or not at all: the agent may end this process at any time."""
-    with replacing(results / f"{number}.json") as beside:
-        beside.write_text(json.dumps(outcome))
+    write_json(results / f"{number}.json", outcome)
 
 
 if __name__ == "__main__":

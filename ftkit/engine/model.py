@@ -21,11 +21,12 @@ from safetensors import SafetensorError
 import ftkit
 from ftkit import checkpoints, trust
 from ftkit.engine import machine
-from ftkit.errors import CheckpointError
+from ftkit.errors import CheckpointError, one_line
+from ftkit.files import replacing
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, resolve
-from ftkit.run import RunDirectory, replacing
+from ftkit.run import RunDirectory
 from ftkit.tasks._base import Labels, Task
 
 CONTRACT = "ftkit.json"
@@ -76,7 +77,7 @@ def read_config(folder: Path) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: config.json can't be used: {_one_line(error)}") from error
+        raise CheckpointError(f"{folder}: config.json can't be used: {one_line(error)}") from error
 
 
 def read_tokenizer(folder: Path, task: Task) -> Any:
@@ -87,7 +88,7 @@ def read_tokenizer(folder: Path, task: Task) -> Any:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder}: the tokenizer can't be loaded: {_one_line(error)}") from error
+        raise CheckpointError(f"{folder}: the tokenizer can't be loaded: {one_line(error)}") from error
     if not tokenizer.is_fast:
         raise CheckpointError(
             f"{folder}: its tokenizer tells no character offsets", "take a checkpoint with tokenizer.json"
@@ -148,7 +149,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         if "No space left" in str(error) or isinstance(error, MemoryError):
             raise
         raise CheckpointError(
-            f"{folder}: {config.model_type} can't be loaded for this task: {_one_line(error)}"
+            f"{folder}: {config.model_type} can't be loaded for this task: {one_line(error)}"
         ) from error
     _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
@@ -269,7 +270,7 @@ def _load_adapter(method: Method, model: Any, folder: Path) -> Any:
         return method.load(model, folder)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(
-            f"{folder}: what method {type(method).__name__} keeps there can't be read: {_one_line(error)}",
+            f"{folder}: what method {type(method).__name__} keeps there can't be read: {one_line(error)}",
             "train again, or copy the folder anew",
         ) from error
 
@@ -287,7 +288,7 @@ def _read_contract(folder: Path) -> Contract:
         return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{folder / CONTRACT} can't be read: {_one_line(error)}",
+            f"{folder / CONTRACT} can't be read: {one_line(error)}",
             f"it was written by another version than {ftkit.__version__}, or changed by hand; export the run again",
         ) from error
 
@@ -359,8 +360,3 @@ def _merged(folder: Path) -> Path:
             merged.save_pretrained(beside)
             trained.tokenizer.save_pretrained(beside)
     return target
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 300 else text[:300] + "..."

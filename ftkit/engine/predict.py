@@ -9,25 +9,26 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import answer, data_spec, read_rows
+from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of
 from ftkit.errors import DataError
 from ftkit.recipe import EvaluateSpec
 from ftkit.report import Progress, Say, silence
-from ftkit.run import RunDirectory
 from ftkit.tasks._base import Batch, Column, Prediction, Task
 
 
 class Predictor:
     """A trained model that answers: a run, an export, or a fine-tuned checkpoint (a folder or a Hub id).
 
+    `say` is told what a person should know of the run.
+
     >>> predictor = Predictor("runs/reviews")  # doctest: +SKIP
     >>> list(predictor(["Would buy it again."]))  # doctest: +SKIP
     [{'label': 'positive', 'score': 0.98}]
     """
 
-    def __init__(self, source: str | Path) -> None:
+    def __init__(self, source: str | Path, say: Say = silence) -> None:
         self.trained = models.load(source)
-        self.recipe = RunDirectory.open(source).recipe if RunDirectory.is_run(source) else None
+        self.recipe = recipe_of(source, say)
         self.settings = self.recipe.evaluate if self.recipe else EvaluateSpec()
 
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:

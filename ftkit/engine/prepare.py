@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load
 from ftkit.engine import model as models
 from ftkit.errors import DataError, RecipeError, every, problems
+from ftkit.files import sha256
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
 from ftkit.plugins import resolve
@@ -100,8 +100,17 @@ def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[s
 
 
 def unified(task: Task, split: Dataset) -> Dataset:
-    """The split with the columns that the task's methods read."""
-    return Dataset.from_dict(task.unify(split.to_dict()))
+    """The split with the columns that the task's methods read.
+
+    Raises RecipeError where the task's `unify` loses what errors name rows by, or what keeps rows together.
+    """
+    columns = task.unify(split.to_dict())
+    if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
+        raise RecipeError(
+            f"task: `unify` of {type(task).__name__} drops the column {', '.join(map(repr, lost))}",
+            "return the columns that it does not change, too: `return {**batch, ...}`",
+        )
+    return Dataset.from_dict(columns)
 
 
 def wanted_labels(recipe: Recipe) -> Sequence[str] | None:
@@ -198,9 +207,3 @@ def file_hashes(recipe: Recipe) -> dict[str, str]:
     """The SHA-256 of each file that the recipe's data are in."""
     named = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
     return {name: sha256(Path(f)) for name, f in named.items() if isinstance(f, str) and Path(f).is_file()}
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,7 +26,7 @@ from ftkit.run import RunDirectory, refuse_existing
 
 
 @dataclass(frozen=True)
-class Trained:
+class Finished:
     """A finished run: where it is, its scores by split, and what training took."""
 
     run: Path
@@ -74,7 +74,7 @@ def train(
     processes: int | None = None,
     say: Say = silence,
     progress: Progress | None = None,
-) -> Trained:
+) -> Finished:
     """Fine-tune as the recipe says, then score the held-out rows with the model as it was saved.
 
     Leaves the run at `path`, which must not exist. Raises FTKitError before the first step for whatever a person
@@ -129,7 +129,7 @@ def _fit(run: RunDirectory, prepared: Prepared, processes: int, progress: Progre
 
 def _score(
     run: RunDirectory, prepared: Prepared, fitted: Fitted, folds: dict[str, Scores], say: Say, progress: Progress
-) -> Trained:
+) -> Finished:
     """Score the model as it was saved, on every split but the training rows."""
     trained = models.load(run.path)
     scores, breakdown = dict(folds), {}
@@ -141,7 +141,7 @@ def _score(
         scores[name] = found.scores
         if found.breakdown:
             breakdown[name] = found.breakdown
-    return Trained(run.path, scores, breakdown, fitted.steps, fitted.seconds, fitted.examples)
+    return Finished(run.path, scores, breakdown, fitted.steps, fitted.seconds, fitted.examples)
 
 
 def _cross_validate(

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
+from ftkit.engine.adamw import RowAdamW, sparsify
 from ftkit.engine.rates import param_groups
 from ftkit.recipe import TrainSpec
 from ftkit.tasks._base import Task, Weighting
@@ -157,6 +158,9 @@ class FTTrainer(Trainer):
             cls, kwargs = Lamb, {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-6}
         else:
             cls, kwargs = super().get_optimizer_cls_and_kwargs(args, model)
+        if settings.optimizer == "adamw" and args.device.type == "cpu" and args.world_size == 1:
+            cls = RowAdamW
+            sparsify(model)
         kwargs["params"] = param_groups(
             model,
             learning_rate=settings.learning_rate,
@@ -166,6 +170,13 @@ class FTTrainer(Trainer):
             head_multiplier=settings.head_multiplier,
         )
         return cls, kwargs
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """The gradients' norm before clipping."""
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        if isinstance(optimizer, RowAdamW):
+            return optimizer.clip(self.args.max_grad_norm)
+        return super()._clip_grad_norm(model)
 
     # ------------------------------------------------------------------ how it is judged
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, NamedTuple
 
 from ftkit import plugins
-from ftkit.errors import FTKitError, MachineError, RecipeError
+from ftkit.errors import FTKitError, MachineError, RecipeError, one_line
+from ftkit.files import expanded
+from ftkit.hub import unreachable
 from ftkit.metrics import Scores, answers, classification, require_pairs, spans, text
 
 _SETTING = "evaluate.metrics"
-_PROBE_SECONDS = 3.0
 
 
 class _Family(NamedTuple):
@@ -128,7 +127,7 @@ def _find(name: str) -> Any:
     if name.startswith("ftkit/"):
         return as_evaluate(name.removeprefix("ftkit/"))
     if name.startswith((".", "~", "/")) or name.endswith(".py") or Path(name).is_absolute():
-        return _from_script(Path(name).expanduser().resolve())
+        return _from_script(expanded(name, RecipeError).resolve())
     return _from_hub(name)
 
 
@@ -146,41 +145,22 @@ def _from_script(path: Path) -> Any:
 def _from_hub(name: str) -> Any:
     import evaluate
 
-    reachable = _hub_is_reachable()
+    reason = "HF_EVALUATE_OFFLINE forbids asking it" if evaluate.config.HF_EVALUATE_OFFLINE else unreachable()
     try:
-        with _offline(not reachable):
+        with _offline(bool(reason)):
             return evaluate.load(name, module_type="metric", keep_in_memory=True)
     except (FileNotFoundError, ConnectionError) as error:
         own = "ftkit's own are " + ", ".join(f"ftkit/{known}" for known in _FAMILIES)
-        if reachable:
+        if not reason:
             raise RecipeError(f"{_SETTING}: the Hub has no metric called {name!r}", own) from error
         raise MachineError(
-            f"{_SETTING}: {name} is not in the cache, and {evaluate.config.HF_ENDPOINT} can't be reached",
+            f"{_SETTING}: {name} is not in the cache, and {evaluate.config.HF_ENDPOINT} can't be reached: {reason}",
             f"{own}; a script of your own (./my_metric.py) needs no network either",
         ) from error
     except ImportError as error:
         raise MachineError(f"{_SETTING}: {name} can't be loaded: {_said(error)}") from error
     except Exception as error:
         raise RecipeError(f"{_SETTING}: {name} can't be loaded: {_said(error)}") from error
-
-
-def _hub_is_reachable() -> bool:
-    """Whether the Hub answers within seconds; the library itself would wait for minutes."""
-    import evaluate
-    import requests
-
-    if evaluate.config.HF_EVALUATE_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "0").upper() in {
-        "1",
-        "ON",
-        "YES",
-        "TRUE",
-    }:
-        return False
-    try:
-        requests.head(evaluate.config.HF_ENDPOINT, timeout=_PROBE_SECONDS)
-    except requests.RequestException:
-        return False
-    return True
 
 
 @contextmanager
@@ -238,5 +218,4 @@ def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
 
 
 def _said(error: Exception) -> str:
-    """What an error says, in one line of bearable length."""
-    return shorten(f"{type(error).__name__}: {error}", 300)
+    return one_line(f"{type(error).__name__}: {error}")

@@ -115,7 +115,10 @@ class Task:
         return (self.columns, *self.alternatives)
 
     def unify(self, batch: Batch) -> Batch:
-        """`batch` in the form that the other methods read, whichever shape it was stored in."""
+        """`batch` in the form that the other methods read, whichever shape it was stored in.
+
+        The columns `row` and `group`, where it has them, must stay.
+        """
         return batch
 
     def stratify(self) -> str | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from ftkit.errors import DataError
+from ftkit.errors import DataError, nearest
 from ftkit.metrics import ClassScores, Scores
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
 
@@ -82,8 +81,7 @@ class Classification(Task):
                 if label not in labels:
                     rows.setdefault(label, []).append(row)
         for label, numbers in rows.items():
-            guess = get_close_matches(label.casefold(), {name.casefold(): name for name in labels}, n=1, cutoff=0.8)
-            meant = next((name for name in labels if guess and name.casefold() == guess[0]), None)
+            meant = nearest(label, labels, 0.8)
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             yield Issue(
                 "error",

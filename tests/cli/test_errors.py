@@ -192,6 +192,7 @@ CHECKPOINTS = {
 
 RECIPES = {
     "no such recipe": Case("train sentiment/ful", ("'sentiment/ful'", "did you mean sentiment/full?", "recipes list")),
+    "recipe in nobody's home": Case("train ~nobody-here/a.yaml", ("~nobody-here/a.yaml", "no home folder")),
     "a folder as recipe": Case("train .", ("'.'", "recipes list")),
     "not YAML": recipe("task: [classification\n", "is not valid YAML", "line 2"),
     "a list": recipe("- task\n- model\n", "holds no settings", "recipes show"),
@@ -238,6 +239,12 @@ RECIPES = {
     "--set that is no YAML": Case(
         "train single.yaml --set data.columns={text", ("data.columns={text", "not valid YAML")
     ),
+    "--set of a switch for a number": Case(
+        "train single.yaml --set method.name=lora --set method.rank=true", ("method.rank", "can't be true or false")
+    ),
+    "--set of what is no finite number": Case(
+        "train single.yaml --set method.name=lora --set method.alpha=nan", ("method.alpha", "must be a finite number")
+    ),
     "--set of a missing option": Case("train single.yaml --set method.rank=4", ("method.rank",)),
     "unknown setting explained": Case("recipes explain train.epoch", ("'train.epoch'", "did you mean train.epochs?")),
     "unknown recipe shown": Case("recipes show ner/fool", ("'ner/fool'", "did you mean ner/full?")),
@@ -277,6 +284,7 @@ PLACES = {
     "run where nothing can be written": Case(
         "train single.yaml --run /proc/new", ("/proc/new", "can't be made", "--run")
     ),
+    "run in nobody's home": Case("train single.yaml --run ~nobody-here/new", ("~nobody-here/new", "no home folder")),
     "no processes": Case("train single.yaml --processes 0", ("--processes 0", "one or more")),
     "processes that share unevenly": Case(
         "train single.yaml --processes 3", ("train.batch", "3 processes", "multiple of 3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,20 @@ def test_export_scores_as_its_run_with_and_without_the_contract(
     found = scores(ftkit("eval", tmp_path / "out", "--data", lab.file(kind, "test"), "--json"))
     best = {"single": "accuracy"}.get(kind, "f1")
     assert found["test.jsonl"][best]["value"] == pytest.approx(trained.scores["test"][best]["value"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "line", ["eval {}", "eval {} --data {}/test.jsonl", "predict {} text", "export {} --to {}/out"]
+)
+def test_recipe_edited_after_training_is_told_in_one_line(lab: Lab, tmp_path: Path, line: str) -> None:
+    run = Path(shutil.copytree(lab.trained("single", "full").run, tmp_path / "run"))
+    shutil.copy(lab.file("single", "test"), run / "test.jsonl")
+    words = line.format(run, run).split()
+    assert "recipe" not in ftkit(*words).err
+    shutil.rmtree(run / "out", ignore_errors=True)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 1", "epochs: 7"))
+    done = ftkit(*words)
+    assert done.code == 0
+    (told,) = [said for said in done.err.splitlines() if "recipe" in said]
+    assert told == f"warning: {recipe} has changed since the run was trained; the model has not"

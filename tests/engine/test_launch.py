@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +18,7 @@ from ftkit.engine.train import train
 from ftkit.errors import DataError, FTKitError, MachineError
 from ftkit.recipe import Recipe, load_recipe
 from ftkit.run import RunDirectory
+from tests.command import command, environment
 from tests.runs import Lab, read_jsonl, refused
 
 
@@ -88,6 +95,52 @@ def test_error_of_a_process_is_the_users_and_leaves_nothing(
         launch.fit_in_processes(run, 2, None)
     run.discard()
     assert not list(tmp_path.iterdir())
+
+
+def started(word: object) -> list[int]:
+    """Processes that have `word` in their command."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if str(word).encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.1)
+    return true()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_processes_end_with_the_one_that_started_them(
+    lab: Lab, tmp_path: Path, number: signal.Signals, code: int, said: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(lab.recipe("single", "train.epochs=100000").dump())
+    line = command("train", tmp_path / "mine.yaml", "--processes", "2", "--run", tmp_path / "run")
+    training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True, start_new_session=True)
+    try:
+        assert wait_until((tmp_path / "run" / "model").exists), "it has not begun"
+        assert len(started(tmp_path)) == 4, "this command, the agent and two training processes"
+        (os.killpg if number == signal.SIGINT else os.kill)(training.pid, number)  # a terminal tells the whole group
+        out, err = training.communicate(timeout=60)
+        assert (training.returncode, out, err.strip()) == (code, "", said)
+        assert wait_until(lambda: not started(tmp_path), seconds=10)
+    finally:
+        for left in started(tmp_path):
+            os.kill(left, signal.SIGKILL)
+    assert not [path for path in (tmp_path / "run").rglob(".*") if code > 0]
 
 
 @pytest.mark.slow

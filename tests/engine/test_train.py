@@ -19,7 +19,16 @@ from ftkit.engine.train import plan, train
 from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
 from tests.runs import CASES, Lab, curve, log, read_jsonl, refused, rows, weights, write_rows
 
-FILES = {"recipe.yaml", "environment.json", "data.json", "scores.json", "log.jsonl", "predictions", "model"}
+FILES = {
+    "recipe.yaml",
+    "recipe.yaml.sha256",
+    "environment.json",
+    "data.json",
+    "scores.json",
+    "log.jsonl",
+    "predictions",
+    "model",
+}
 
 
 # ---------------------------------------------------------------------- evaluation is prediction

@@ -9,6 +9,7 @@ import time
 
 import evaluate
 import pytest
+from huggingface_hub import constants
 
 from ftkit.errors import DataError, MachineError, RecipeError
 from ftkit.metrics import answers, classification, hub, spans, text
@@ -35,7 +36,7 @@ def _own_caches(tmp_path, monkeypatch):
     for name in ("HF_MODULES_CACHE", "HF_METRICS_CACHE", "HF_EVALUATE_CACHE", "DOWNLOADED_EVALUATE_PATH"):
         monkeypatch.setattr(evaluate.config, name, tmp_path / "cache" / name)
     monkeypatch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -193,6 +194,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def point_to(monkeypatch, port):
     endpoint = f"http://127.0.0.1:{port}"
     monkeypatch.setattr(evaluate.config, "HF_ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     pattern = endpoint + "/spaces/{path}/resolve/{revision}/{name}"
     monkeypatch.setattr(evaluate.config, "HUB_EVALUATE_URL", pattern)
 
@@ -232,7 +234,7 @@ def test_an_unreachable_hub_is_found_out_at_once(monkeypatch):
 
 
 def test_a_hub_that_never_answers_is_given_up_within_the_probe(monkeypatch):
-    monkeypatch.setattr(hub, "_PROBE_SECONDS", 0.3)
+    monkeypatch.setattr("ftkit.hub.PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         point_to(monkeypatch, silent.getsockname()[1])
         begun = time.perf_counter()
@@ -242,6 +244,6 @@ def test_a_hub_that_never_answers_is_given_up_within_the_probe(monkeypatch):
 
 
 def test_offline_mode_asks_nobody(served, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match="off is not in the cache"):
         hub.load("off")

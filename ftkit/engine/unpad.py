@@ -1,0 +1,220 @@
+"""Encoders without padding: their layers compute the real tokens of a batch alone, as one long row.
+
+Hooks around the layer stack drop the padding before the first layer and put it back behind the last, and one
+attention function, registered with transformers, tells the examples apart in between: no model is rewritten.
+(The idea: Krell et al. 2021, "Efficient sequence packing without cross-contamination"; Warner et al. 2024,
+ModernBERT.) Results equal the padded path's but for the order of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from ftkit.engine.dropout import dropout as fast_dropout
+from ftkit.methods._layers import plain_model, stacks
+
+ATTENTION = "ftkit_unpadded"
+"""Name of the attention function in transformers' registry."""
+_LONG = 128
+"""Tokens from which on the fused attention of torch is faster than two plain products."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of one batch, padded to (rows, width), lie in the long row."""
+
+    rows: int
+    width: int
+    real: torch.Tensor | None
+    """Places of the real tokens in the flattened batch, shape (tokens,); none where nothing is padded."""
+    slots: torch.Tensor | None
+    """For each place of the flattened batch a token of the long row, shape (rows * width,); padding reads any."""
+    padding: torch.Tensor | None
+    """True where there is padding, shape (rows, 1, 1, width)."""
+
+    @classmethod
+    def of(cls, rows: int, width: int, mask: torch.Tensor | None) -> Packing:
+        """From an attention mask (rows, width), true at the real tokens; none is all true."""
+        if mask is None or bool(mask.all()):
+            return cls(rows, width, None, None, None)
+        mask = mask.bool()
+        flat = mask.flatten()
+        slots = (flat.cumsum(0) - 1).clamp(min=0)
+        return cls(rows, width, flat.nonzero().squeeze(1), slots, ~mask[:, None, None, :])
+
+    def pack(self, states: torch.Tensor) -> torch.Tensor:
+        """(rows, width, ...) to (1, tokens, ...)."""
+        flat = states.flatten(0, 1)
+        return (flat if self.real is None else _Gather.apply(flat, self.real, self.slots, False))[None]  # type: ignore[no-untyped-call]
+
+    def unpack(self, states: torch.Tensor) -> torch.Tensor:
+        """(1, tokens, ...) to (rows, width, ...), with zeros for padding."""
+        flat = states[0]
+        if self.real is not None:
+            flat = _Scatter.apply(flat, self.real, self.rows * self.width)  # type: ignore[no-untyped-call]
+        return flat.unflatten(0, (self.rows, self.width))
+
+    def hidden(self, window: int | None) -> torch.Tensor | None:
+        """True where a token may not look, (rows or 1, 1, width or 1, width): padding, and outside of a window."""
+        if window is None or window >= self.width:
+            return self.padding
+        place = torch.arange(self.width)
+        far = ((place[:, None] - place).abs() >= window)[None, None]
+        return far if self.padding is None else far | self.padding
+
+    def spread(self, heads: torch.Tensor) -> torch.Tensor:
+        """(1, heads, tokens, size) to (rows, heads, width, size), with some token's values for padding."""
+        flat = heads[0].transpose(0, 1)
+        if self.real is not None:
+            flat = _Gather.apply(flat, self.slots, self.real, True)  # type: ignore[no-untyped-call]
+        return flat.unflatten(0, (self.rows, self.width)).transpose(1, 2)
+
+
+class _Gather(torch.autograd.Function):
+    """Rows by their numbers; `back` are the numbers that lead back, so that the gradient is a gather too.
+
+    (`index_select` alone would add into zeros, one thread doing it.) With `surplus` the gathered rows hold each
+    row once where `back` looks, and copies elsewhere whose gradient is zero, because nothing reads their result.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, numbers: torch.Tensor, back: torch.Tensor, surplus: bool) -> torch.Tensor:
+        ctx.numbers, ctx.back, ctx.surplus, ctx.size = numbers, back, surplus, rows.shape[0]
+        return rows.index_select(0, numbers)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        if ctx.surplus:
+            return gradient.index_select(0, ctx.back), None, None, None
+        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, ctx.numbers, gradient), None, None, None
+
+
+class _Scatter(torch.autograd.Function):
+    """Rows put at their numbers among zeros; the gradient is a gather."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, numbers: torch.Tensor, size: int) -> torch.Tensor:
+        ctx.numbers = numbers
+        return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, numbers, rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        return gradient.index_select(0, ctx.numbers), None, None
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Packing,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each example of a long row: (1, heads, tokens, size) thrice to (1, tokens, heads, size)."""
+    packing = attention_mask
+    query, key, value = packing.spread(query), packing.spread(key), packing.spread(value)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    hidden = packing.hidden(sliding_window)
+    if dropout == 0.0 and packing.width >= _LONG:
+        allowed = None if hidden is None else ~hidden
+        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
+    else:
+        scores = torch.matmul(query * scaling, key.transpose(2, 3))
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
+        weights = scores.softmax(dim=-1)
+        found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
+    return packing.pack(found.transpose(1, 2)), None
+
+
+def _keep(attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:
+    """The mask as the tokenizer made it, (rows, width): `Packing` is made of it."""
+    return attention_mask
+
+
+AttentionInterface.register(ATTENTION, attend)
+AttentionMaskInterface.register(ATTENTION, _keep)
+
+
+class _Hooks:
+    """What stands before and behind each layer of a stack while one batch goes through."""
+
+    def __init__(self, layers: torch.nn.ModuleList) -> None:
+        self.packing: Packing | None = None
+        self.handles = [layers[-1].register_forward_hook(self.leave)]
+        for place, layer in enumerate(layers):
+            enter = self.first if place == 0 else self.next
+            self.handles.append(layer.register_forward_pre_hook(enter, with_kwargs=True))
+
+    def first(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Drop the padding."""
+        states = args[0] if args else kwargs["hidden_states"]
+        mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
+        self.packing = Packing.of(states.shape[0], states.shape[1], mask)
+        packed = self.packing.pack(states)
+        if args:
+            return self.next(layer, (packed, *args[1:]), kwargs)
+        return self.next(layer, args, {**kwargs, "hidden_states": packed})
+
+    def next(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Give the layer the packing for its mask, and what goes by position in the packed order."""
+        rest = [self.packing] if len(args) > 1 else []
+        named = {name: self._by_position(value) for name, value in kwargs.items() if name != "attention_mask"}
+        if not rest:
+            named["attention_mask"] = self.packing
+        return (*args[:1], *rest, *args[2:]), named
+
+    def leave(self, layer: Any, args: tuple[Any, ...], output: Any) -> Any:
+        """Put the padding back."""
+        assert self.packing is not None
+        if isinstance(output, tuple):
+            return (self.packing.unpack(output[0]), *output[1:])
+        return self.packing.unpack(output)
+
+    def _by_position(self, value: Any) -> Any:
+        """A tensor of shape (1 or rows, width, ...), as rotary embeddings are, in the packed order."""
+        assert self.packing is not None
+        if isinstance(value, tuple):
+            return tuple(self._by_position(part) for part in value)
+        if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[1] == self.packing.width:
+            return self.packing.pack(value.expand(self.packing.rows, *value.shape[1:]))
+        return value
+
+
+def stack_of(model: torch.nn.Module) -> torch.nn.ModuleList | None:
+    """The one layer stack of an encoder whose attention can be exchanged; none for other models."""
+    core = plain_model(model)
+    names = stacks(core)
+    config = core.config
+    decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False) or core.can_generate()
+    if len(names) != 1 or decodes or not core._supports_attention_backend:
+        return None
+    return core.get_submodule(names[0])  # type: ignore[return-value]
+
+
+@contextmanager
+def unpadded(model: torch.nn.Module) -> Iterator[bool]:
+    """While this lasts, the model computes no padding, if it is of a kind that can; tells whether it does."""
+    layers, core = stack_of(model), plain_model(model)
+    if layers is None or core.config._attn_implementation == ATTENTION:
+        yield layers is not None
+        return
+    before = core.config._attn_implementation
+    hooks = _Hooks(layers)
+    core.set_attn_implementation(ATTENTION)
+    try:
+        yield True
+    finally:
+        core.set_attn_implementation(before)
+        for handle in hooks.handles:
+            handle.remove()

@@ -1,0 +1,77 @@
+"""Files: written whole or not at all, told apart by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import FTKitError
+
+
+def expanded(path: str | Path, fault: type[FTKitError]) -> Path:
+    """`path` with `~` and `~user` as the folders they mean. Raises `fault` where this machine has no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise fault(f"{path}: {user} is no home folder on this machine", "write the path in full") from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was."""
+    beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    _remove(beside)
+    try:
+        yield beside
+        if path.is_dir():
+            _swap(path, beside)
+        else:
+            os.replace(beside, path)
+        for left in previous(path) if path.is_dir() else []:
+            shutil.rmtree(left)
+    finally:
+        _remove(beside)
+
+
+def previous(path: Path) -> list[Path]:
+    """Folders that stood at `path` before, the latest first; only a killed process leaves one."""
+    found = [other for other in path.parent.iterdir() if other.name.startswith(f".{path.name}.previous-")]
+    return sorted(found, key=lambda other: -other.stat().st_mtime)
+
+
+def _swap(path: Path, beside: Path) -> None:
+    """Move the folder `path` out of the way, and `beside` to its place."""
+    before = path.with_name(f".{path.name}.previous-{secrets.token_hex(4)}")
+    try:
+        os.rename(path, before)
+        os.rename(beside, path)
+    finally:
+        if not path.exists():  # whatever went wrong: the folder before is better than none
+            os.rename(before, path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

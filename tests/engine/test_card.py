@@ -1,0 +1,74 @@
+"""The card of an export says what the model is, what it scored and how to use it, and its commands are true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ftkit.engine import model as models
+from ftkit.engine.card import model_card
+from ftkit.engine.export import export
+from tests.command import ftkit
+from tests.runs import Lab
+
+SCORES = {"test": {"accuracy": {"value": 0.98765, "n": 7}}, "folds": {"f1": {"value": 0.5}}}
+
+
+def card(lab: Lab, kind: str, method: str = "full", scores: object = None) -> str:
+    trained = models.load(lab.trained(kind, method).run)
+    return model_card(trained, scores or {})  # type: ignore[arg-type]
+
+
+def test_front_matter_is_yaml_that_the_hub_reads(lab: Lab) -> None:
+    head, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card(lab, "single"), re.DOTALL).groups()  # type: ignore[union-attr]
+    assert yaml.safe_load(head) == {"library_name": "transformers", "tags": ["ftkit"]}
+    assert body.lstrip().startswith("# BertForSequenceClassification for classification\n")
+
+
+def test_labels_stand_in_the_order_of_the_outputs(lab: Lab) -> None:
+    (line,) = [line for line in card(lab, "ner").splitlines() if line.startswith("Labels")]
+    assert tuple(re.findall(r"`(.+?)`", line)) == lab.prepared("ner").labels
+    assert "Labels" not in card(lab, "qa")
+
+
+def test_scores_are_a_table_and_none_are_no_section(lab: Lab) -> None:
+    table = [line for line in card(lab, "single", scores=SCORES).splitlines() if line.startswith("| ")]
+    assert table[1:] == ["| test | accuracy | 0.9877 | 7 |", "| folds | f1 | 0.5000 |  |"]
+    assert "Scores" not in card(lab, "single")
+
+
+def test_adapter_names_what_it_builds_on_and_no_pipeline_that_would_lack_it(lab: Lab) -> None:
+    told = card(lab, "single", "lora")
+    assert f"method `lora`, on top of `{lab.checkpoint('bert')}`" in told and "pipeline" not in told
+    plain = card(lab, "single", "full")
+    assert "method `full`." in plain and "on top of" not in plain and "pipeline" in plain
+
+
+@pytest.mark.parametrize("kind", ["single", "ner"])
+def test_python_of_the_card_runs_in_the_folder(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    export(lab.trained(kind, "full").run, tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    code = re.search(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    assert code is not None
+    exec(code[1], {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("[") and ("'label'" in printed or kind == "ner")
+
+
+@pytest.mark.parametrize("kind", ["single", "qa", "seq2seq"])
+def test_only_tasks_with_a_pipeline_show_one(lab: Lab, kind: str) -> None:
+    assert ("```python" in card(lab, kind)) == (kind == "single")
+
+
+def test_command_of_the_card_answers(lab: Lab, tmp_path: Path) -> None:
+    export(lab.trained("single", "full").run, tmp_path / "out")
+    told = (tmp_path / "out" / "README.md").read_text()
+    words = re.search(r'```console\nftkit predict THIS_FOLDER "(.*?)"\n```', told)
+    assert words is not None
+    done = ftkit("predict", tmp_path / "out", words[1])
+    assert done.code == 0 and words[1] in done.out

@@ -1,0 +1,216 @@
+"""A recipe made concrete: rows in the form the task reads, labels in order, and all that is wrong at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from ftkit.engine import prepare as preparing
+from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, wanted_labels, weighting
+from ftkit.errors import DataError, FTKitError, RecipeError
+from ftkit.plugins import resolve
+from ftkit.recipe import Recipe, load_recipe
+from ftkit.tasks._base import Issue, Task
+from tests.runs import KINDS, SIZES, Lab, read_jsonl, rows, write_rows
+
+DROPS = '''
+from ftkit.tasks.classification import Classification
+
+
+class Drops(Classification):
+    """Classification whose `unify` returns no more than its own columns."""
+
+    def unify(self, batch):
+        return {name: batch[name] for name in ("text", "label") + KEPT if name in batch}
+'''
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_split_is_read_whole_with_the_hash_of_its_file(lab: Lab, kind: str) -> None:
+    prepared = lab.prepared(kind)
+    assert {name: len(split) for name, split in prepared.splits.items()} == SIZES
+    for split in SIZES:
+        assert prepared.files[split] == hashlib.sha256(lab.file(kind, split).read_bytes()).hexdigest()
+
+
+def test_refused_without_training_rows(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match=r"data\.train must be set"):
+        prepare(lab.recipe("single", "data.train=null"))
+
+
+def test_faults_of_data_and_checkpoint_are_told_together(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(FTKitError) as caught:
+        prepare(lab.recipe("single", f"data.test={tmp_path}/no.csv", f"model.checkpoint={tmp_path}/none"))
+    assert "no.csv" in caught.value.message and f"{tmp_path}/none" in caught.value.message
+
+
+def test_validation_rows_are_the_first_ones(lab: Lab) -> None:
+    few, all_of_them = (
+        lab.prepared("single", *settings).splits["validation"]["text"]
+        for settings in (("evaluate.validation_rows=4",), ())
+    )
+    assert list(few) == list(all_of_them)[:4] and len(all_of_them) == SIZES["validation"]
+    assert len(lab.prepared("single", "evaluate.validation_rows=99").splits["validation"]) == SIZES["validation"]
+
+
+# ---------------------------------------------------------------------- a task of one's own
+
+
+def own(lab: Lab, folder: Path, kept: tuple[str, ...], *settings: str) -> Recipe:
+    """A recipe with a task whose `unify` keeps `text`, `label` and the columns of `kept` alone."""
+    (folder / "drops.py").write_text(f"KEPT = {kept}\n{DROPS}")
+    grouped = [{**row, "book": f"book {i % 4}"} for i, row in enumerate(rows("single", "train"))]
+    path = write_rows(folder / "rows.jsonl", grouped)
+    settings = (f"task={folder / 'drops.py'}", f"data.train={path}", "data.validation=0", "data.test=0", *settings)
+    (folder / "mine.yaml").write_text(lab.recipe("single", *settings).dump())
+    return load_recipe(folder / "mine.yaml")
+
+
+def test_task_that_drops_the_group_is_told_so(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="`unify` of Drops drops the column 'group'") as caught:
+        prepare(own(lab, tmp_path, ("row",), "data.group=book", "train.folds=2"))
+    assert "**batch" in caught.value.hint
+
+
+def test_task_that_drops_the_numbers_of_rows_is_told_so(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"drops the column 'row'\n"):
+        prepare(own(lab, tmp_path, ()))
+
+
+def test_task_that_keeps_them_is_ready(lab: Lab, tmp_path: Path) -> None:
+    prepared = prepare(own(lab, tmp_path, ("row", "group"), "data.group=book"))
+    assert prepared.splits["train"]["group"][:5] == ["book 0", "book 1", "book 2", "book 3", "book 0"]
+
+
+# ---------------------------------------------------------------------- labels, warnings, weights
+
+
+def test_labels_stay_in_the_order_that_the_head_was_trained_in() -> None:
+    assert in_order_of(("a", "b", "c"), ("c", "a", "b")) == ("c", "a", "b")
+    assert in_order_of(("a", "b"), ("b", "a", "c")) == ("a", "b")
+    assert in_order_of((), ("LABEL_0", "LABEL_1")) == ()
+
+
+def test_labels_of_a_run_that_is_gone_on_from_keep_their_order(lab: Lab) -> None:
+    before = lab.train("single", "data.labels=[trade, arts, sport]")
+    again = prepare(lab.recipe("single", f"model.checkpoint={before.run}"))
+    assert again.labels == ("trade", "arts", "sport") != lab.prepared("single").labels
+
+
+def test_labels_that_are_renamed_are_wanted_once(lab: Lab) -> None:
+    assert wanted_labels(lab.recipe("single", "data.labels={0: no, 1: yes, 2: no}")) == ["no", "yes"]
+    assert wanted_labels(lab.recipe("single", "data.labels=[b, a]")) == ("b", "a")
+    assert wanted_labels(lab.recipe("single")) is None
+
+
+class Complains(Task):
+    """A task that finds fault with what it is told to."""
+
+    def check(self, split: Dataset, labels: Any) -> Any:
+        for level in split["level"]:
+            yield Issue(level, "row 1", f"a {level}", "mend it")
+
+
+def complaints(*levels: str) -> Dataset:
+    return Dataset.from_dict({"level": list(levels)})
+
+
+def test_errors_of_all_splits_are_raised_at_once_and_warnings_returned() -> None:
+    task = Complains(Complains.Options())
+    (warning,) = preparing.check(task, [("a.csv", complaints()), ("b.csv", complaints("warning"))], ())
+    assert warning.where == "b.csv, row 1" and warning.level == "warning"
+    with pytest.raises(DataError) as caught:
+        preparing.check(task, [("a.csv", complaints("error", "warning")), ("b.csv", complaints("error"))], ())
+    assert "2 problems" in caught.value.message
+    assert "a.csv, row 1" in caught.value.message and "b.csv, row 1" in caught.value.message
+
+
+def test_class_weights_are_for_labels_of_texts_alone(lab: Lab) -> None:
+    for kind in ("regression", "ner", "qa"):
+        with pytest.raises(RecipeError, match="only labels of texts are weighed"):
+            prepare(lab.recipe(kind, "train.class_weights=balanced"))
+
+
+def test_weights_follow_the_order_of_the_labels(lab: Lab) -> None:
+    prepared = lab.prepared("single", "train.class_weights={sport: 3, trade: 0.5}", "train.label_smoothing=0.1")
+    found = weighting(prepared, prepared.splits["train"])
+    assert prepared.labels == ("arts", "sport", "trade")
+    assert found == (0.1, (1.0, 3.0, 0.5))
+
+
+def test_balanced_weights_make_each_label_weigh_the_same(lab: Lab) -> None:
+    prepared = lab.prepared("single", "train.class_weights=balanced")
+    train = prepared.splits["train"]
+    counts = Counter(train["label"])
+    found = weighting(prepared, train).class_weights
+    assert found is not None
+    shares = [counts[label] * weight for label, weight in zip(prepared.labels, found, strict=True)]
+    assert shares == pytest.approx([shares[0]] * 3) and sum(shares) == pytest.approx(len(train))
+
+
+# ---------------------------------------------------------------------- encoded rows
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoded_rows_hold_what_the_model_and_the_loss_read(lab: Lab, kind: str) -> None:
+    prepared = lab.prepared(kind)
+    encoded, _ = encode_training(prepared, prepared.splits["train"])
+    assert {*encoded.column_names} - {*prepared.tokenizer.model_input_names} == {*prepared.task.targets, "length"}
+    assert encoded["length"] == [len(ids) for ids in encoded["input_ids"]]
+    if prepared.recipe.task.name != "summarization":  # whose limit is the document's alone
+        assert max(encoded["length"]) <= prepared.task.options.max_length
+    assert len(encoded) >= len(prepared.splits["train"])
+
+
+def cut_rows(prepared: preparing.Prepared, train: Dataset) -> int:
+    """Rows that are longer than the task reads, by the tokenizer alone."""
+    lengths = [len(ids) for ids in prepared.tokenizer(list(train["text"]))["input_ids"]]
+    return sum(length > prepared.task.options.max_length for length in lengths)
+
+
+def test_rows_that_are_cut_are_counted_once_each(lab: Lab) -> None:
+    prepared = lab.prepared("single", "task.max_length=16")
+    train = prepared.splits["train"]
+    _, cut = encode_training(prepared, train)
+    assert 0 < cut == cut_rows(prepared, train) < len(train)
+    assert describe(prepared, cut)["truncated_training_rows"] == cut
+    assert encode_training(lab.prepared("single"), train)[1] == 0
+
+
+def test_limit_of_the_checkpoint_is_a_note(lab: Lab) -> None:
+    longest = prepare(lab.recipe("single", "task.max_length=100000"))
+    assert longest.task.options.max_length < 100000
+    (note,) = [note for note in longest.notes if "max_length" in note]
+    assert f"is {longest.task.options.max_length}, not 100000" in note
+
+
+def test_settings_that_do_nothing_without_validation_are_a_note(lab: Lab) -> None:
+    def said(*settings: str) -> list[str]:
+        notes = prepare(lab.recipe("single", "data.validation=0", *settings)).notes
+        return [note for note in notes if "does nothing" in note]
+
+    (note,) = said("train.patience=2", "train.metric=f1")
+    assert "no validation rows" in note and "train.metric, train.patience" in note
+    assert said() == []
+
+
+def test_run_is_told_its_rows_and_labels(lab: Lab) -> None:
+    told = describe(lab.prepared("single"), 0)
+    assert told["rows"] == SIZES and told["sha256"] == lab.prepared("single").files
+    for split in SIZES:
+        assert told["labels"][split] == Counter(row["label"] for row in read_jsonl(lab.file("single", split)))
+    assert describe(lab.prepared("regression"), 0)["labels"] == {}
+
+
+def test_contract_is_what_was_settled(lab: Lab) -> None:
+    prepared = lab.prepared("ner", "method=lora")
+    contract = prepared.contract
+    assert resolve("task", lab.recipe("ner").task, Task).options.max_length == contract.task["max_length"]
+    assert contract.labels == prepared.labels and contract.method["name"] == "lora"
+    assert contract.base is not None and contract.base["sha256"] == prepared.base.sha256
+    assert lab.prepared("ner").contract.base is None, "full fine-tuning needs no other weights"

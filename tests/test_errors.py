@@ -1,0 +1,33 @@
+"""Words that messages are made of."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.errors import brief, nearest, one_line
+
+
+@given(st.text(), st.integers(min_value=3, max_value=20))
+def test_said_in_one_line_of_bounded_length(text: str, most: int) -> None:
+    line = one_line(text, most)
+    assert len(line) <= most and len(line.splitlines()) <= 1
+    assert line == " ".join(text.split()) or line.endswith("...")
+
+
+@given(st.text(), st.integers(min_value=3, max_value=20))
+def test_value_is_brief(value: str, most: int) -> None:
+    assert len(brief(value, most)) <= most
+    assert brief(value, most) == repr(value) or brief(value, most).endswith("...")
+
+
+def test_an_error_is_told_by_its_words() -> None:
+    assert one_line(ValueError("a\n  b\t c ")) == "a b c"
+
+
+def test_nearest_name_is_told_as_it_is_known() -> None:
+    known = ["Sentiment", "classification", "ner"]
+    assert nearest("sentimant", known) == "Sentiment"
+    assert nearest("CLASSIFICATION", known) == "classification"
+    assert nearest("summarization!", known, 0.8) == ""
+    assert nearest("x", []) == ""

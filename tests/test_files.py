@@ -1,0 +1,48 @@
+"""Files are written whole or not at all, and are told apart by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ftkit.errors import MachineError, RecipeError
+from ftkit.files import expanded, previous, replacing, sha256, write_json
+
+
+def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"ü": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"ü": object()})
+    with pytest.raises(ZeroDivisionError), replacing(path) as beside:
+        beside.write_text("half")
+        raise ZeroDivisionError
+    assert json.loads(path.read_text(encoding="utf-8")) == {"ü": 1} and "ü" in path.read_text(encoding="utf-8")
+    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_folder_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with replacing(tmp_path / "model") as beside:
+            beside.mkdir()
+            (beside / text).write_text(text)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"] and not previous(tmp_path / "model")
+
+
+def test_hash_is_of_the_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    (tmp_path / "a").write_bytes(content)
+    assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_home_is_a_folder_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/a", RecipeError) == tmp_path / "a"
+    assert expanded("a/~b", RecipeError) == Path("a/~b")
+    with pytest.raises(MachineError, match="~nobody-here is no home folder on this machine") as caught:
+        expanded("~nobody-here/a", MachineError)
+    assert caught.value.message.startswith("~nobody-here/a:")
