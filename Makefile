@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart check format test test-all build clean
+.PHONY: help install quickstart check format test test-all bench build clean
 
 help:  ## Show this help.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -46,6 +46,9 @@ test: $(READY)  ## Every test but the slow ones.
 
 test-all: $(READY)  ## Every test, also the slow ones and, where $$FTKIT_DATA names them, those on public data.
 	$(BIN)/python -m pytest -q -n auto -m ''
+
+bench: $(READY)  ## Training speed beside the stock Trainer, on public data in $$FTKIT_DATA; more in benchmarks/README.md.
+	$(BIN)/python -m benchmarks.train_speed
 
 build: $(READY)  ## Build the wheel.
 	$(BIN)/python -m build --wheel --no-isolation

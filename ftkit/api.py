@@ -67,17 +67,19 @@ def evaluate(
     data: str | Path | None = None,
     settings: Iterable[str] = (),
     *,
+    precision: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on a split of its run, or on the file `data`.
 
-    `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`.
+    `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`;
+    `precision` is `fp32` or `bf16`, the recipe's when not given.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
     from ftkit.engine.evaluate import evaluate as run_evaluation
 
-    return run_evaluation(source, split, str(data) if data else None, settings, say, progress)
+    return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision)
 
 
 def export(source: str | Path, to: str | Path, format: str = "checkpoint", *, say: Say = silence) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
@@ -20,6 +19,8 @@ from ftkit.errors import RecipeError, nearest, one_line, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.shelf import find_recipe
 
+PRECISIONS = ("fp32", "bf16")
+"""Those that a model answers in."""
 MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -111,7 +112,9 @@ class TrainSpec(Section):
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the computation in training; `auto` is bf16 where the device computes in it. Evaluation is in fp32."""
+    """Of the computation in training; `auto` is bf16 where the device computes in it."""
+    frozen_cache: float = Field(10.0, ge=0)
+    """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Of initialisation, order and dropout."""
     folds: int | None = Field(None, ge=2)
@@ -140,6 +143,8 @@ class EvaluateSpec(Section):
     """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
     batch_tokens: int = Field(8192, gt=0)
     """Tokens, padding included, that go through the model at once."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the answers: fp32 gives plain transformers'; bf16 is about twice as fast, and other in the third digit."""
 
 
 class Recipe(Section):

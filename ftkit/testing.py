@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ftkit.checkpoints import locate
+from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import INPUT_KINDS, Labels, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
@@ -179,14 +180,14 @@ def _check_answers(task: Task, rows: Dataset, tokenizer: Any, labels: Labels, mo
     from ftkit.engine import infer
 
     examples = rows.to_list()
-    predictions = list(infer.predict(model, task, tokenizer, labels, examples, 8192))
+    predictions = list(infer.predict(model, task, tokenizer, labels, examples, EvaluateSpec()))
     _promise(len(predictions) == len(examples), f"decode gives {len(predictions)} answers for {len(examples)} examples")
     try:
         again = json.loads(json.dumps(predictions))
     except TypeError as error:
         raise AssertionError(f"predictions must be plain values that JSON can hold: {error}") from error
     _promise(again == predictions, "predictions must come back from JSON as they were (no tuples, no numbers as names)")
-    backwards = list(infer.predict(model, task, tokenizer, labels, examples[::-1], 8192))
+    backwards = list(infer.predict(model, task, tokenizer, labels, examples[::-1], EvaluateSpec()))
     _promise(_close(backwards[::-1], predictions), "an example's answer depends on where it stands")
     for example, prediction in zip(examples, predictions, strict=True):
         _promise(isinstance(task.render(example, prediction), str), "render must give text")
@@ -202,7 +203,7 @@ def _check_reload(
     model.save_pretrained(folder / "saved")
     tokenizer.save_pretrained(folder / "saved")
     again = models.build(folder / "saved", task, labels).eval()
-    found = list(infer.predict(again, task, _tokenizer(folder / "saved", task), labels, rows.to_list(), 8192))
+    found = list(infer.predict(again, task, _tokenizer(folder / "saved", task), labels, rows.to_list(), EvaluateSpec()))
     _promise(_close(found, predictions), "the model answers otherwise once it was saved and loaded again")
 
 

@@ -18,7 +18,7 @@ from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.engine.train import Finished, train
 from ftkit.errors import FTKitError
-from ftkit.recipe import Recipe, override, parse_recipe
+from ftkit.recipe import EvaluateSpec, Recipe, override, parse_recipe
 from tests.tiny import SENTENCES, save_tiny
 
 LINES = SENTENCES.splitlines()
@@ -210,4 +210,6 @@ def assert_close(ours: Any, theirs: Any, tolerance: float) -> None:
 def answers(source: Path, examples: Sequence[Any], batch_tokens: int = 8192) -> Rows:
     """What a trained folder answers to prepared rows."""
     t = models.load(source)
-    return list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, batch_tokens))
+    return list(
+        infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, EvaluateSpec(batch_tokens=batch_tokens))
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, DataSettings, Source
+from ftkit.cli.evaluate import AllowCode, DataSettings, Precision, Source
 
 
 def predict(
@@ -17,6 +17,7 @@ def predict(
     input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
     settings: DataSettings = None,
+    precision: Precision = None,
     allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text.")] = False,
 ) -> None:
@@ -41,7 +42,7 @@ def predict(
     both = [path for path in (input_file, output) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise DataError(f"{output} is the file that is read", "name another file with --output")
-    predictor = Predictor(source, report.say)
+    predictor = Predictor(source, report.say, precision)
     if input_file:
         answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
     else:

@@ -4,7 +4,8 @@ A step reads a few hundred rows of a vocabulary of thirty thousand; the dense gr
 measured, clipped and stepped, is a tenth of a small model's step on a processor. Here the embedding's gradient
 holds the rows of the step's tokens, and a row goes on moving by its momentum for `IDLE` steps after it was last
 read; then it rests. When it is read again, and every `IDLE` steps, its moments and weights decay as if it had never
-rested, so that all that differs from AdamW (Loshchilov and Hutter 2019) is the last 0.6 % of a momentum's way.
+rested, so that what differs from AdamW (Loshchilov and Hutter 2019) is the last 0.6 % of a momentum's way, and the
+decay of at most `IDLE` steps that a rested row lacks while the step that wakes it reads it.
 """
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ def sparsify(model: nn.Module) -> None:
 class RowAdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)` that takes gradients by rows; for processors."""
 
-    def clip(self, most: float) -> torch.Tensor:
+    grad_scale: torch.Tensor | None = None
+    """What the next step divides gradients by; the fused kernel asks for it by this name."""
+
+    def clip(self, most: float = math.inf) -> torch.Tensor:
         """The norm of all gradients, which the next step scales down to `most` where they are longer."""
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         parts = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts)))
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts)))
         scale = (norm + 1e-6) / most
         self.grad_scale = scale if bool(scale > 1) else None
         return norm
@@ -58,6 +62,14 @@ class RowAdamW(torch.optim.AdamW):
             self._step_rows(group, weight, gradient)
         self.grad_scale = None
         return loss
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """As torch does it, but for the rows' steps and decays, which are not in the weights' type."""
+        super().load_state_dict(state_dict)
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        for number, stored in state_dict["state"].items():
+            exact = {name: stored[name].clone() for name in ("decay", "decayed", "read", "moved") if name in stored}
+            self.state[weights[number]].update(exact)
 
     def _step_rows(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
         state = self.state[weight] or self._start(weight)
@@ -85,7 +97,7 @@ class RowAdamW(torch.optim.AdamW):
     def _start(self, weight: nn.Parameter) -> dict[str, Any]:
         """Moments as AdamW keeps them, and for each row the steps at which it was read and moved last."""
         count = weight.shape[0]
-        self.state[weight] = {
+        state: dict[str, Any] = {
             "step": torch.zeros(()),
             "exp_avg": torch.zeros_like(weight),
             "exp_avg_sq": torch.zeros_like(weight),
@@ -94,4 +106,5 @@ class RowAdamW(torch.optim.AdamW):
             "read": torch.full((count,), 1 - IDLE, dtype=torch.int64),
             "moved": torch.zeros(count, dtype=torch.int64),
         }
-        return self.state[weight]
+        self.state[weight] = state
+        return state

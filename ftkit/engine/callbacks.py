@@ -58,6 +58,16 @@ class Best(TrainerCallback):
         return control
 
 
+class Sharing(TrainerCallback):
+    """After each epoch, gives other processes the outputs of frozen layers that this one computed, and takes theirs."""
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self.flush = flush
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.flush()
+
+
 class Clock(TrainerCallback):
     """Measures the training loop alone, validation and saving left out, and keeps the progress line going."""
 

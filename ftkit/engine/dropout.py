@@ -53,6 +53,7 @@ class _Masked(torch.autograd.Function):
 
 def install(model: nn.Module) -> None:
     """Exchange a model's dropout layers for fast ones, in place."""
-    for name, module in list(model.named_modules()):
+    fast: dict[nn.Module, FastDropout] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
         if type(module) is nn.Dropout:
-            model.set_submodule(name, FastDropout(module.p).train(module.training))
+            model.set_submodule(name, fast.setdefault(module, FastDropout(module.p).train(module.training)))

@@ -10,13 +10,13 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit.data.load import load_file
-from ftkit.engine import infer
+from ftkit.engine import infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.prepare import check, read_splits, unified
 from ftkit.errors import RecipeError, RunError
 from ftkit.files import sha256
 from ftkit.metrics import ClassScores, Scores
-from ftkit.recipe import DataSpec, EvaluateSpec, Recipe, override, parse_data
+from ftkit.recipe import PRECISIONS, DataSpec, EvaluateSpec, Recipe, override, parse_data
 from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Prediction, Task
@@ -38,6 +38,7 @@ def evaluate(
     settings: Iterable[str] = (),
     say: Say = silence,
     progress: Progress | None = None,
+    precision: str | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on one split of its run, or on a file.
 
@@ -55,7 +56,21 @@ def evaluate(
         rows, name = _split(trained, recipe, split, source, say), split
     for warning in check(trained.task, [(name, rows)], trained.labels):
         say(f"warning: {warning}")
-    return score(trained, rows, recipe.evaluate if recipe else EvaluateSpec(), say, progress)
+    return score(trained, rows, spec_of(recipe, precision), say, progress)
+
+
+def spec_of(recipe: Recipe | None, precision: str | None = None) -> EvaluateSpec:
+    """How a run's recipe evaluates, or the defaults; in another precision if one is named.
+
+    Raises RecipeError for one that there is not, MachineError where the machine lacks it.
+    """
+    spec = recipe.evaluate if recipe else EvaluateSpec()
+    if precision is not None:
+        if precision not in PRECISIONS:
+            raise RecipeError(f"--precision {precision}: there is no such precision", f"one of {', '.join(PRECISIONS)}")
+        spec = spec.model_copy(update={"precision": precision})
+    machine.precision(spec.precision)
+    return spec
 
 
 def recipe_of(source: str | Path, say: Say) -> Recipe | None:
@@ -102,7 +117,7 @@ def answer(
     progress.start(len(rows), "answering")
     t = trained
     try:
-        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings.batch_tokens, watch)
+        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, watch)
     finally:
         progress.stop()
     if cut:

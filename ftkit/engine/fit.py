@@ -12,10 +12,11 @@ from datasets import Dataset
 from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from ftkit.engine import dropout, infer, machine
+from ftkit import checkpoints
+from ftkit.engine import dropout, frozen, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
-from ftkit.engine.callbacks import Best, Clock, Record
+from ftkit.engine.callbacks import Best, Clock, Record, Sharing
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
 from ftkit.engine.trainer import FTTrainer
 from ftkit.engine.unpad import unpadded
@@ -37,6 +38,8 @@ class Fitted:
     examples: int
     truncated: int
     """Of the examples, those that were cut."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the model was computed."""
 
 
 class Validation:
@@ -50,7 +53,7 @@ class Validation:
         assert self.rows is not None
         p, numbers = self.prepared, range(rank, len(self.rows), world)
         examples = (self.rows[i] for i in numbers)
-        found = infer.predict(model, p.task, p.tokenizer, p.labels, examples, p.recipe.evaluate.batch_tokens)
+        found = infer.predict(model, p.task, p.tokenizer, p.labels, examples, p.recipe.evaluate)
         answers: dict[int, Prediction] = dict(gather_object(list(zip(numbers, found, strict=True))))
         scores = p.task.score([answers[i] for i in range(len(self.rows))], self.rows)
         return {name: score["value"] for name, score in scores.items()}
@@ -86,14 +89,15 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     if trainer.is_world_process_zero():
         run.write_json("environment", _environment(args, model, processes))
         run.write_json("data", describe(prepared, cut))
+    notes: tuple[str, ...] = ()
     if args.num_train_epochs > 0:
         _check_metric(trainer, prepared)
-        _train(trainer)
+        notes = _train(trainer, prepared)
     if trainer.is_world_process_zero():
         run.publish()
         if not args.num_train_epochs or "validation" not in prepared.splits:
             save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut)
+    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, notes)
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
@@ -110,10 +114,20 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
     raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
-def _train(trainer: FTTrainer) -> None:
+def _train(trainer: FTTrainer, prepared: Prepared) -> tuple[str, ...]:
+    """Train; what a person should know of how."""
+    store, most = checkpoints.cache() / "frozen", int(prepared.recipe.train.frozen_cache * 2**30)
+    model: Any = trainer.model
     try:
-        with unpadded(trainer.model):
+        with (
+            machine.memory_kept(),
+            unpadded(model),
+            frozen.computed_once(model, prepared.base.sha256, store, most) as layers,
+        ):
+            if layers:
+                trainer.add_callback(Sharing(layers.flush))
             trainer.train()
+            return layers.notes() if layers else ()
     except RuntimeError as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise FTKitError(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ftkit.engine.unpad import unpadded
+from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
 
 CHUNK = 1024
@@ -23,18 +24,18 @@ def predict(
     tokenizer: Any,
     labels: Labels,
     examples: Iterable[Example],
-    batch_tokens: int,
+    settings: EvaluateSpec,
     watch: Callable[[int, int], None] | None = None,
 ) -> Iterator[Prediction]:
     """An answer for each example, in order; memory does not grow with their number.
 
-    `batch_tokens` bounds the tokens, padding included, that go through the model at once. The model computes in
-    the precision of its weights. `watch` is told the numbers of examples answered so far, and cut among them.
+    `settings` bound the tokens, padding included, that go through the model at once, and name the precision.
+    `watch` is told the numbers of examples answered so far, and cut among them.
     """
     rows, done, cut = iter(examples), 0, 0
     while chunk := list(islice(rows, CHUNK)):
         encoded = encode(task, chunk, tokenizer, labels)
-        outputs = run(model, task, tokenizer, encoded, batch_tokens)
+        outputs = run(model, task, tokenizer, encoded, settings)
         yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
         done += len(chunk)
         cut += len({i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was})
@@ -51,14 +52,15 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labe
     return encoded
 
 
-def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, batch_tokens: int) -> list[Output]:
+def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, settings: EvaluateSpec) -> list[Output]:
     """The model's output for each encoded row, in order: float arrays, or for a task that writes, `tokens`."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
-    with _answering(model), unpadded(model):
-        for places in batches(lengths, batch_tokens, room):
+    low = torch.autocast(_device(model).type, torch.bfloat16, enabled=settings.precision == "bf16")
+    with _answering(model), unpadded(model), low:
+        for places in batches(lengths, settings.batch_tokens, room):
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
             batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}

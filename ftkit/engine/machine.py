@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -65,6 +68,31 @@ def precision(wanted: str) -> str:
     if wanted == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
         raise MachineError("train.precision: this GPU has no bf16", "set train.precision to fp16, fp32 or auto")
     return wanted
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """While this lasts, freed memory stays with the process, where the C library is one that can be told so.
+
+    A step frees and takes the same blocks again and again; to have them from the system each time, page by page,
+    costs a processor more than a tenth of the step.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "mallopt"):
+        yield
+        return
+    library.mallopt(_MMAP_THRESHOLD, 2**30)
+    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_THRESHOLD, 2**17)
+        library.mallopt(_TRIM_THRESHOLD, 2**17)
+        library.malloc_trim(0)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""As glibc's malloc.h numbers them."""
 
 
 def processes() -> int:

@@ -9,9 +9,8 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of
+from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.errors import DataError
-from ftkit.recipe import EvaluateSpec
 from ftkit.report import Progress, Say, silence
 from ftkit.tasks._base import Batch, Column, Prediction, Task
 
@@ -19,17 +18,17 @@ from ftkit.tasks._base import Batch, Column, Prediction, Task
 class Predictor:
     """A trained model that answers: a run, an export, or a fine-tuned checkpoint (a folder or a Hub id).
 
-    `say` is told what a person should know of the run.
+    `say` is told what a person should know of the run. `precision` is `fp32` or `bf16`, the recipe's when not given.
 
     >>> predictor = Predictor("runs/reviews")  # doctest: +SKIP
     >>> list(predictor(["Would buy it again."]))  # doctest: +SKIP
     [{'label': 'positive', 'score': 0.98}]
     """
 
-    def __init__(self, source: str | Path, say: Say = silence) -> None:
+    def __init__(self, source: str | Path, say: Say = silence, precision: str | None = None) -> None:
         self.trained = models.load(source)
         self.recipe = recipe_of(source, say)
-        self.settings = self.recipe.evaluate if self.recipe else EvaluateSpec()
+        self.settings = spec_of(self.recipe, precision)
 
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.

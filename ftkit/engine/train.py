@@ -93,6 +93,8 @@ def train(
     with _new_run(recipe, path) as run:
         folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
         fitted = _fit(run, prepared, processes, progress)
+        for note in fitted.notes:
+            say(f"note: {note}")
         if fitted.truncated:
             say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
         result = _score(run, prepared, fitted, folds, say, progress)

@@ -152,6 +152,7 @@ class FTTrainer(Trainer):
     ) -> tuple[Any, dict[str, Any]]:
         """The optimizer, with parameter groups whose rates follow depth."""
         settings = self.settings
+        cls: Any
         if settings.optimizer == "lamb":
             from pytorch_optimizer import Lamb
 
@@ -176,7 +177,14 @@ class FTTrainer(Trainer):
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         if isinstance(optimizer, RowAdamW):
             return optimizer.clip(self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)
+        return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The gradients' norm where they are not clipped."""
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        if grad_norm is None and isinstance(optimizer, RowAdamW):
+            return optimizer.clip()
+        return super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------ how it is judged
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.nn import functional
@@ -56,25 +57,25 @@ class Packing:
 
     def unpack(self, states: torch.Tensor) -> torch.Tensor:
         """(1, tokens, ...) to (rows, width, ...), with zeros for padding."""
-        flat = states[0]
+        flat: torch.Tensor = states[0]
         if self.real is not None:
             flat = _Scatter.apply(flat, self.real, self.rows * self.width)  # type: ignore[no-untyped-call]
-        return flat.unflatten(0, (self.rows, self.width))
+        return flat.view(self.rows, self.width, *flat.shape[1:])
 
-    def hidden(self, window: int | None) -> torch.Tensor | None:
+    def hidden(self, window: int | None, device: torch.device) -> torch.Tensor | None:
         """True where a token may not look, (rows or 1, 1, width or 1, width): padding, and outside of a window."""
         if window is None or window >= self.width:
             return self.padding
-        place = torch.arange(self.width)
+        place = torch.arange(self.width, device=device)
         far = ((place[:, None] - place).abs() >= window)[None, None]
         return far if self.padding is None else far | self.padding
 
     def spread(self, heads: torch.Tensor) -> torch.Tensor:
         """(1, heads, tokens, size) to (rows, heads, width, size), with some token's values for padding."""
-        flat = heads[0].transpose(0, 1)
+        flat: torch.Tensor = heads[0].transpose(0, 1)
         if self.real is not None:
             flat = _Gather.apply(flat, self.slots, self.real, True)  # type: ignore[no-untyped-call]
-        return flat.unflatten(0, (self.rows, self.width)).transpose(1, 2)
+        return flat.reshape(self.rows, self.width, *flat.shape[1:]).transpose(1, 2)
 
 
 class _Gather(torch.autograd.Function):
@@ -124,7 +125,7 @@ def attend(
     packing = attention_mask
     query, key, value = packing.spread(query), packing.spread(key), packing.spread(value)
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    hidden = packing.hidden(sliding_window)
+    hidden = packing.hidden(sliding_window, query.device)
     if dropout == 0.0 and packing.width >= _LONG:
         allowed = None if hidden is None else ~hidden
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
@@ -149,15 +150,42 @@ AttentionMaskInterface.register(ATTENTION, _keep)
 class _Hooks:
     """What stands before and behind each layer of a stack while one batch goes through."""
 
-    def __init__(self, layers: torch.nn.ModuleList) -> None:
+    def __init__(self, core: Any, layers: torch.nn.ModuleList) -> None:
+        self.core, self.before = core, core.config._attn_implementation
         self.packing: Packing | None = None
-        self.handles = [layers[-1].register_forward_hook(self.leave)]
+        self.off = False
+        self.handles = [
+            core.base_model.register_forward_pre_hook(self.begin, with_kwargs=True),
+            core.base_model.register_forward_hook(self.end, always_call=True),
+            layers[-1].register_forward_hook(self.leave),
+        ]
         for place, layer in enumerate(layers):
             enter = self.first if place == 0 else self.next
             self.handles.append(layer.register_forward_pre_hook(enter, with_kwargs=True))
 
+    def remove(self) -> None:
+        """Leave the model as it was found."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+        self.core.set_attn_implementation(self.before)
+
+    def begin(self, base: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Stand aside where the states between the layers are asked for: they have to have the batch's shape."""
+        self.off = bool(kwargs.get("output_hidden_states", self.core.config.output_hidden_states))
+        if self.off:
+            self.core.set_attn_implementation(self.before)
+
+    def end(self, base: Any, args: tuple[Any, ...], output: Any) -> None:
+        """Be ready for the next batch."""
+        if self.off:
+            self.core.set_attn_implementation(ATTENTION)
+        self.off = False
+
     def first(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Drop the padding."""
+        if self.off:
+            return args, kwargs
         states = args[0] if args else kwargs["hidden_states"]
         mask = args[1] if len(args) > 1 else kwargs.get("attention_mask")
         self.packing = Packing.of(states.shape[0], states.shape[1], mask)
@@ -168,6 +196,8 @@ class _Hooks:
 
     def next(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Give the layer the packing for its mask, and what goes by position in the packed order."""
+        if self.off:
+            return args, kwargs
         rest = [self.packing] if len(args) > 1 else []
         named = {name: self._by_position(value) for name, value in kwargs.items() if name != "attention_mask"}
         if not rest:
@@ -176,6 +206,8 @@ class _Hooks:
 
     def leave(self, layer: Any, args: tuple[Any, ...], output: Any) -> Any:
         """Put the padding back."""
+        if self.off:
+            return output
         assert self.packing is not None
         if isinstance(output, tuple):
             return (self.packing.unpack(output[0]), *output[1:])
@@ -196,25 +228,62 @@ def stack_of(model: torch.nn.Module) -> torch.nn.ModuleList | None:
     core = plain_model(model)
     names = stacks(core)
     config = core.config
-    decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False) or core.can_generate()
-    if len(names) != 1 or decodes or not core._supports_attention_backend:
+    if len(names) != 1 or config.is_encoder_decoder or not core._supports_attention_backend:
         return None
-    return core.get_submodule(names[0])  # type: ignore[return-value]
+    stack: Any = core.get_submodule(names[0])
+    return None if any(getattr(module, "is_causal", False) for module in stack.modules()) else stack
 
 
 @contextmanager
 def unpadded(model: torch.nn.Module) -> Iterator[bool]:
-    """While this lasts, the model computes no padding, if it is of a kind that can; tells whether it does."""
+    """While this lasts, the model computes no padding, if it is of a kind that can; tells whether it does.
+
+    Of each model it is tried once that the outputs are those of the padded path.
+    """
     layers, core = stack_of(model), plain_model(model)
     if layers is None or core.config._attn_implementation == ATTENTION:
         yield layers is not None
         return
-    before = core.config._attn_implementation
-    hooks = _Hooks(layers)
+    wanted = None if core in _AGREES else _probe(core)
+    hooks = _Hooks(core, layers)
     core.set_attn_implementation(ATTENTION)
     try:
-        yield True
+        if wanted is not None:
+            _AGREES[core] = _agrees(core, wanted)
+        if not _AGREES[core]:
+            hooks.remove()
+        yield _AGREES[core]
     finally:
-        core.set_attn_implementation(before)
-        for handle in hooks.handles:
-            handle.remove()
+        hooks.remove()
+
+
+_AGREES: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Whether a model's outputs without padding were found to be those with it."""
+_TOLERANCE = 1e-3
+"""Of the largest output: far above what the order of sums makes (1e-6), far below what a wrong mask does."""
+
+
+def _agrees(core: Any, wanted: torch.Tensor) -> bool:
+    try:
+        found = _probe(core)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # its layers are called in another way
+        return False
+    return bool((found - wanted).abs().max() <= _TOLERANCE * wanted.abs().max())
+
+
+@torch.no_grad()
+def _probe(core: Any) -> torch.Tensor:
+    """The base model's output for the real tokens of two made up rows, one of them shorter."""
+    window = max((getattr(part, "sliding_window", None) or 0 for part in core.modules()), default=0)
+    width = min(window + 9, getattr(core.config, "max_position_embeddings", 512) // 2)
+    ids = torch.arange(2 * width, device=core.device).view(2, width) % min(core.config.vocab_size, 997)
+    mask = torch.ones_like(ids)
+    mask[1, width // 2 :] = 0
+    training = core.training
+    core.eval()
+    try:
+        with torch.autocast(core.device.type, enabled=False):
+            states: torch.Tensor = core.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    finally:
+        core.train(training)
+    return states[mask.bool()].float()

@@ -94,6 +94,22 @@ def blocks(model: nn.Module) -> list[str]:
     return [f"{name}.{i}" for name in lists for i in range(len(core.get_submodule(name)))]  # type: ignore[arg-type]
 
 
+def in_top(model: nn.Module, names: Iterable[str], count: int | None) -> list[str]:
+    """Those of the named modules that lie in the top `count` blocks; all where `count` is none.
+
+    Raises CheckpointError for more blocks than there are.
+    """
+    there = blocks(model)
+    if count is None:
+        return list(names)
+    if count > len(there):
+        raise CheckpointError(
+            f"{type(plain_model(model)).__name__} has {len(there)} layers, and method.layers asks for {count}",
+            f"set method.layers to {len(there)} at most",
+        )
+    return [name for name in names if any(_inside(name, block) for block in there[-count:])]
+
+
 def head_modules(model: nn.Module) -> list[str]:
     """Names of the modules that the task put on top of the base model.
 

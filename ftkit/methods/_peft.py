@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,10 @@ class PeftMethod(Method):
 
     def apply(self, model: nn.Module, peft_type: str) -> nn.Module:
         """The model inside a `PeftModel`: the new weights and the head learn."""
-        from peft import get_peft_model
-
         config = self.config(model, peft_type)
         if peft_type == "QUESTION_ANS":
             config.task_type = None  # PEFT's own class for it keeps `token_type_ids` from the model
-        wrapped: nn.Module = get_peft_model(plain_model(model), config)
-        return wrapped
+        return _wrapped(model, config)
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write the new weights and the head in PEFT's format."""
@@ -43,7 +41,7 @@ class PeftMethod(Method):
 
     def load(self, model: nn.Module, folder: Path) -> nn.Module:
         """Wrap the base and fill in the stored weights. Raises CheckpointError when they do not fit it."""
-        from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+        from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
         from safetensors.torch import load_file
 
         stored_file(folder, _CONFIG)  # PEFT looks on the Hub for what is missing in a folder
@@ -51,7 +49,7 @@ class PeftMethod(Method):
         config = PeftConfig.from_pretrained(str(folder))
         config.base_model_name_or_path = None
         try:
-            wrapped: nn.Module = get_peft_model(plain_model(model), config)
+            wrapped = _wrapped(model, config)
         except ValueError as error:
             raise CheckpointError(
                 f"the weights in {folder} do not fit {type(model).__name__}: {error}",
@@ -89,3 +87,13 @@ def has_conv1d(model: nn.Module, targets: list[str]) -> bool:
 
     core = plain_model(model)
     return any(isinstance(core.get_submodule(name), Conv1D) for name in targets)
+
+
+def _wrapped(model: nn.Module, config: Any) -> nn.Module:
+    """The model inside a `PeftModel`."""
+    from peft import get_peft_model
+
+    with warnings.catch_warnings():  # PEFT asks transformers by a name that is going out of use
+        warnings.simplefilter("ignore", FutureWarning)
+        wrapped: nn.Module = get_peft_model(plain_model(model), config)
+    return wrapped

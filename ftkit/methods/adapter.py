@@ -14,6 +14,7 @@ from ftkit.methods._layers import (
     Outputs,
     blocks,
     head_modules,
+    in_top,
     is_norm,
     output_width,
     plain_model,
@@ -45,6 +46,8 @@ class Adapter(Method):
         """After attention and feed-forward (houlsby), or feed-forward only (pfeiffer: half the weights)."""
         reduction: float = Field(16, ge=1)
         """The model's width divided by the bottleneck's."""
+        layers: int | None = Field(None, gt=0)
+        """Transformer blocks with adapters, counted from the top; those below are computed once. All when not set."""
         activation: Literal["gelu", "relu", "silu", "tanh"] = "gelu"
         """The non-linearity in the bottleneck."""
         dropout: float = Field(0.0, ge=0, lt=1)
@@ -103,9 +106,9 @@ class Adapter(Method):
     def _places(self, model: nn.Module) -> list[str]:
         outputs = sublayer_outputs(model)
         if self.options.placement == "pfeiffer":
-            return outputs.feed_forward
+            return in_top(model, outputs.feed_forward, self.options.layers)
         _check_attention(model, outputs)
-        return outputs.attention + outputs.feed_forward
+        return in_top(model, outputs.attention + outputs.feed_forward, self.options.layers)
 
     def _insert(self, output: nn.Module) -> None:
         output.add_module("adapter", self._bottleneck(output))
@@ -134,7 +137,7 @@ class Adapter(Method):
         norms = self.options.layer_norms
         inside = [(f"{b}.{n}", m) for b in blocks(model) for n, m in model.get_submodule(b).named_modules()]
         chosen = [n for n, m in inside if n.endswith(".adapter") or (norms and is_norm(m))]
-        return chosen + head_modules(model)
+        return in_top(model, chosen, self.options.layers) + head_modules(model)
 
     def _weights(self, model: nn.Module) -> dict[str, Tensor]:
         learning = tuple(f"{name}." for name in self._learning(model))

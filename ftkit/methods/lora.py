@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ftkit.config import Section
 from ftkit.errors import CheckpointError, problems
-from ftkit.methods._layers import blocks, linears
+from ftkit.methods._layers import blocks, in_top, linears
 from ftkit.methods._peft import PeftMethod, has_conv1d, saved_modules
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Lora(PeftMethod):
         """Share of the update's inputs that are dropped in training."""
         targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
         """Layers with an update: all linear ones inside the transformer blocks, or ends of their names."""
+        layers: int | None = Field(None, gt=0)
+        """Transformer blocks with updates, counted from the top; what lies below is computed once. All when not set."""
         variant: Literal["lora", "dora", "rslora"] = "lora"
         """Plain, weight-decomposed (Liu et al. 2024) or rank-stabilised (Kalajdzievski 2023)."""
         bias: Literal["none", "all", "lora_only"] = "none"
@@ -40,7 +42,7 @@ class Lora(PeftMethod):
         """PEFT's settings for this model. Raises CheckpointError for targets that it does not have."""
         from peft import LoraConfig
 
-        options, targets = self.options, self._targets(model)
+        options, targets = self.options, in_top(model, self._targets(model), self.options.layers)
         return LoraConfig(
             task_type=peft_type,
             r=options.rank,

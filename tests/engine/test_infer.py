@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from ftkit.engine import infer
 from ftkit.engine import model as models
+from ftkit.recipe import EvaluateSpec
 from tests.runs import KINDS, Lab, answers, assert_close, rows
+
+FIVE_HUNDRED = EvaluateSpec(batch_tokens=500)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,11 +40,19 @@ def test_each_row_is_answered_in_its_place(lab: Lab, kind: str) -> None:
 def test_many_rows_go_through_in_chunks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     t = models.load(lab.trained("single", "full").run)
     examples = [{"text": row["text"]} for row in rows("single", "test", 25)]
-    whole = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
+    whole = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED))
     monkeypatch.setattr(infer, "CHUNK", 10)
     told: list[int] = []
     parts = list(
-        infer.predict(t.model, t.task, t.tokenizer, t.labels, iter(examples), 500, lambda done, _: told.append(done))
+        infer.predict(
+            t.model,
+            t.task,
+            t.tokenizer,
+            t.labels,
+            iter(examples),
+            FIVE_HUNDRED,
+            lambda done, _: told.append(done),
+        )
     )
     assert_close(parts, whole, 1e-6)
     assert told == [10, 20, 25]
@@ -67,7 +78,7 @@ def test_model_keeps_its_mode_and_gets_no_gradient(lab: Lab) -> None:
     example = [{"text": "The film was sharp."}]
     for training in (True, False):
         t.model.train(training)
-        first = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, example, 100))
+        first = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, example, EvaluateSpec(batch_tokens=100)))
         assert t.model.training is training
         assert all(weight.grad is None for weight in t.model.parameters())
     assert first == answers(t.source, example)
@@ -77,12 +88,12 @@ def test_a_model_wrapped_in_autocast_answers_in_fp32_and_stays_wrapped(lab: Lab)
     """As the Trainer wraps it."""
     t = models.load(lab.train("regression", "train.epochs=0").run)
     examples = lab.prepared("regression").splits["test"].to_list()
-    plain = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, 500))
+    plain = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED))
     batch = dict(t.tokenizer(["The film was sharp."], return_tensors="pt"))
     AcceleratorState._reset_state(reset_partial_state=True)
     wrapped = Accelerator(cpu=True, mixed_precision="bf16").prepare(t.model)
     rough = wrapped(**batch).logits
-    assert list(infer.predict(wrapped, t.task, t.tokenizer, t.labels, examples, 500)) == plain
+    assert list(infer.predict(wrapped, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED)) == plain
     assert torch.equal(wrapped(**batch).logits, rough)
     assert not torch.equal(models.load(t.source).model(**batch).logits, rough)
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -105,8 +116,8 @@ def test_dropout_touches_no_answer_and_the_model_goes_on_training(lab: Lab, kind
     name = "start_logits" if kind == "qa" else "logits"
     model.train()
     assert not torch.equal(model(**inputs)[name], model(**inputs)[name])
-    in_training = list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, 500))
+    in_training = list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, FIVE_HUNDRED))
     assert model.training and all(part.training for part in model.modules())
     model.eval()
-    assert list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, 500)) == in_training
+    assert list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, FIVE_HUNDRED)) == in_training
     assert not model.training

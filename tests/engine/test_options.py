@@ -15,6 +15,7 @@ from pytorch_optimizer import Lamb
 
 from ftkit import checkpoints
 from ftkit.engine import model as models
+from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.arguments import arguments
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
@@ -46,7 +47,7 @@ def trainer(lab: Lab, folder: Path, *settings: str) -> FTTrainer:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("adamw", torch.optim.AdamW),
+        ("adamw", RowAdamW),
         ("sgd", torch.optim.SGD),
         ("lamb", Lamb),
         ("adafactor", transformers.optimization.Adafactor),

@@ -1,0 +1,145 @@
+"""The store of frozen outputs: what goes in comes out, in this process and the next, and no more than fits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.engine import features
+from ftkit.engine.features import KEY, FeatureStore
+
+MOST = 1 << 30
+WIDTH = 8
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(KEY, "big")
+
+
+def row(number: int, tokens: int = 3, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.full((tokens, WIDTH), float(number), dtype=dtype)
+
+
+def store(folder: Path, name: str = "a", most: int = MOST, dtype: torch.dtype = torch.float32) -> FeatureStore:
+    return FeatureStore(folder, name, WIDTH, dtype, most)
+
+
+def small_segments(monkeypatch: pytest.MonkeyPatch, tokens: int) -> int:
+    size = tokens * WIDTH * 4
+    monkeypatch.setattr(features, "_SEGMENT", size)
+    return size
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30), segment=st.integers(2, 12))
+def test_rows_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], segment: int
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        small_segments(monkeypatch, segment)
+        folder = tmp_path_factory.mktemp("stores")
+        first = store(folder)
+        for number, tokens in enumerate(lengths):
+            first.put(key(number), row(number, tokens))
+        numbers = list(range(len(lengths)))[::-1]
+        first.flush()
+        for held in (first, store(folder)):
+            found = held.get([key(number) for number in numbers])
+            assert all(torch.equal(f, row(n, lengths[n])) for f, n in zip(found, numbers, strict=True))
+
+
+def test_a_row_is_kept_once_and_an_unknown_one_is_missed(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    held.put(key(1), row(2))
+    assert torch.equal(held.get([key(1)])[0], row(1))
+    assert key(2) not in held
+    with pytest.raises(KeyError):
+        held.get([key(2)])
+
+
+def test_what_is_not_flushed_is_not_read_by_others(tmp_path: Path) -> None:
+    writer, reader = store(tmp_path), store(tmp_path)
+    writer.put(key(1), row(1))
+    reader.refresh()
+    assert key(1) not in reader
+    writer.flush()
+    reader.refresh()
+    assert torch.equal(reader.get([key(1)])[0], row(1))
+
+
+def test_two_that_write_at_once_keep_both(tmp_path: Path) -> None:
+    one, other = store(tmp_path), store(tmp_path)
+    one.put(key(1), row(1))
+    other.put(key(2), row(2))
+    one.put(key(3), row(3))
+    for writer in (one, other):
+        writer.flush()
+    later = store(tmp_path)
+    assert [int(found[0, 0]) for found in later.get([key(1), key(2), key(3)])] == [1, 2, 3]
+
+
+def test_bf16_rows_stay_bf16(tmp_path: Path) -> None:
+    held = store(tmp_path, dtype=torch.bfloat16)
+    held.put(key(1), torch.full((2, WIDTH), 1.001))
+    (found,) = held.get([key(1)])
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, torch.full((2, WIDTH), 1.001).bfloat16())
+
+
+def test_a_store_opened_without_gradients_is_written_to_with_them(tmp_path: Path) -> None:
+    with torch.inference_mode():
+        held = store(tmp_path)
+        held.put(key(1), row(1))
+    held.put(key(2), row(2))
+    assert [int(found[0, 0]) for found in held.get([key(1), key(2)])] == [1, 2]
+
+
+def test_no_more_is_kept_than_was_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = small_segments(monkeypatch, tokens=6)
+    held = store(tmp_path, most=2 * size)
+    for number in range(9):
+        held.put(key(number), row(number))
+    assert held.full
+    assert [number for number in range(9) if key(number) in held] == [0, 1, 2, 3]
+    assert sum(path.stat().st_size for path in held.folder.glob("*.rows")) == 2 * size
+
+
+def test_a_full_disk_ends_the_keeping_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    held = store(tmp_path)
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    held.put(key(1), row(1))
+    assert held.full
+    assert key(1) not in held
+    assert not list(held.folder.glob("*.rows"))
+
+
+def test_the_store_unused_for_longest_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = small_segments(monkeypatch, tokens=1000)
+    for age, name in ((300, "old"), (200, "newer"), (100, "newest")):
+        held = store(tmp_path, name)
+        held.put(key(1), row(1))
+        held.flush()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    store(tmp_path, "mine", most=6 * size)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "newer", "newest"]
+
+
+def test_abandoned_segments_are_removed_and_fresh_ones_left(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    old, fresh = held.folder / "old.rows", held.folder / "fresh.rows"
+    for path in (old, fresh):
+        path.write_bytes(bytes(64))
+    os.utime(old, (time.time() - 2 * features._ABANDONED,) * 2)
+    store(tmp_path)
+    assert not old.exists()
+    assert fresh.exists()
