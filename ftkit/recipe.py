@@ -113,6 +113,10 @@ class TrainSpec(Section):
     """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the computation in training; `auto` is bf16 where the device computes in it."""
+    batch_tokens: int = Field(8192, gt=0)
+    """Tokens, padding included, that are computed at once: a longer step is split; only memory and time change."""
+    activation_checkpointing: bool = False
+    """Compute each layer again on the way back instead of keeping its outputs: less memory, a third more time."""
     frozen_cache: float = Field(10.0, ge=0)
     """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)

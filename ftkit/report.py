@@ -137,5 +137,9 @@ def plan_table(plan: Mapping[str, Any]) -> str:
         "training": f"{plan['epochs']:g} epochs, {plan['steps']} steps, in {plan['precision']}",
         "checkpoint": plan["checkpoint"],
     }
+    if "seconds" in plan:
+        memory = f"{plan['memory'] / 2**30:.1f} GiB"
+        lines["time"] = f"about {_duration(plan['seconds'])} of training, by its first steps; {memory} of memory"
+        lines["batch"] = f"{plan['batch']} of the longest rows would fit at once"
     found = [f"note: {note}" for note in plan["notes"]] + [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join([*(f"{name:<11} {value}" for name, value in lines.items()), *found])

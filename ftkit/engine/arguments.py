@@ -23,22 +23,35 @@ def epochs(settings: TrainSpec, rows: int) -> float:
     return float(min(max(_AUTO_EPOCHS, -(-_AUTO_STEPS // steps)), _AUTO_MOST))
 
 
-def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> TrainingArguments:
-    """The Trainer's arguments. Raises RecipeError where a step can't be split over the processes."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.batch % (world * settings.accumulate):
+def micro_batch(settings: TrainSpec, processes: int) -> int:
+    """Rows that a process computes at once. Raises RecipeError where a step can't be split evenly."""
+    parts = processes * settings.accumulate
+    if settings.batch % parts:
         raise RecipeError(
-            f"train.batch: {settings.batch} examples a step can't be split evenly over {world} processes"
+            f"train.batch: {settings.batch} examples a step can't be split evenly over {processes} processes"
             f" and {settings.accumulate} micro-batches",
-            f"take a multiple of {world * settings.accumulate}",
+            f"take a multiple of {parts}",
         )
+    return settings.batch // parts
+
+
+def arguments(
+    settings: TrainSpec, rows: int, folder: Path, validates: bool, most_steps: int | None = None
+) -> TrainingArguments:
+    """The Trainer's arguments; `most_steps` ends the training early.
+
+    Raises RecipeError where a step can't be split over the processes.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     every = settings.evaluate_every
     when = "no" if not validates else "epoch" if every == "epoch" else "steps"
     dtype = machine.precision(settings.precision)
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs(settings, rows),
-        per_device_train_batch_size=settings.batch // (world * settings.accumulate),
+        max_steps=-1 if most_steps is None else most_steps,
+        activation_checkpointing=settings.activation_checkpointing,
+        per_device_train_batch_size=micro_batch(settings, world),
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule if settings.schedule != "constant" else "constant_with_warmup",
         warmup_steps=settings.warmup,

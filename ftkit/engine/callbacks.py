@@ -73,7 +73,7 @@ class Clock(TrainerCallback):
 
     def __init__(self, progress: Progress, batch: int) -> None:
         self.progress, self.batch = progress, batch
-        self.seconds, self.steps = 0.0, 0
+        self.seconds, self.first, self.steps = 0.0, 0.0, 0
         self._began = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -82,6 +82,7 @@ class Clock(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.seconds += time.perf_counter() - self._began
         self.steps += 1
+        self.first = self.first or self.seconds
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.start(state.max_steps)

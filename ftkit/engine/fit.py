@@ -38,6 +38,8 @@ class Fitted:
     examples: int
     truncated: int
     """Of the examples, those that were cut."""
+    first_seconds: float = 0.0
+    """Of `seconds`, those of the first step."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was computed."""
 
@@ -59,8 +61,15 @@ class Validation:
         return {name: score["value"] for name, score in scores.items()}
 
 
-def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progress, processes: int = 1) -> Fitted:
-    """Fine-tune on the rows of `train` and leave the best model in the run.
+def fit(
+    run: RunDirectory,
+    prepared: Prepared,
+    train: Dataset,
+    progress: Progress,
+    processes: int = 1,
+    most_steps: int | None = None,
+) -> Fitted:
+    """Fine-tune on the rows of `train`, in no more than `most_steps`, and leave the best model in the run.
 
     The best is the one with the highest validation score after an epoch; without validation rows, the last.
     """
@@ -70,7 +79,7 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
     rows, cut = encode_training(prepared, train)
-    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
+    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits, most_steps)
     clock = Clock(progress, settings.batch)
     save = _saver(run, prepared, model)
     trainer = FTTrainer(
@@ -97,7 +106,7 @@ def fit(run: RunDirectory, prepared: Prepared, train: Dataset, progress: Progres
         run.publish()
         if not args.num_train_epochs or "validation" not in prepared.splits:
             save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, notes)
+    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, clock.first, notes)
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:

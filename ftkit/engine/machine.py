@@ -95,6 +95,14 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """As glibc's malloc.h numbers them."""
 
 
+def peak_memory() -> int:
+    """The most bytes that this process held in memory at once."""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
 def processes() -> int:
     """Processes that a training takes when not told: one for each GPU, else one."""
     return max(1, torch.cuda.device_count())

@@ -14,11 +14,12 @@ from ftkit import trust
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import launch, machine
 from ftkit.engine import model as models
-from ftkit.engine.arguments import epochs
+from ftkit.engine.arguments import epochs, micro_batch
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.prepare import Prepared, encode_training, prepare
-from ftkit.errors import MachineError, RecipeError
+from ftkit.engine.trial import measure
+from ftkit.errors import MachineError
 from ftkit.metrics import ClassScores, Score, Scores
 from ftkit.recipe import Recipe
 from ftkit.report import Progress, Say, silence
@@ -49,7 +50,10 @@ class Finished:
 
 
 def plan(recipe: Recipe) -> dict[str, Any]:
-    """What `train` would do: rows, labels, steps, precision. Raises FTKitError as `train` would."""
+    """What `train` would do: rows, labels, steps, precision, and, measured on the first steps, time and memory.
+
+    Raises FTKitError as `train` would.
+    """
     prepared = prepare(recipe)
     fold_rows(prepared)
     rows = {name: len(split) for name, split in prepared.splits.items()}
@@ -63,6 +67,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
+        **(measure(prepared) if times else {}),
         "notes": list(prepared.notes),
         "warnings": [str(issue) for issue in prepared.warnings],
     }
@@ -105,13 +110,7 @@ def train(
 def _check_processes(recipe: Recipe, processes: int) -> None:
     if processes < 1:
         raise MachineError(f"--processes {processes}: one or more are needed", "leave it out for one on each GPU")
-    share = processes * recipe.train.accumulate
-    if recipe.train.batch % share:
-        raise RecipeError(
-            f"train.batch: {recipe.train.batch} examples a step can't be split evenly over {processes} processes"
-            f" and {recipe.train.accumulate} micro-batches",
-            f"take a multiple of {share}",
-        )
+    micro_batch(recipe.train, processes)
 
 
 @contextmanager

@@ -56,6 +56,19 @@ class StepLoader(DataLoader[Any]):
         self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
 
 
+def _split(lengths: Sequence[int], size: int, tokens: int) -> list[list[int]]:
+    """Row numbers in runs of at most `size` rows, and of at most `tokens` with padding unless a row alone has more."""
+    parts: list[list[int]] = []
+    longest = 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length) if parts else length
+        if not parts or len(parts[-1]) == size or (len(parts[-1]) + 1) * longest > tokens:
+            parts.append([])
+            longest = length
+        parts[-1].append(i)
+    return parts
+
+
 class FTTrainer(Trainer):
     """Trains a task's model as a recipe's `train` section says.
 
@@ -99,8 +112,8 @@ class FTTrainer(Trainer):
         world, rank = self.args.world_size, self.args.process_index
         share = rows[rank::world]
         size = -(-self.settings.batch // (world * self.settings.accumulate))
-        parts = [share[i : i + size] for i in range(0, len(share), size)]
-        return [self.task.collate(part, self.tokenizer) for part in parts]
+        parts = _split([row["length"] for row in share], size, self.settings.batch_tokens)
+        return [self.task.collate([share[i] for i in part], self.tokenizer) for part in parts]
 
     # ------------------------------------------------------------------ what is minimised
 
