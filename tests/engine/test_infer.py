@@ -121,3 +121,16 @@ def test_dropout_touches_no_answer_and_the_model_goes_on_training(lab: Lab, kind
     model.eval()
     assert list(infer.predict(model, p.task, p.tokenizer, p.labels, examples, FIVE_HUNDRED)) == in_training
     assert not model.training
+
+
+def test_bf16_answers_are_near_and_fp32_ones_are_the_usual(lab: Lab) -> None:
+    t = models.load(lab.trained("single", "full").run)
+    examples = [{"text": row["text"]} for row in rows("single", "test")]
+    usual = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, EvaluateSpec()))
+    low = EvaluateSpec(precision="bf16")
+    short = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, low))
+    scores = [(one["score"], other["score"]) for one, other in zip(usual, short, strict=True)]
+    assert any(one != other for one, other in scores)
+    assert all(abs(one - other) < 0.05 for one, other in scores)
+    assert all(weight.dtype == torch.float32 for weight in t.model.parameters())
+    assert list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, EvaluateSpec())) == usual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,17 +12,21 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from pytorch_optimizer import Lamb
+from transformers import AttentionInterface
 
 from ftkit import checkpoints
 from ftkit.engine import model as models
+from ftkit.engine import unpad
 from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.arguments import arguments
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
 from ftkit.engine.prepare import encode_training, prepare, weighting
 from ftkit.engine.train import train
-from ftkit.engine.trainer import FTTrainer
+from ftkit.engine.trainer import FTTrainer, _split
 from tests.runs import Lab, Rows, log, qa, read_jsonl, rows, text, write_rows
 
 # ---------------------------------------------------------------------- train
@@ -162,3 +167,41 @@ def test_revision_is_asked_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [("someone/model", "v2")]
     assert prepared.contract.base is not None
     assert prepared.contract.base["revision"] == "v2"
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=40),
+    size=st.integers(1, 16),
+    tokens=st.integers(1, 200),
+)
+def test_a_step_is_split_where_it_gets_too_long(lengths: list[int], size: int, tokens: int) -> None:
+    parts = _split(lengths, size, tokens)
+    assert [i for part in parts for i in part] == list(range(len(lengths)))
+    for part in parts:
+        assert 1 <= len(part) <= size
+        assert len(part) == 1 or len(part) * max(lengths[i] for i in part) <= tokens
+    for part, following in pairwise(parts):
+        longest = max(lengths[i] for i in (*part, following[0]))
+        assert len(part) == size or (len(part) + 1) * longest > tokens
+
+
+@pytest.mark.parametrize("setting", ["train.batch_tokens=20", "train.activation_checkpointing=true"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_bounds_memory_changes_nothing_else(lab: Lab, setting: str, method: str) -> None:
+    usual = (f"method={method}", "train.precision=fp32", "model.dropout=0", "train.epochs=1")
+    plain, bounded = lab.train("single", *usual), lab.train("single", *usual, setting)
+    for one, other in zip(log(plain.run), log(bounded.run), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=2e-5)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+
+
+def test_activation_checkpointing_computes_layers_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    attend = unpad.attend
+    counted: Any = lambda *args, **kwargs: (calls.append(1), attend(*args, **kwargs))[1]  # noqa: E731
+    monkeypatch.setitem(AttentionInterface._global_mapping, unpad.ATTENTION, counted)
+    settings = ("train.epochs=1", "data.validation=null", "data.test=null", "train.seed=5")
+    lab.train("single", *settings)
+    once = len(calls)
+    lab.train("single", *settings, "train.activation_checkpointing=true")
+    assert len(calls) - once > 1.5 * once
