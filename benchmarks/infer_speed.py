@@ -22,6 +22,9 @@ _WORDS = 380
 PIPELINES = ("pipeline", "pipeline, sorted")
 """As its page shows it; and given the longest texts first, as people do who know what padding costs."""
 
+OURS = {"ftkit bf16": "bf16", "ftkit": "fp32"}
+"""With `--precision bf16`, and as it comes."""
+
 
 def main() -> None:
     """Fine-tune a model, run the rounds and print them."""
@@ -34,7 +37,8 @@ def main() -> None:
         rows = _data.write(test, folder / "test.jsonl")
         _common.apart(partial(fine_tune, job, length, folder / "run", folder / "model"))
         calls = {name: partial(answer_pipeline, folder / "model", rows, length, name) for name in PIPELINES}
-        found = _common.rounds({**calls, "ftkit": partial(answer_ftkit, folder / "model", rows)}, options)
+        ours = {name: partial(answer_ftkit, folder / "model", rows, name) for name in OURS}
+        found = _common.rounds({**calls, **ours}, options)
     _show(options, found)
 
 
@@ -62,11 +66,12 @@ def fine_tune(job: Job, length: int, run: Path, model: Path) -> None:
     export(run, model)
 
 
-def answer_ftkit(folder: Path, rows: Path) -> _common.Measured:
+def answer_ftkit(folder: Path, rows: Path, name: str) -> _common.Measured:
     """What `ftkit predict FOLDER --input FILE` does once model and rows are read."""
     from ftkit.engine.predict import Predictor
 
-    predictor, texts = Predictor(folder), [row["text"] for row in _data.read(rows)]
+    predictor = Predictor(folder, precision=OURS[name])
+    texts = [row["text"] for row in _data.read(rows)]
     began = time.perf_counter()
     answers = [answer["label"] for answer in predictor(texts)]
     return _measured(time.perf_counter() - began, answers)

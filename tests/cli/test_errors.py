@@ -290,6 +290,9 @@ PLACES = {
         "train single.yaml --processes 3", ("train.batch", "3 processes", "multiple of 3")
     ),
     "precision that is not there": data("train.precision=fp16", "fp16", "GPU"),
+    "recipe for answers in no precision": data("evaluate.precision=fp16", "evaluate.precision", "fp32", "bf16"),
+    "less than no disk": data("train.frozen_cache=-1", "train.frozen_cache", "greater than or equal to 0"),
+    "more layers than there are": data("method={name: lora, layers: 9}", "method.layers asks for 9", "at most"),
     "unknown metric": data("train.metric=acuracy", "train.metric", "'acuracy'", "accuracy"),
     "weights for no label": data("train.class_weights={art: 2}", "train.class_weights", "'art'", "arts"),
 }
@@ -301,6 +304,8 @@ USE = {
     "export of no model": Case("export {no_model} --to x", ("has no model", "train again")),
     "eval of a base": Case("eval {bert} --data a.csv", ("no head", "ftkit train"), {"a.csv": "text,label\na,b\n"}),
     "unknown split": Case("eval {single} --split tset", ("no tset split", "train, validation, test")),
+    "eval in no precision": Case("eval {single} --precision fp8", ("--precision fp8", "fp32, bf16")),
+    "predict in no precision": Case("predict {single} text --precision fp16", ("--precision fp16", "fp32, bf16")),
     "eval without data": Case("eval {export}", ("no run", "--data FILE")),
     "eval of a missing file": Case("eval {single} --data nowhere.csv", ("there is no file", "nowhere.csv")),
     "eval of unknown labels": Case(
