@@ -139,7 +139,7 @@ def plan_table(plan: Mapping[str, Any]) -> str:
     }
     if "seconds" in plan:
         memory = f"{plan['memory'] / 2**30:.1f} GiB"
-        lines["time"] = f"about {_duration(plan['seconds'])} of training, by its first steps; {memory} of memory"
-        lines["batch"] = f"{plan['batch']} of the longest rows would fit at once"
+        lines["time"] = f"about {_duration(plan['seconds'])} of training in one process, by a few steps of it"
+        lines["memory"] = f"{memory} in a step of the longest rows; about {plan['batch']} of them would fit at once"
     found = [f"note: {note}" for note in plan["notes"]] + [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join([*(f"{name:<11} {value}" for name, value in lines.items()), *found])

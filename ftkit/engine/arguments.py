@@ -35,13 +35,8 @@ def micro_batch(settings: TrainSpec, processes: int) -> int:
     return settings.batch // parts
 
 
-def arguments(
-    settings: TrainSpec, rows: int, folder: Path, validates: bool, most_steps: int | None = None
-) -> TrainingArguments:
-    """The Trainer's arguments; `most_steps` ends the training early.
-
-    Raises RecipeError where a step can't be split over the processes.
-    """
+def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> TrainingArguments:
+    """The Trainer's arguments. Raises RecipeError where a step can't be split over the processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     every = settings.evaluate_every
     when = "no" if not validates else "epoch" if every == "epoch" else "steps"
@@ -49,7 +44,6 @@ def arguments(
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs(settings, rows),
-        max_steps=-1 if most_steps is None else most_steps,
         activation_checkpointing=settings.activation_checkpointing,
         per_device_train_batch_size=micro_batch(settings, world),
         learning_rate=settings.learning_rate,

@@ -73,16 +73,21 @@ class Clock(TrainerCallback):
 
     def __init__(self, progress: Progress, batch: int) -> None:
         self.progress, self.batch = progress, batch
-        self.seconds, self.first, self.steps = 0.0, 0.0, 0
-        self._began = 0.0
+        self.times: list[float] = []
+        """Seconds of each step."""
+        self._began = self._seconds = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps."""
+        return self._seconds
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.seconds += time.perf_counter() - self._began
-        self.steps += 1
-        self.first = self.first or self.seconds
+        self.times.append(time.perf_counter() - self._began)
+        self._seconds += self.times[-1]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.start(state.max_steps)
@@ -92,8 +97,8 @@ class Clock(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if "loss" in logs:
-            left = (state.max_steps - state.global_step) * self.seconds / max(1, self.steps)
-            speed = self.batch * self.steps / max(self.seconds, 1e-9)
+            left = (state.max_steps - state.global_step) * self.seconds / max(1, len(self.times))
+            speed = self.batch * len(self.times) / max(self.seconds, 1e-9)
             self.progress.step(state.global_step, logs["loss"], logs["learning_rate"], speed, left)
         elif any(name.startswith("eval_") for name in logs):
             self.progress.note({name.removeprefix("eval_"): value for name, value in logs.items() if name != "epoch"})

@@ -2,15 +2,18 @@
 
 A store is a folder of segments: a file of rows, mapped into memory, and beside it an index. What two trainings write
 at once lies in two segments, and a segment counts from when its index is whole. A row is found by the hash of what
-it was computed from, so that folds, seeds and sweeps over the same texts share it.
+it was computed from, so that folds, seeds and sweeps over the same texts share it. Who has a store open holds a
+shared lock on it, and only what nobody holds is removed to make room.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +23,7 @@ import torch
 from ftkit.files import replacing
 
 _SEGMENT = 1 << 26
-"""Bytes of a segment, or of its one row where that is larger."""
+"""Bytes of a segment while it is written, or of its one row where that is larger."""
 _ABANDONED = 86_400
 """Seconds after which a segment without an index is nobody's."""
 KEY = 16
@@ -28,16 +31,30 @@ KEY = 16
 
 
 class FeatureStore:
-    """Rows of shape (tokens, width) by the hash of their texts' tokens; at most `most` bytes in all stores.
+    """Rows of shape (tokens, width) by the hash of what they were computed from; `open` finds or makes one.
 
-    `parent` holds all stores. Where there is no more room, `put` keeps no more, and `full` says so.
+    Where there is no more room, `put` keeps no more, and `full` says so: a store never ends a training.
     """
 
-    def __init__(self, parent: Path, name: str, width: int, dtype: torch.dtype, most: int) -> None:
-        self.folder, self.width, self.dtype = parent / name, width, dtype
-        self.folder.mkdir(parents=True, exist_ok=True)
-        os.utime(self.folder)
-        self.room = most - _make_room(parent, self.folder, most)
+    @classmethod
+    def open(cls, parent: Path, name: str, width: int, dtype: torch.dtype, most: int) -> FeatureStore:
+        """The store `name` of those in `parent`, which hold at most `most` bytes together.
+
+        Raises OSError where the folder can't be made or read.
+        """
+        folder = parent / name
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        store = cls(folder, width, dtype, most)
+        fcntl.flock(store.lock, fcntl.LOCK_SH)
+        _tidy(folder)
+        _make_room(parent, most // 2)
+        store.refresh()
+        return store
+
+    def __init__(self, folder: Path, width: int, dtype: torch.dtype, most: int) -> None:
+        self.folder, self.width, self.dtype, self.most = folder, width, dtype, most
+        self.lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
         self.full = False
         self._index: dict[bytes, tuple[int, int, int]] = {}
         self._segments: list[torch.Tensor] = []
@@ -45,7 +62,6 @@ class FeatureStore:
         self._path: Path | None = None
         self._writing = self._end = 0
         self._written: list[tuple[bytes, int, int]] = []
-        self.refresh()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._index
@@ -69,25 +85,40 @@ class FeatureStore:
         """Let others, and later trainings, read what was put."""
         if self._path is None:
             return
-        keys = np.frombuffer(b"".join(key for key, _, _ in self._written), np.uint8).reshape(-1, KEY)
-        places = np.array([place for _, *place in self._written], np.int64).reshape(-1, 2)
-        with replacing(self._path.with_suffix(".npz")) as beside, beside.open("wb") as file:
-            np.savez(file, keys=keys, places=places)
-        self._known.add(self._path.name)
-        self._path, self._written = None, []
+        path, written, end = self._path, self._written, self._end
+        self._path, self._written, self._end = None, [], 0
+        try:
+            _publish(path, written, end * self.width * self.dtype.itemsize)
+            self._known.add(path.name)
+        except OSError:
+            self.full = True
 
     def refresh(self) -> None:
         """Find what other processes have written since."""
         for index in sorted(self.folder.glob("*.npz")):
             path = index.with_suffix(".rows")
-            if path.name in self._known or not path.exists():
+            if path.name in self._known:
                 continue
             self._known.add(path.name)
-            with np.load(index) as found:
-                keys, places = found["keys"], found["places"]
-            self._segments.append(self._map(path))
-            entries = zip(keys, places.tolist(), strict=True)
-            self._index.update({key.tobytes(): (len(self._segments) - 1, *place) for key, place in entries})
+            try:
+                self._read(index, path)
+            except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):  # torn, or half removed
+                index.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Publish what was put, and let go of the folder."""
+        self.flush()
+        os.close(self.lock)
+
+    def _read(self, index: Path, path: Path) -> None:
+        with np.load(index) as found:
+            keys, places = found["keys"], found["places"]
+        rows = self._map(path)
+        if keys.shape != (len(places), KEY) or (len(places) and places.sum(axis=1).max() > len(rows)):
+            raise ValueError(f"{index} does not fit {path}")
+        self._segments.append(rows)
+        entries = zip(keys, places.tolist(), strict=True)
+        self._index.update({key.tobytes(): (len(self._segments) - 1, *place) for key, place in entries})
 
     def _reserve(self, count: int) -> bool:
         """Whether `count` tokens fit into the segment being written, or into a new one."""
@@ -95,19 +126,18 @@ class FeatureStore:
             return True
         self.flush()
         size = max(_SEGMENT, count * self.width * self.dtype.itemsize)
-        self.full = self.full or size > self.room or not self._open(size)
+        self.full = self.full or size > self.most - _bytes(self.folder.parent) or not self._begin(size)
         return not self.full
 
-    def _open(self, size: int) -> bool:
+    def _begin(self, size: int) -> bool:
         """Begin a segment; tells whether the disk has room."""
         path = self.folder / f"{secrets.token_hex(8)}.rows"
         try:
             with path.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)  # a full disk is told here, not by a signal later
+                _allocate(file.fileno(), size)  # a full disk is told here, not by a signal later
         except OSError:
             path.unlink(missing_ok=True)
             return False
-        self.room -= size
         self._path, self._writing, self._end = path, len(self._segments), 0
         self._segments.append(self._map(path))
         return True
@@ -119,15 +149,67 @@ class FeatureStore:
             return flat.view(tokens, self.width)
 
 
-def _make_room(parent: Path, mine: Path, most: int) -> int:
-    """Remove what was abandoned, and other stores, the longest unused first; the bytes in all that stay."""
-    for path in mine.glob("*.rows"):
-        if not path.with_suffix(".npz").exists() and time.time() - path.stat().st_mtime > _ABANDONED:
-            path.unlink()
-    stores = sorted((path for path in parent.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    sizes = {store: sum(file.stat().st_size for file in store.iterdir()) for store in stores}
-    for store in stores:
-        if store != mine and sum(sizes.values()) > most // 2:
-            shutil.rmtree(store)
-            del sizes[store]
-    return sum(sizes.values())
+def _publish(path: Path, written: list[tuple[bytes, int, int]], size: int) -> None:
+    """Cut the segment to what was written, see it to the disk, and write its index."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
+    keys = np.frombuffer(b"".join(key for key, _, _ in written), np.uint8).reshape(-1, KEY)
+    places = np.array([place for _, *place in written], np.int64).reshape(-1, 2)
+    with replacing(path.with_suffix(".npz")) as beside, beside.open("wb") as file:
+        np.savez(file, keys=keys, places=places)
+
+
+def _allocate(file: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    block = bytes(1 << 20)  # macOS has no call for it
+    while size > 0:
+        size -= os.write(file, block[:size])
+
+
+def _tidy(folder: Path) -> None:
+    """Remove segments that a killed process left without an index."""
+    for path in folder.glob("*.rows"):
+        if not path.with_suffix(".npz").exists() and time.time() - _touched(path) > _ABANDONED:
+            path.unlink(missing_ok=True)
+
+
+def _make_room(parent: Path, most: int) -> None:
+    """Remove stores that nobody has open, the longest unused first, until all hold at most `most` bytes."""
+    for store in sorted((path for path in parent.iterdir() if path.is_dir()), key=_touched):
+        if _bytes(parent) <= most:
+            return
+        if _unused(store):
+            shutil.rmtree(store, ignore_errors=True)
+
+
+def _unused(store: Path) -> bool:
+    try:
+        lock = os.open(store / ".lock", os.O_RDWR | os.O_CREAT)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _bytes(folder: Path) -> int:
+    """Size of all files below a folder, where others may be removing some."""
+    return sum(_stat(path).st_size for path in folder.rglob("*.*") if path.suffix in (".rows", ".npz"))
+
+
+def _touched(path: Path) -> float:
+    return _stat(path).st_mtime
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return os.stat_result((0,) * 10)

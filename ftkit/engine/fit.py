@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +20,12 @@ from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
 from ftkit.engine.trainer import FTTrainer
-from ftkit.engine.unpad import unpadded
+from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.report import Progress
 from ftkit.run import RunDirectory
-from ftkit.tasks._base import Prediction
+from ftkit.tasks._base import Prediction, Task
 
 _FEW = 8
 
@@ -38,8 +39,6 @@ class Fitted:
     examples: int
     truncated: int
     """Of the examples, those that were cut."""
-    first_seconds: float = 0.0
-    """Of `seconds`, those of the first step."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was computed."""
 
@@ -67,11 +66,12 @@ def fit(
     train: Dataset,
     progress: Progress,
     processes: int = 1,
-    most_steps: int | None = None,
+    trial: Clock | None = None,
 ) -> Fitted:
-    """Fine-tune on the rows of `train`, in no more than `most_steps`, and leave the best model in the run.
+    """Fine-tune on the rows of `train` and leave the best model in the run.
 
     The best is the one with the highest validation score after an epoch; without validation rows, the last.
+    A `trial` is timed by the clock given, saves no model, and keeps nothing outside of the run.
     """
     settings = prepared.recipe.train
     set_seed(settings.seed)
@@ -79,8 +79,8 @@ def fit(
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
     rows, cut = encode_training(prepared, train)
-    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits, most_steps)
-    clock = Clock(progress, settings.batch)
+    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
+    clock = trial or Clock(progress, settings.batch)
     save = _saver(run, prepared, model)
     trainer = FTTrainer(
         model=model,
@@ -101,12 +101,13 @@ def fit(
     notes: tuple[str, ...] = ()
     if args.num_train_epochs > 0:
         _check_metric(trainer, prepared)
-        notes = _train(trainer, prepared)
-    if trainer.is_world_process_zero():
+        notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen")
+    if trainer.is_world_process_zero() and not trial:
+        run.write_json("environment", {**_environment(args, model, processes), "notes": notes})
         run.publish()
         if not args.num_train_epochs or "validation" not in prepared.splits:
             save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, clock.first, notes)
+    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, notes)
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
@@ -123,27 +124,34 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
     raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
-def _train(trainer: FTTrainer, prepared: Prepared) -> tuple[str, ...]:
-    """Train; what a person should know of how."""
-    store, most = checkpoints.cache() / "frozen", int(prepared.recipe.train.frozen_cache * 2**30)
+def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ...]:
+    """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
     model: Any = trainer.model
+    most = int(prepared.recipe.train.frozen_cache * 2**30)
+    origin = f"{prepared.base.sha256} {prepared.contract.method}"
+    whole = type(prepared.task).forward is not Task.forward  # then nobody knows what it reads
     try:
         with (
             machine.memory_kept(),
-            unpadded(model),
-            frozen.computed_once(model, prepared.base.sha256, store, most) as layers,
+            unpadded(model) as without_padding,
+            frozen.computed_once(model, origin, store, most, whole) as layers,
         ):
             if layers:
                 trainer.add_callback(Sharing(layers.flush))
             trainer.train()
-            return layers.notes() if layers else ()
+            padded = () if without_padding or not is_encoder(model) else (_PADDED,)
+            return (*padded, *(layers.notes() if layers else ()))
     except RuntimeError as error:
         if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
             raise FTKitError(
                 "there is not enough memory for a step",
-                "raise train.accumulate (smaller micro-batches, the same result), or lower task.max_length",
+                "lower train.batch_tokens or raise train.accumulate (the same result in smaller parts), set"
+                " train.activation_checkpointing, or lower task.max_length",
             ) from error
         raise
+
+
+_PADDED = "padding is computed too: this architecture's layers are not known to do without"
 
 
 def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], None]:

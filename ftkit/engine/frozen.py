@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,35 +21,36 @@ from torch import nn
 import ftkit
 from ftkit.engine.features import KEY, FeatureStore
 from ftkit.engine.unpad import ATTENTION, stack_of
-from ftkit.methods._layers import layout, plain_model
+from ftkit.methods._layers import head_modules, layout, plain_model
 
 
 def boundary(model: nn.Module) -> int:
     """How many layers, counted from the bottom, nothing learns in or below; 0 where that can't be made use of."""
     core, stack = plain_model(model), stack_of(model)
-    if stack is None or any(weight.requires_grad for weight in _embeddings(core)):
+    parts = layout(core)
+    if stack is None or any(w.requires_grad and parts.depth(name) == 0 for name, w in core.named_parameters()):
         return 0
     learning = [any(weight.requires_grad for weight in layer.parameters()) for layer in stack]
     return learning.index(True) if True in learning else len(stack)
 
 
-def _embeddings(core: Any) -> list[nn.Parameter]:
-    parts = layout(core)
-    return [weight for name, weight in core.named_parameters() if parts.depth(name) == 0]
-
-
 @contextmanager
-def computed_once(model: nn.Module, checkpoint: str, parent: Path, most: int) -> Iterator[FrozenLayers | None]:
+def computed_once(
+    model: nn.Module, origin: str, parent: Path, most: int, whole: bool = False
+) -> Iterator[FrozenLayers | None]:
     """Look up the output of frozen layers in `parent`, at most `most` bytes; none where no layer is frozen.
 
-    `checkpoint` is the SHA-256 of the weights that training starts from.
+    `origin` tells the weights and whatever else decides the output, beside the model's config: the checkpoint's
+    SHA-256, the method. With `whole` all of a text is kept, whatever the head reads.
     """
     count = boundary(model) if most else 0
     if not count or plain_model(model).config._attn_implementation != ATTENTION:
         yield None
         return
-    frozen = FrozenLayers(model, count, checkpoint, parent, most)
+    frozen = FrozenLayers(model, count, origin, parent, most)
+    frozen.install()
     try:
+        frozen.first_only = not whole and frozen.reads_first_only()
         yield frozen
     finally:
         frozen.remove()
@@ -58,38 +59,50 @@ def computed_once(model: nn.Module, checkpoint: str, parent: Path, most: int) ->
 class FrozenLayers:
     """The lowest `count` layers of a model, with a memory."""
 
-    def __init__(self, model: nn.Module, count: int, checkpoint: str, parent: Path, most: int) -> None:
+    def __init__(self, model: nn.Module, count: int, origin: str, parent: Path, most: int) -> None:
         self.core: Any = plain_model(model)
-        stack = stack_of(model)
-        assert stack is not None
-        self.layers = list(stack[:count])
-        self.checkpoint, self.parent, self.most = checkpoint, parent, most
-        self.still = [child for child in self.core.base_model.children() if _holds_embeddings(child)]
+        self.base: Any = self.core.base_model
+        stack: Any = stack_of(model)
+        self.layers, self.above = list(stack[:count]), list(stack[count:])
+        self.above += [self.core.get_submodule(name) for name in head_modules(self.core)]
+        self.all_frozen = not stack[count:]
+        self.origin, self.parent, self.most = origin, parent, most
+        self.signature = inspect.signature(self.base.forward)
         self.stores: dict[str, FeatureStore] = {}
+        self.first_only = False
+        self.refused = False
+        self.active = False
         self.keys: list[bytes] = []
         self.lengths: list[int] = []
         self.held: torch.Tensor | None = None
-        self.active = self.probing = self.first_only = False
-        self.base = self.core.base_model  # the core itself is entered before autocast is
+
+    def install(self) -> None:
+        """Stand before the base model and in place of its lowest layers."""
+        # The core is entered before autocast is, the base after.
         self.handle = self.base.register_forward_pre_hook(self._look_up, with_kwargs=True)
+        self.before = [vars(layer).get("forward") for layer in self.layers]
         for place, layer in enumerate(self.layers):
             layer.forward = self._layer(place, layer.forward)
-        self.first_only = count == len(stack) and self._reads_first_only()
 
     def remove(self) -> None:
         """Make the layers as they were, and keep what was computed for the next training."""
         self.handle.remove()
-        for layer in self.layers:
+        for layer, before in zip(self.layers, self.before, strict=True):
             del layer.forward
-        self.flush()
+            if before is not None:
+                layer.forward = before
+        for store in self.stores.values():
+            store.close()
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know."""
-        count = len(self.layers)
-        told = f"the lowest {count} layers do not learn: they were computed once for each text, without dropout"
-        if not any(store.full for store in self.stores.values()):
-            return (told,)
-        return (told, "there was no room for all of it, so some texts were computed each time; see train.frozen_cache")
+        told = f"the lowest {len(self.layers)} layers do not learn: they were computed once for each text,"
+        notes = [f"{told} without dropout (train.frozen_cache=0 computes them each time, with it)"]
+        if self.refused or any(store.full for store in self.stores.values()):
+            notes.append(
+                "there was no room for all of it, so some texts were computed each time; see train.frozen_cache"
+            )
+        return tuple(notes)
 
     def flush(self) -> None:
         """Give other processes what was computed, and take theirs."""
@@ -97,46 +110,55 @@ class FrozenLayers:
             store.flush()
             store.refresh()
 
-    # ------------------------------------------------------------------ before the model
+    # ------------------------------------------------------------------ before the base model
 
     def _look_up(self, base: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Find the rows of a batch; where all are held, the layers have nothing to do."""
-        self.active = self.core.config._attn_implementation == ATTENTION and not self.probing
-        for module in (*self.still, *self.layers):
-            module.eval()
-        if not self.active:
-            self.held = self.held if self.probing else None
-            return None
-        given = inspect.signature(base.forward).bind(*args, **kwargs)
-        inputs = {**given.arguments, **given.arguments.get("kwargs", {})}
+        self._still()
+        self.held, self.active = None, False
+        given = self.signature.bind(*args, **kwargs).arguments
+        inputs = {**given, **given.get("kwargs", {})}
         inputs.pop("kwargs", None)
+        texts = _by_token(inputs)
+        store = self._store() if texts and self.core.config._attn_implementation == ATTENTION else None
+        if store is None:
+            return None
         ids, mask = inputs["input_ids"], inputs.get("attention_mask")
         mask = torch.ones_like(ids) if mask is None else mask
-        self.lengths = mask.sum(1).tolist()
-        self.keys = _hashes(ids, inputs.get("token_type_ids"), mask)
-        store = self._store()
+        self.active, self.lengths, self.keys = True, mask.sum(1).tolist(), _hashes(texts, mask)
         if not all(key in store for key in self.keys):
-            self.held = None
             return None
         self.held = torch.cat(store.get(self.keys)).to(ids.device, torch.float32)
         if not self.first_only:
             return None
-        self.lengths = [1] * len(self.keys)
-        return (), {name: value[:, :1] if _by_token(value, ids) else value for name, value in inputs.items()}
+        return (), {**inputs, **{name: value[:, :1] for name, value in texts.items()}}
 
-    def _store(self) -> FeatureStore:
-        """That of the precision at hand: training computes in one, validation may in another."""
+    def _still(self) -> None:
+        """Evaluation mode for all that is frozen, whatever the rest is in."""
+        training = self.core.training
+        self.base.eval()
+        for module in self.above:
+            module.train(training)
+
+    def _store(self) -> FeatureStore | None:
+        """That of the precision at hand (training computes in one, validation may in another), if there can be one."""
         device = self.core.device.type
         low = torch.is_autocast_enabled(device)
         computed = torch.get_autocast_dtype(device) if low else torch.float32
-        kept = torch.float32 if self.first_only else computed
-        if str(computed) not in self.stores:
-            told = (self.checkpoint, len(self.layers), type(self.core).__name__, computed, kept, self.first_only)
+        if str(computed) not in self.stores and not self.refused:
+            kept, config = self._kept(computed), self.core.config.to_json_string(use_diff=False)
+            told = (self.origin, config, type(self.core).__name__, len(self.layers), computed, kept, self.first_only)
             versions = (ftkit.__version__, torch.__version__, transformers.__version__, device)
             name = hashlib.sha256(repr((told, versions)).encode()).hexdigest()[:32]
-            width = self.core.config.hidden_size
-            self.stores[str(computed)] = FeatureStore(self.parent, name, width, kept, self.most)
-        return self.stores[str(computed)]
+            try:
+                opened = FeatureStore.open(self.parent, name, self.core.config.hidden_size, kept, self.most)
+                self.stores[str(computed)] = opened
+            except OSError:  # no folder to write to: all is computed each time, as `notes` say
+                self.refused = True
+        return self.stores.get(str(computed))
+
+    def _kept(self, computed: torch.dtype) -> torch.dtype:
+        return torch.float32 if self.first_only else computed
 
     # ------------------------------------------------------------------ in place of the layers
 
@@ -146,48 +168,67 @@ class FrozenLayers:
                 return self.held[None] if place == 0 else hidden_states
             with torch.no_grad():
                 output = compute(hidden_states, *args, **kwargs)
-            if self.active and place == len(self.layers) - 1:
-                self._keep(output[0])
+            if self.active and place == len(self.layers) - 1 and isinstance(output, torch.Tensor):
+                return self._keep(output)
             return output
 
         return forward
 
-    def _keep(self, tokens: torch.Tensor) -> None:
-        """Remember the rows of one long row."""
+    def _keep(self, output: torch.Tensor) -> torch.Tensor:
+        """Remember the rows of one long row; what goes on is as exact as what is kept, so that both are the same."""
         store = self._store()
-        for key, row in zip(self.keys, torch.split(tokens, self.lengths), strict=True):
+        assert store is not None
+        if not self.first_only:
+            output = output.to(store.dtype).to(output.dtype)
+        for key, row in zip(self.keys, torch.split(output[0], self.lengths), strict=True):
             store.put(key, row[:1] if self.first_only else row)
+        return output
 
     # ------------------------------------------------------------------ what the head reads
 
     @torch.enable_grad()
-    def _reads_first_only(self) -> bool:
+    def reads_first_only(self) -> bool:
         """Whether the head looks at each row's first token alone: then nothing else has to be kept."""
         rows, width = 2, 3
-        size = (rows * width, self.core.config.hidden_size)
-        self.held = torch.linspace(-1, 1, size[0] * size[1], device=self.core.device).view(size).requires_grad_()
-        ids = torch.ones(rows, width, dtype=torch.long, device=self.core.device)
-        training, self.probing = self.core.training, True
-        outputs = self.core.eval()(input_ids=ids, attention_mask=ids)
-        total = sum(value.float().square().sum() for name, value in outputs.items() if name.endswith("logits"))
-        (gradient,) = torch.autograd.grad(total, self.held)
-        self.core.train(training)
-        self.held, self.probing = None, False
-        return not gradient.view(rows, width, -1)[:, 1:].any()
+        if not self.all_frozen:
+            return False
+        seen = []
+
+        def probe(layer: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output).requires_grad_())
+            return seen[0]
+
+        self.refused = True  # nothing that is made up goes into a store
+        training = self.core.training
+        handle = self.layers[-1].register_forward_hook(probe, prepend=True)
+        try:
+            ids = torch.ones(rows, width, dtype=torch.long, device=self.core.device)
+            outputs = self.core.eval()(input_ids=ids, attention_mask=ids)
+            total = sum(value.float().square().sum() for name, value in outputs.items() if name.endswith("logits"))
+            (gradient,) = torch.autograd.grad(total, seen)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):  # a head that is called otherwise
+            return False
+        finally:
+            handle.remove()
+            self.core.train(training)
+            self.refused = False
+        reached = gradient.view(rows, width, -1).abs().sum(dim=(0, 2)) > 0
+        return reached.tolist() == [True, False, False]
 
 
-def _holds_embeddings(module: nn.Module) -> bool:
-    return any(isinstance(part, nn.Embedding) for part in module.modules())
+def _by_token(inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The inputs that have a number for each token; none where another tensor comes in, which may say anything."""
+    ids = inputs.get("input_ids")
+    tensors = {name: value for name, value in inputs.items() if isinstance(value, torch.Tensor)}
+    if ids is None or any(value.shape != ids.shape for value in tensors.values()):
+        return {}
+    return tensors
 
 
-def _by_token(value: Any, ids: torch.Tensor) -> bool:
-    return isinstance(value, torch.Tensor) and value.shape == ids.shape
-
-
-def _hashes(ids: torch.Tensor, types: torch.Tensor | None, mask: torch.Tensor) -> list[bytes]:
-    """A hash of each row's real tokens and their segments."""
-    parts = [ids] if types is None else [ids, types]
-    numbers, kept = torch.stack(parts, dim=-1).cpu().numpy(), mask.bool().cpu().numpy()
-    return [
-        hashlib.blake2b(row[real].tobytes(), digest_size=KEY).digest() for row, real in zip(numbers, kept, strict=True)
-    ]
+def _hashes(texts: Mapping[str, torch.Tensor], mask: torch.Tensor) -> list[bytes]:
+    """A hash of each row's real tokens, their places, and what else is said of them."""
+    names = sorted(texts)
+    place = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+    numbers = torch.stack([place, *(texts[name] for name in names)], dim=-1).cpu().numpy()
+    rows = (row[real].tobytes() for row, real in zip(numbers, mask.bool().cpu().numpy(), strict=True))
+    return [hashlib.blake2b(repr(names).encode() + row, digest_size=KEY).digest() for row in rows]

@@ -81,18 +81,21 @@ def memory_kept() -> Iterator[None]:
     if library is None or not hasattr(library, "mallopt"):
         yield
         return
-    library.mallopt(_MMAP_THRESHOLD, 2**30)
+    if not library.mallopt(_MMAP_THRESHOLD, 2**30):  # older ones take 32 MiB at most
+        library.mallopt(_MMAP_THRESHOLD, _USUAL)
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
-        library.mallopt(_MMAP_THRESHOLD, 2**17)
-        library.mallopt(_TRIM_THRESHOLD, 2**17)
+        library.mallopt(_MMAP_THRESHOLD, _USUAL)
+        library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
         library.malloc_trim(0)
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """As glibc's malloc.h numbers them."""
+_USUAL = 2**25
+"""Where glibc's own rule has the threshold after a while."""
 
 
 def peak_memory() -> int:

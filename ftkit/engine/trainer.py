@@ -48,6 +48,10 @@ class Steps(Sampler[list[int]]):
         self.epoch = epoch
 
 
+_CLIPS = all(hasattr(Trainer, name) for name in ("_clip_grad_norm", "_get_grad_norm"))
+"""Whether the Trainer clips where `FTTrainer` lets `RowAdamW` do it."""
+
+
 class StepLoader(DataLoader[Any]):
     """Gives each process all rows of a step; which of them it computes, `FTTrainer.training_step` decides."""
 
@@ -111,8 +115,8 @@ class FTTrainer(Trainer):
         """This process's share of a step as micro-batches; empty where the step has fewer rows than processes."""
         world, rank = self.args.world_size, self.args.process_index
         share = rows[rank::world]
-        size = -(-self.settings.batch // (world * self.settings.accumulate))
-        parts = _split([row["length"] for row in share], size, self.settings.batch_tokens)
+        size, tokens = self.args.per_device_train_batch_size, self.settings.batch_tokens
+        parts = _split([row["length"] for row in share], size, tokens)
         return [self.task.collate([share[i] for i in part], self.tokenizer) for part in parts]
 
     # ------------------------------------------------------------------ what is minimised
@@ -172,7 +176,7 @@ class FTTrainer(Trainer):
             cls, kwargs = Lamb, {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-6}
         else:
             cls, kwargs = super().get_optimizer_cls_and_kwargs(args, model)
-        if settings.optimizer == "adamw" and args.device.type == "cpu" and args.world_size == 1:
+        if settings.optimizer == "adamw" and args.device.type == "cpu" and args.world_size == 1 and _CLIPS:
             cls = RowAdamW
             sparsify(model)
         kwargs["params"] = param_groups(

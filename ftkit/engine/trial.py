@@ -1,64 +1,94 @@
-"""What a training will take: its first steps are done, in a folder that is thrown away."""
+"""What a training will take: some of its steps are done, in a folder that is thrown away."""
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
+from datasets import Dataset
 
 from ftkit.engine import machine
 from ftkit.engine.arguments import epochs
+from ftkit.engine.callbacks import Clock
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared, encode_training
-from ftkit.engine.trainer import Steps
 from ftkit.report import Progress
 from ftkit.run import RunDirectory
 
 STEPS = 4
-"""The first, which warms up and is not counted, and three that are."""
+"""Of the first epoch, and again of a second, which finds the outputs of frozen layers; the first of all warms up."""
 
 
 def measure(prepared: Prepared) -> dict[str, Any]:
-    """Seconds and bytes that the training will take, from its first steps, and the largest batch that fits.
+    """What the training will take of one process, from a few steps of it.
 
-    `seconds` is for the training loop alone, all epochs; `memory` is the peak of the process's own; `batch` the rows,
-    each as long as the longest one, that one micro-batch could hold in the memory that is left.
+    `seconds` is for the training loops alone: all epochs, all folds. `memory` is the process's peak in bytes, in a
+    step of the longest rows. `batch` is how many of these would fit at once.
     """
-    settings = prepared.recipe.train
-    rows, _ = encode_training(prepared, prepared.splits["train"])
-    lengths = list(rows["length"])
-    steps = [sum(lengths[i] for i in step) for step in islice(Steps(lengths, settings.batch, settings.seed), STEPS)]
-    before = _memory()
+    train, settings = prepared.splits["train"], prepared.recipe.train
+    memory = _memory(prepared, train)
+    encoded, _ = encode_training(prepared, train)
+    chosen = train.shuffle(seed=settings.seed).select(range(min(len(train), STEPS * settings.batch)))
+    tokens, times = _steps(prepared, chosen, epochs=2)
+    half = len(times) // 2
+    first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
+    per_epoch = sum(encoded["length"]) / tokens * half
+    seconds = per_epoch * (first + later * (epochs(settings, len(encoded)) - 1)) * (settings.folds or 1)
+    return {"seconds": round(seconds, 1), **memory}
+
+
+def _memory(prepared: Prepared, train: Dataset) -> dict[str, int]:
+    """The peak of a step of the longest rows, and how many of them would fit: from one of them, and from many at once.
+
+    Many are more than a step has: what grows with them has to stand out from what loading took.
+    """
+    settings, free, before = prepared.recipe.train, _free(), _held()
+    longest = int(np.argmax(np.sum([_sizes(train[name]) for name in train.column_names], axis=0)))
+    one, _ = _steps(prepared, train.select([longest]), epochs=1, batch=1)
+    alone = _peak()
+    count = max(2, min(_MANY * settings.batch, settings.batch_tokens // one))
+    _steps(prepared, train.select([longest] * count), epochs=1, batch=count)
+    each = max(1, _peak() - alone) / (count - 1)
+    at_once = max(1, min(settings.batch // settings.accumulate, settings.batch_tokens // one))
+    return {"memory": int(alone + each * (at_once - 1)), "batch": max(1, int((free - (alone - before)) / each))}
+
+
+_MANY = 4
+"""Steps whose rows are computed at once, to see what rows take."""
+
+
+def _sizes(column: list[Any]) -> list[int]:
+    return [len(value) if isinstance(value, (str, list)) else 0 for value in column]
+
+
+def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = None) -> tuple[int, list[float]]:
+    """The tokens of some rows, and the seconds of each step when the recipe is trained on them; `batch` at once."""
+    recipe = prepared.recipe
+    changes: dict[str, Any] = {"epochs": epochs, "class_weights": None}
+    train = recipe.train.model_copy(update={**changes, **({"batch": batch, "accumulate": 1} if batch else {})})
+    alone = replace(prepared, recipe=recipe.model_copy(update={"train": train}), splits={"train": rows})
+    clock = Clock(Progress(show=False), train.batch)
     with tempfile.TemporaryDirectory() as folder:
-        run = RunDirectory.create(prepared.recipe, Path(folder) / "trial")
-        alone = replace(prepared, splits={"train": prepared.splits["train"]})
-        fitted = fit(run, alone, prepared.splits["train"], Progress(show=False), most_steps=len(steps))
-    counted = steps[1:] or steps
-    pace = (fitted.seconds - (fitted.first_seconds if steps[1:] else 0)) / sum(counted)
-    peak = _memory(peak=True)
-    each = max(1, peak - before) / max(steps)
-    return {
-        "seconds": round(pace * sum(lengths) * epochs(settings, len(rows)), 1),
-        "memory": peak,
-        "batch": int(_free() / each / max(lengths)),
-    }
+        fit(RunDirectory.create(alone.recipe, Path(folder) / "trial"), alone, rows, clock.progress, trial=clock)
+    return sum(encode_training(alone, rows)[0]["length"]), clock.times
 
 
-def _memory(peak: bool = False) -> int:
-    """Bytes that this process holds, or held at most, where the model computes."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
-    process = psutil.Process()
-    return machine.peak_memory() if peak else process.memory_info().rss
+def _held() -> int:
+    """Bytes that are held where the model computes."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
+
+
+def _peak() -> int:
+    """The most that was held."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else machine.peak_memory()
 
 
 def _free() -> int:
-    """Bytes that are left where the model computes."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
-    return int(psutil.virtual_memory().available)
+    """Bytes that are left."""
+    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else int(psutil.virtual_memory().available)

@@ -223,15 +223,20 @@ class _Hooks:
         return value
 
 
+def is_encoder(model: torch.nn.Module) -> bool:
+    """Whether a model only reads: what writes is padded as transformers has it, and nobody need be told."""
+    core = plain_model(model)
+    causal = any(getattr(module, "is_causal", False) for module in core.modules())
+    return not (core.config.is_encoder_decoder or causal)
+
+
 def stack_of(model: torch.nn.Module) -> torch.nn.ModuleList | None:
     """The one layer stack of an encoder whose attention can be exchanged; none for other models."""
     core = plain_model(model)
     names = stacks(core)
-    config = core.config
-    if len(names) != 1 or config.is_encoder_decoder or not core._supports_attention_backend:
+    if len(names) != 1 or not is_encoder(core) or not core._supports_attention_backend:
         return None
-    stack: Any = core.get_submodule(names[0])
-    return None if any(getattr(module, "is_causal", False) for module in stack.modules()) else stack
+    return core.get_submodule(names[0])  # type: ignore[return-value]
 
 
 @contextmanager
@@ -244,12 +249,12 @@ def unpadded(model: torch.nn.Module) -> Iterator[bool]:
     if layers is None or core.config._attn_implementation == ATTENTION:
         yield layers is not None
         return
-    wanted = None if core in _AGREES else _probe(core)
+    wanted = [] if core in _AGREES else _probe(core)
     hooks = _Hooks(core, layers)
     core.set_attn_implementation(ATTENTION)
     try:
-        if wanted is not None:
-            _AGREES[core] = _agrees(core, wanted)
+        if core not in _AGREES:
+            _AGREES[core] = _agree(wanted, _probe(core))
         if not _AGREES[core]:
             hooks.remove()
         yield _AGREES[core]
@@ -263,27 +268,34 @@ _TOLERANCE = 1e-3
 """Of the largest output: far above what the order of sums makes (1e-6), far below what a wrong mask does."""
 
 
-def _agrees(core: Any, wanted: torch.Tensor) -> bool:
-    try:
-        found = _probe(core)
-    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # its layers are called in another way
-        return False
-    return bool((found - wanted).abs().max() <= _TOLERANCE * wanted.abs().max())
+def _agree(wanted: list[torch.Tensor], found: list[torch.Tensor]) -> bool:
+    pairs = list(zip(wanted, found, strict=False))
+    return len(pairs) == _PROBES and all((a - b).abs().max() <= _TOLERANCE * a.abs().max() for a, b in pairs)
+
+
+_PROBES = 2
 
 
 @torch.no_grad()
-def _probe(core: Any) -> torch.Tensor:
-    """The base model's output for the real tokens of two made up rows, one of them shorter."""
+def _probe(core: Any) -> list[torch.Tensor]:
+    """The base model's outputs for the real tokens of two made up rows, one of them shorter: short ones, then long.
+
+    The long ones go beyond windows and `_LONG`. There are fewer outputs where the architecture is built otherwise.
+    """
     window = max((getattr(part, "sliding_window", None) or 0 for part in core.modules()), default=0)
-    width = min(window + 9, getattr(core.config, "max_position_embeddings", 512) // 2)
-    ids = torch.arange(2 * width, device=core.device).view(2, width) % min(core.config.vocab_size, 997)
-    mask = torch.ones_like(ids)
-    mask[1, width // 2 :] = 0
-    training = core.training
+    most = getattr(core.config, "max_position_embeddings", 512) // 2
+    training, found = core.training, []
     core.eval()
     try:
-        with torch.autocast(core.device.type, enabled=False):
-            states: torch.Tensor = core.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+        for width in (min(9, most), min(max(_LONG, window) + 9, most)):
+            ids = torch.arange(2 * width, device=core.device).view(2, width) % min(core.config.vocab_size, 997)
+            mask = torch.ones_like(ids)
+            mask[1, width // 2 :] = 0
+            with torch.autocast(core.device.type, enabled=False):
+                states = core.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+            found.append(states[mask.bool()].float())
+    except Exception:  # whatever it is, the model then runs as transformers has it
+        return found
     finally:
         core.train(training)
-    return states[mask.bool()].float()
+    return found

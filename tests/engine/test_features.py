@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def row(number: int, tokens: int = 3, dtype: torch.dtype = torch.float32) -> tor
 
 
 def store(folder: Path, name: str = "a", most: int = MOST, dtype: torch.dtype = torch.float32) -> FeatureStore:
-    return FeatureStore(folder, name, WIDTH, dtype, most)
+    return FeatureStore.open(folder, name, WIDTH, dtype, most)
 
 
 def small_segments(monkeypatch: pytest.MonkeyPatch, tokens: int) -> int:
@@ -102,13 +103,14 @@ def test_a_store_opened_without_gradients_is_written_to_with_them(tmp_path: Path
 
 
 def test_no_more_is_kept_than_was_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = small_segments(monkeypatch, tokens=6)
-    held = store(tmp_path, most=2 * size)
+    size = small_segments(monkeypatch, tokens=600)
+    most = 2 * size + size // 2
+    held = store(tmp_path, most=most)
     for number in range(9):
-        held.put(key(number), row(number))
+        held.put(key(number), row(number, 300))
     assert held.full
     assert [number for number in range(9) if key(number) in held] == [0, 1, 2, 3]
-    assert sum(path.stat().st_size for path in held.folder.glob("*.rows")) == 2 * size
+    assert sum(path.stat().st_size for path in held.folder.iterdir()) <= most
 
 
 def test_a_full_disk_ends_the_keeping_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +129,10 @@ def test_the_store_unused_for_longest_makes_room(tmp_path: Path, monkeypatch: py
     size = small_segments(monkeypatch, tokens=1000)
     for age, name in ((300, "old"), (200, "newer"), (100, "newest")):
         held = store(tmp_path, name)
-        held.put(key(1), row(1))
-        held.flush()
+        held.put(key(1), row(1, 1000))
+        held.close()
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    store(tmp_path, "mine", most=6 * size)
+    store(tmp_path, "mine", most=5 * size)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "newer", "newest"]
 
 
@@ -143,3 +145,54 @@ def test_abandoned_segments_are_removed_and_fresh_ones_left(tmp_path: Path) -> N
     store(tmp_path)
     assert not old.exists()
     assert fresh.exists()
+
+
+def test_a_store_in_use_is_never_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = small_segments(monkeypatch, tokens=1000)
+    one = store(tmp_path, "one", most=4 * size)
+    one.put(key(1), row(1, 1000))
+    other = store(tmp_path, "other", most=size)
+    one.flush()
+    assert key(1) in store(tmp_path, "one", most=4 * size)
+    one.close()
+    other.close()
+
+
+def test_a_store_that_was_removed_ends_the_keeping_and_nothing_else(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    shutil.rmtree(held.folder)
+    held.flush()
+    assert held.full
+    assert torch.equal(held.get([key(1)])[0], row(1))
+
+
+@pytest.mark.parametrize("torn", ["index", "rows"])
+def test_a_torn_segment_is_left_out(tmp_path: Path, torn: str) -> None:
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    held.close()
+    (path,) = held.folder.glob("*.npz" if torn == "index" else "*.rows")
+    path.write_bytes(path.read_bytes()[:20])
+    later = store(tmp_path)
+    assert key(1) not in later
+    later.put(key(1), row(2))
+    assert torch.equal(later.get([key(1)])[0], row(2))
+
+
+def test_a_segment_takes_no_more_of_the_disk_than_its_rows(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    held.close()
+    assert sum(path.stat().st_size for path in held.folder.glob("*.rows")) == 3 * WIDTH * 4
+
+
+def test_where_the_system_has_no_call_for_it_the_room_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    (path,) = held.folder.glob("*.rows")
+    assert path.stat().st_blocks * 512 >= features._SEGMENT
+    assert torch.equal(held.get([key(1)])[0], row(1))

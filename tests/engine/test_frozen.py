@@ -17,7 +17,7 @@ from ftkit.engine.unpad import unpadded
 from ftkit.methods._base import Method
 from ftkit.methods._layers import layout, plain_model
 from ftkit.plugins import Choice, resolve
-from tests.runs import Lab, log
+from tests.runs import Lab, log, weights
 
 MOST = 1 << 30
 HEAD = ("method=head", "train.learning_rate=0.02")
@@ -202,6 +202,44 @@ def test_a_second_training_computes_nothing_again(lab: Lab, no_cache: Path, monk
     assert computed > 0
     assert len(kept) == computed
     assert first.run != second.run
+
+
+def test_a_full_cache_trains_the_same_weights_as_an_empty_one(lab: Lab, no_cache: Path) -> None:
+    from ftkit.engine.train import train
+
+    recipe = lab.recipe("single", "method={name: head, layers: 1}", "train.precision=bf16", "train.epochs=2")
+    cold, warm = (train(recipe, lab.new()) for _ in range(2))
+    first, second = weights(cold.run), weights(warm.run)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_else_comes_in_is_part_of_the_key(lab: Lab, tmp_path: Path) -> None:
+    model, batch = built(lab, "head", layers=1).eval(), inputs((7, 3))
+    with torch.no_grad(), unpadded(model), computed_once(model, "sha", tmp_path, MOST):
+        calls = Calls(model)
+        shifted = torch.arange(7).expand(2, 7) + 3
+        found = [model(**batch).logits, model(**batch, position_ids=shifted).logits]
+        again = [model(**batch).logits, model(**batch, position_ids=shifted).logits]
+    assert calls.count == 2
+    assert not torch.equal(found[0], found[1])
+    for one, other in zip(found, again, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_a_task_that_reads_for_itself_gets_all_tokens(lab: Lab, tmp_path: Path) -> None:
+    model = built(lab, "head")
+    with unpadded(model), computed_once(model, "sha", tmp_path, MOST, whole=True) as layers:
+        assert layers is not None
+        assert not layers.first_only
+
+
+def test_no_folder_to_write_to_is_said_and_no_more(lab: Lab, no_cache: Path) -> None:
+    from ftkit.engine.train import train
+
+    no_cache.write_text("a file stands where the folder should")
+    said: list[str] = []
+    train(lab.recipe("single", *HEAD, "train.epochs=1"), lab.new(), say=said.append)
+    assert any("no room" in line for line in said)
 
 
 def test_a_run_says_that_layers_were_computed_once(lab: Lab, no_cache: Path) -> None:
