@@ -9,6 +9,7 @@ The stock Trainer is set up as transformers' own examples (`run_glue.py`, `run_n
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -89,10 +90,21 @@ def train_ftkit(job: Job, folder: Path, settings: Sequence[str] = ()) -> tuple[A
     return ftkit.train(job.shelf, [*given, *settings], run=folder, progress=watch), watch
 
 
+def _forget_frozen(folder: Path) -> None:
+    """Take a new cache, with the checkpoints of the usual one and without what earlier rounds left of frozen layers."""
+    usual = checkpoints.cache()
+    folder.mkdir()
+    for path in usual.iterdir():
+        if path.name != "frozen":
+            (folder / path.name).symlink_to(path)
+    os.environ["FTKIT_CACHE"] = str(folder)
+
+
 def speed_ftkit(job: Job, settings: Sequence[str] = ()) -> Measured:
     """Seconds and memory of ftkit's training loop."""
     arrived = time.time()
     with tempfile.TemporaryDirectory() as folder:
+        _forget_frozen(Path(folder) / "cache")
         done, watch = train_ftkit(job, Path(folder) / "run", settings)
         precision = ftkit.RunDirectory.open(done.run).read_json("environment")["precision"]
     return {

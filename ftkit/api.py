@@ -37,12 +37,20 @@ def train(
     return run_training(checked, path, processes, say, progress)
 
 
-def plan(recipe: str | Path | Recipe, settings: Iterable[str] = (), run: str | Path | None = None) -> dict[str, Any]:
-    """What `train` would do: rows, labels, steps, precision. Raises FTKitError as `train` would."""
+def plan(
+    recipe: str | Path | Recipe,
+    settings: Iterable[str] = (),
+    run: str | Path | None = None,
+    processes: int | None = None,
+) -> dict[str, Any]:
+    """What `train` would do: rows, labels, steps, and, measured on a few steps, time and memory.
+
+    Leaves nothing behind. Raises FTKitError as `train` would.
+    """
     checked, _ = _ready(recipe, settings, run)
     from ftkit.engine.train import plan as make_plan
 
-    return make_plan(checked)
+    return make_plan(checked, processes)
 
 
 def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None) -> tuple[Recipe, Path]:

@@ -117,7 +117,7 @@ class TrainSpec(Section):
     """Tokens, padding included, that are computed at once: a longer step is split; only memory and time change."""
     activation_checkpointing: bool = False
     """Compute each layer again on the way back instead of keeping its outputs: less memory, a third more time."""
-    frozen_cache: float = Field(10.0, ge=0)
+    frozen_cache: float = Field(10.0, ge=0, le=2**20)
     """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Of initialisation, order and dropout."""

@@ -16,7 +16,7 @@ def train(
         int | None, typer.Option(help="Processes on this machine; one for each GPU by default.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+        bool, typer.Option("--dry-run", help="Check everything, try a few steps, print the plan; leave nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -29,7 +29,7 @@ def train(
     from ftkit import api, report
 
     if dry_run:
-        plan = api.plan(recipe, settings or (), run)
+        plan = api.plan(recipe, settings or (), run, processes)
         print(json.dumps(plan) if as_json else report.plan_table(plan))
         return
     trained = api.train(recipe, settings or (), run, processes, say=report.say, progress=report.Progress())

@@ -18,6 +18,8 @@ from torch import nn
 
 IDLE = 48
 """Steps for which a row moves on without a gradient: 0.9**48 is 0.006."""
+_LEAST = 1e-30
+"""What a weight is multiplied by where rate times decay is 1 or more."""
 _WORTH = 4096
 """Rows from which on an embedding is handled by rows."""
 
@@ -75,7 +77,7 @@ class RowAdamW(torch.optim.AdamW):
         state = self.state[weight] or self._start(weight)
         state["step"] += 1
         now = int(state["step"])
-        state["decay"] += math.log1p(-group["lr"] * group["weight_decay"])
+        state["decay"] += math.log(max(1 - group["lr"] * group["weight_decay"], _LEAST))
         state["read"][gradient.indices()[0]] = now
         all_rows = now % IDLE == 0  # so that the weights that rest decay too
         rows = (state["read"] > (-IDLE if all_rows else now - IDLE)).nonzero().squeeze(1)

@@ -125,8 +125,9 @@ class FeatureStore:
         if self._path and self._end + count <= len(self._segments[self._writing]):
             return True
         self.flush()
-        size = max(_SEGMENT, count * self.width * self.dtype.itemsize)
-        self.full = self.full or size > self.most - _bytes(self.folder.parent) or not self._begin(size)
+        room, needed = self.most - _bytes(self.folder.parent), count * self.width * self.dtype.itemsize
+        size = max(needed, min(_SEGMENT, room))
+        self.full = self.full or needed > room or not self._begin(size)
         return not self.full
 
     def _begin(self, size: int) -> bool:

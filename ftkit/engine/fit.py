@@ -76,10 +76,16 @@ def fit(
     settings = prepared.recipe.train
     set_seed(settings.seed)
     model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
+    if settings.activation_checkpointing and not model.supports_gradient_checkpointing:
+        raise RecipeError(
+            f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",
+            "set it to false, and lower train.batch_tokens where memory is short",
+        )
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
     rows, cut = encode_training(prepared, train)
-    args = arguments(settings, len(rows), run.path, "validation" in prepared.splits)
+    validation = None if trial else prepared.splits.get("validation")
+    args = arguments(settings, len(rows), run.path, validation is not None)
     clock = trial or Clock(progress, settings.batch)
     save = _saver(run, prepared, model)
     trainer = FTTrainer(
@@ -90,8 +96,8 @@ def fit(
         weighting=weighting(prepared, train),
         tokenizer=prepared.tokenizer,
         rows=rows,
-        validate=Validation(prepared, prepared.splits.get("validation")),
-        callbacks=[Record(run), clock, *_best(prepared, save)],
+        validate=Validation(prepared, validation),
+        callbacks=[Record(run), clock, *(_best(prepared, save) if validation else [])],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -105,7 +111,7 @@ def fit(
     if trainer.is_world_process_zero() and not trial:
         run.write_json("environment", {**_environment(args, model, processes), "notes": notes})
         run.publish()
-        if not args.num_train_epochs or "validation" not in prepared.splits:
+        if not args.num_train_epochs or not validation:
             save()
     return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, notes)
 
@@ -164,9 +170,7 @@ def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], No
 
 
 def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
-    """The callback that keeps the best model, where there are validation rows."""
-    if "validation" not in prepared.splits:
-        return []
+    """The callback that keeps the best model."""
     task, settings = prepared.task, prepared.recipe.train
     metric = settings.metric or task.decider()
     return [Best(save, metric, metric in task.lower_is_better, settings.patience)]

@@ -96,13 +96,11 @@ class FrozenLayers:
 
     def notes(self) -> tuple[str, ...]:
         """What a person should know."""
-        told = f"the lowest {len(self.layers)} layers do not learn: they were computed once for each text,"
-        notes = [f"{told} without dropout (train.frozen_cache=0 computes them each time, with it)"]
+        told = f"the lowest {len(self.layers)} layers do not learn: without dropout"
         if self.refused or any(store.full for store in self.stores.values()):
-            notes.append(
-                "there was no room for all of it, so some texts were computed each time; see train.frozen_cache"
-            )
-        return tuple(notes)
+            rest = "there was no room to keep the outputs of all texts, so some were computed each time"
+            return (f"{told}; {rest} (train.frozen_cache)",)
+        return (f"{told}, they were computed once for each text (train.frozen_cache=0: each time, with dropout)",)
 
     def flush(self) -> None:
         """Give other processes what was computed, and take theirs."""

@@ -101,7 +101,7 @@ def read_tokenizer(folder: Path, task: Task) -> Any:
 def within_positions(task: Task, config: Any, tokenizer: Any) -> Task:
     """The task with inputs that the checkpoint has positions for (T5-like ones have no limit)."""
     positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if positions is None or config.model_type == "t5":
+    if not positions or positions < 0 or config.model_type == "t5":
         return task
     if config.model_type in _OFFSET_POSITIONS:
         positions -= (config.pad_token_id or 0) + 1
@@ -128,6 +128,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         )
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
+    config.output_attentions = False  # transformers could not save it: its quick attention gives none
     if dropout is not None:
         set_dropout(config, dropout)
     if getattr(config, "pad_token_id", None) is None:  # as `read_tokenizer` does

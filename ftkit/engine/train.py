@@ -49,11 +49,12 @@ class Finished:
         }
 
 
-def plan(recipe: Recipe) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
     """What `train` would do: rows, labels, steps, precision, and, measured on the first steps, time and memory.
 
     Raises FTKitError as `train` would.
     """
+    _check_processes(recipe, machine.processes() if processes is None else processes)
     prepared = prepare(recipe)
     fold_rows(prepared)
     rows = {name: len(split) for name, split in prepared.splits.items()}

@@ -72,7 +72,7 @@ def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = N
     recipe = prepared.recipe
     changes: dict[str, Any] = {"epochs": epochs, "class_weights": None}
     train = recipe.train.model_copy(update={**changes, **({"batch": batch, "accumulate": 1} if batch else {})})
-    alone = replace(prepared, recipe=recipe.model_copy(update={"train": train}), splits={"train": rows})
+    alone = replace(prepared, recipe=recipe.model_copy(update={"train": train}))
     clock = Clock(Progress(show=False), train.batch)
     with tempfile.TemporaryDirectory() as folder:
         fit(RunDirectory.create(alone.recipe, Path(folder) / "trial"), alone, rows, clock.progress, trial=clock)

@@ -291,6 +291,11 @@ PLACES = {
     ),
     "precision that is not there": data("train.precision=fp16", "fp16", "GPU"),
     "recipe for answers in no precision": data("evaluate.precision=fp16", "evaluate.precision", "fp32", "bf16"),
+    "more disk than there is anywhere": data("train.frozen_cache=1e300", "train.frozen_cache", "less than or equal"),
+    "dry run with a metric that is not there": Case(
+        "train single.yaml --dry-run --set train.metric=acuracy", ("train.metric", "'acuracy'", "accuracy")
+    ),
+    "dry run of a step that can't be shared": Case("train single.yaml --dry-run --processes 3", ("multiple of 3",)),
     "less than no disk": data("train.frozen_cache=-1", "train.frozen_cache", "greater than or equal to 0"),
     "more layers than there are": data("method={name: lora, layers: 9}", "method.layers asks for 9", "at most"),
     "unknown metric": data("train.metric=acuracy", "train.metric", "'acuracy'", "accuracy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +265,28 @@ def test_what_has_no_room_is_computed_each_time(lab: Lab, no_cache: Path) -> Non
     assert any("no room" in line for line in said)
     assert [e["loss"] for e in log(tiny.run)] == pytest.approx([e["loss"] for e in log(whole.run)], abs=1e-5)
     assert json.dumps(tiny.scores) == json.dumps(whole.scores)
+
+
+@pytest.mark.parametrize("change", [{"num_attention_heads": 2}, {"hidden_act": "relu"}, {"layer_norm_eps": 0.1}])
+def test_another_config_with_the_same_weights_is_told_apart(lab: Lab, tmp_path: Path, change: dict[str, Any]) -> None:
+    p = lab.prepared("single")
+    other = tmp_path / "other"
+    shutil.copytree(p.base.path, other)
+    config = json.loads((other / "config.json").read_text()) | change
+    (other / "config.json").write_text(json.dumps(config))
+    method: Any = resolve("method", Choice.model_validate({"name": "head", "layers": 1}), Method)
+    for folder in (p.base.path, other):
+        model = method.apply(models.build(folder, p.task, p.labels), p.task.peft_name()).eval()
+        with torch.no_grad(), unpadded(model), computed_once(model, "same sha", tmp_path / "frozen", MOST):
+            calls = Calls(model)
+            model(**inputs((7, 3)))
+            assert calls.count == 1
+
+
+def test_a_little_room_is_used(lab: Lab, tmp_path: Path) -> None:
+    model = built(lab, "head", layers=1).eval()
+    with torch.no_grad(), unpadded(model), computed_once(model, "sha", tmp_path, 20_000):
+        calls = Calls(model)
+        for _ in range(2):
+            model(**inputs((7, 3)))
+        assert calls.count == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -27,7 +29,7 @@ from ftkit.engine.export import export
 from ftkit.engine.prepare import encode_training, prepare, weighting
 from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer, _split
-from tests.runs import Lab, Rows, log, qa, read_jsonl, rows, text, write_rows
+from tests.runs import Lab, Rows, log, qa, read_jsonl, refused, rows, text, write_rows
 
 # ---------------------------------------------------------------------- train
 
@@ -205,3 +207,24 @@ def test_activation_checkpointing_computes_layers_again(lab: Lab, monkeypatch: p
     once = len(calls)
     lab.train("single", *settings, "train.activation_checkpointing=true")
     assert len(calls) - once > 1.5 * once
+
+
+def test_a_rate_that_takes_all_weights_away_is_no_arithmetic_error(lab: Lab) -> None:
+    settings = ("train.learning_rate=0.5", "train.weight_decay=4", "train.warmup=0", "train.epochs=1")
+    assert lab.train("single", *settings).steps > 0
+
+
+def test_an_architecture_that_computes_no_layer_again_is_told(lab: Lab) -> None:
+    checkpoint = f"model.checkpoint={lab.checkpoint('albert')}"
+    error = refused(lab.recipe("single", checkpoint, "train.activation_checkpointing=true"), lab.new())
+    assert "train.activation_checkpointing" in str(error)
+
+
+def test_a_checkpoint_that_wants_its_attentions_told_is_trained_and_saved(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "attentive"
+    shutil.copytree(lab.prepared("single").base.path, folder)
+    config = json.loads((folder / "config.json").read_text())
+    for change in ({"output_attentions": True}, {"return_dict": False}):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        done = train(lab.recipe("single", f"model.checkpoint={folder}", "train.epochs=1"), lab.new())
+        assert done.steps > 0
