@@ -1,7 +1,7 @@
 """Dropout that does not hold up a processor.
 
 torch draws its masks on a CPU in one thread, a float for every value. Here sixteen random bits decide about a
-value, so that four come from each draw of torch's own generator: seeded, and resumed, as everything else is.
+value, so that four come from each draw of torch's own generator: seeded as everything else is.
 (Srivastava et al. 2014.)
 """
 

@@ -128,6 +128,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         )
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
+    config.return_dict = True
     config.output_attentions = False  # transformers could not save it: its quick attention gives none
     if dropout is not None:
         set_dropout(config, dropout)
