@@ -7,7 +7,9 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -196,3 +198,41 @@ def test_where_the_system_has_no_call_for_it_the_room_is_written(
     (path,) = held.folder.glob("*.rows")
     assert path.stat().st_blocks * 512 >= features._SEGMENT
     assert torch.equal(held.get([key(1)])[0], row(1))
+
+
+def test_a_store_that_is_only_read_counts_as_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = small_segments(monkeypatch, tokens=1000)
+    for age, name in ((300, "used"), (200, "idle")):
+        held = store(tmp_path, name)
+        held.put(key(1), row(1, 1000))
+        held.close()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    store(tmp_path, "used").close()
+    store(tmp_path, "mine", most=3 * size).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "used"]
+
+
+def test_an_index_appears_whole_and_behind_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, sync, save = [], os.fsync, np.savez
+    held = store(tmp_path)
+
+    def saving(file: Any, **arrays: Any) -> None:
+        events.append("index")
+        assert not list(held.folder.glob("*.npz"))
+        save(file, **arrays)
+
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("rows"), sync(file)))
+    monkeypatch.setattr(np, "savez", saving)
+    held.put(key(1), row(1))
+    held.flush()
+    assert events == ["rows", "index"]
+    assert list(held.folder.glob("*.npz"))
+
+
+def test_what_was_written_here_is_not_mapped_again(tmp_path: Path) -> None:
+    held = store(tmp_path)
+    held.put(key(1), row(1))
+    held.flush()
+    segments = len(held._segments)
+    held.refresh()
+    assert len(held._segments) == segments

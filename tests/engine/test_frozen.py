@@ -205,10 +205,11 @@ def test_a_second_training_computes_nothing_again(lab: Lab, no_cache: Path, monk
     assert first.run != second.run
 
 
-def test_a_full_cache_trains_the_same_weights_as_an_empty_one(lab: Lab, no_cache: Path) -> None:
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_full_cache_trains_the_same_weights_as_an_empty_one(lab: Lab, no_cache: Path, layers: int) -> None:
     from ftkit.engine.train import train
 
-    recipe = lab.recipe("single", "method={name: head, layers: 1}", "train.precision=bf16", "train.epochs=2")
+    recipe = lab.recipe("single", f"method={{name: head, layers: {layers}}}", "train.precision=bf16", "train.epochs=2")
     cold, warm = (train(recipe, lab.new()) for _ in range(2))
     first, second = weights(cold.run), weights(warm.run)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -290,3 +291,30 @@ def test_a_little_room_is_used(lab: Lab, tmp_path: Path) -> None:
         for _ in range(2):
             model(**inputs((7, 3)))
         assert calls.count == 1
+
+
+def test_precisions_are_told_apart_where_the_first_token_is_kept(lab: Lab, tmp_path: Path) -> None:
+    model = built(lab, "head").eval()
+    with torch.no_grad(), unpadded(model), computed_once(model, "sha", tmp_path, MOST) as layers:
+        assert layers is not None
+        assert layers.first_only
+        with torch.autocast("cpu", torch.bfloat16):
+            model(**inputs((7, 3)))
+        calls = Calls(model)
+        model(**inputs((7, 3)))
+        assert calls.count == 1
+        assert {store.dtype for store in layers.stores.values()} == {torch.float32}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_first_tokens_and_whole_texts_are_told_apart(lab: Lab, tmp_path: Path) -> None:
+    model, batch, found = built(lab, "head").eval(), inputs((7, 3)), []
+    with torch.no_grad(), unpadded(model):
+        for whole in (False, True):
+            with computed_once(model, "sha", tmp_path, MOST, whole=whole):
+                calls = Calls(model)
+                found.append(model(**batch).logits)
+                assert calls.count == 1
+                calls.handle.remove()
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
+    assert len(list(tmp_path.iterdir())) == 2
