@@ -19,7 +19,7 @@ from ftkit.errors import RecipeError, nearest, one_line, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.shelf import find_recipe
 
-PRECISIONS = ("fp32", "bf16")
+Precision = Literal["fp32", "bf16"]
 """Those that a model answers in."""
 MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
@@ -147,7 +147,7 @@ class EvaluateSpec(Section):
     """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
     batch_tokens: int = Field(8192, gt=0)
     """Tokens, padding included, that go through the model at once."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """Of the answers: fp32 gives plain transformers'; bf16 is about twice as fast, and other in the third digit."""
 
 

@@ -43,8 +43,11 @@ class RowAdamW(torch.optim.AdamW):
 
     def clip(self, most: float = math.inf) -> torch.Tensor:
         """The norm of all gradients, which the next step scales down to `most` where they are longer."""
-        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        parts = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+        parts = []
+        for weight in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            if weight.grad.is_sparse:
+                weight.grad = weight.grad.coalesce()  # `step` finds it done
+            parts.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
         norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts)))
         scale = (norm + 1e-6) / most
         self.grad_scale = scale if bool(scale > 1) else None

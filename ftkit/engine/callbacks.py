@@ -75,19 +75,15 @@ class Clock(TrainerCallback):
         self.progress, self.batch = progress, batch
         self.times: list[float] = []
         """Seconds of each step."""
-        self._began = self._seconds = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Of all steps."""
-        return self._seconds
+        self.seconds = 0.0
+        self._began = 0.0
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = time.perf_counter()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.times.append(time.perf_counter() - self._began)
-        self._seconds += self.times[-1]
+        self.seconds += self.times[-1]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.start(state.max_steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from datasets import Dataset
 
@@ -16,7 +16,7 @@ from ftkit.engine.prepare import check, read_splits, unified
 from ftkit.errors import RecipeError, RunError
 from ftkit.files import sha256
 from ftkit.metrics import ClassScores, Scores
-from ftkit.recipe import PRECISIONS, DataSpec, EvaluateSpec, Recipe, override, parse_data
+from ftkit.recipe import DataSpec, EvaluateSpec, Precision, Recipe, override, parse_data
 from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Prediction, Task
@@ -66,8 +66,8 @@ def spec_of(recipe: Recipe | None, precision: str | None = None) -> EvaluateSpec
     """
     spec = recipe.evaluate if recipe else EvaluateSpec()
     if precision is not None:
-        if precision not in PRECISIONS:
-            raise RecipeError(f"--precision {precision}: there is no such precision", f"one of {', '.join(PRECISIONS)}")
+        if precision not in (known := get_args(Precision)):
+            raise RecipeError(f"--precision {precision}: there is no such precision", f"one of {', '.join(known)}")
         spec = spec.model_copy(update={"precision": precision})
     machine.precision(spec.precision)
     return spec

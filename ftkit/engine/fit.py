@@ -102,14 +102,15 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero():
-        run.write_json("environment", _environment(args, model, processes))
+        environment = _environment(args, model, processes)
+        run.write_json("environment", environment)
         run.write_json("data", describe(prepared, cut))
     notes: tuple[str, ...] = ()
     if args.num_train_epochs > 0:
         _check_metric(trainer, prepared)
         notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen")
     if trainer.is_world_process_zero() and not trial:
-        run.write_json("environment", {**_environment(args, model, processes), "notes": notes})
+        run.write_json("environment", {**environment, "notes": notes})
         run.publish()
         if not args.num_train_epochs or not validation:
             save()

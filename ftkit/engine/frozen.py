@@ -144,7 +144,8 @@ class FrozenLayers:
         low = torch.is_autocast_enabled(device)
         computed = torch.get_autocast_dtype(device) if low else torch.float32
         if str(computed) not in self.stores and not self.refused:
-            kept, config = self._kept(computed), self.core.config.to_json_string(use_diff=False)
+            kept = torch.float32 if self.first_only else computed
+            config = self.core.config.to_json_string(use_diff=False)
             told = (self.origin, config, type(self.core).__name__, len(self.layers), computed, kept, self.first_only)
             versions = (ftkit.__version__, torch.__version__, transformers.__version__, device)
             name = hashlib.sha256(repr((told, versions)).encode()).hexdigest()[:32]
@@ -154,9 +155,6 @@ class FrozenLayers:
             except OSError:  # no folder to write to: all is computed each time, as `notes` say
                 self.refused = True
         return self.stores.get(str(computed))
-
-    def _kept(self, computed: torch.dtype) -> torch.dtype:
-        return torch.float32 if self.first_only else computed
 
     # ------------------------------------------------------------------ in place of the layers
 
@@ -176,8 +174,7 @@ class FrozenLayers:
         """Remember the rows of one long row; what goes on is as exact as what is kept, so that both are the same."""
         store = self._store()
         assert store is not None
-        if not self.first_only:
-            output = output.to(store.dtype).to(output.dtype)
+        output = output.to(store.dtype).to(output.dtype)
         for key, row in zip(self.keys, torch.split(output[0], self.lengths), strict=True):
             store.put(key, row[:1] if self.first_only else row)
         return output

@@ -68,7 +68,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
-        **(measure(prepared) if times else {}),
+        **(measure(prepared, encoded["length"]) if times else {}),
         "notes": list(prepared.notes),
         "warnings": [str(issue) for issue in prepared.warnings],
     }

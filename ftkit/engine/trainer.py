@@ -189,16 +189,21 @@ class FTTrainer(Trainer):
         )
         return cls, kwargs
 
+    @property
+    def _plain_optimizer(self) -> Any:
+        """The optimizer inside whatever accelerate has wrapped around it."""
+        return getattr(self.optimizer, "optimizer", self.optimizer)
+
     def _clip_grad_norm(self, model: Any) -> Any:
         """The gradients' norm before clipping."""
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        optimizer = self._plain_optimizer
         if isinstance(optimizer, RowAdamW):
             return optimizer.clip(self.args.max_grad_norm)
         return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The gradients' norm where they are not clipped."""
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        optimizer = self._plain_optimizer
         if grad_norm is None and isinstance(optimizer, RowAdamW):
             return optimizer.clip()
         return super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,20 @@ STEPS = 4
 """Of the first epoch, and again of a second, which finds the outputs of frozen layers; the first of all warms up."""
 
 
-def measure(prepared: Prepared) -> dict[str, Any]:
-    """What the training will take of one process, from a few steps of it.
+def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
+    """What the training will take of one process, from a few steps of it; `lengths` are the encoded rows' in tokens.
 
     `seconds` is for the training loops alone: all epochs, all folds. `memory` is the process's peak in bytes, in a
     step of the longest rows. `batch` is how many of these would fit at once.
     """
     train, settings = prepared.splits["train"], prepared.recipe.train
     memory = _memory(prepared, train)
-    encoded, _ = encode_training(prepared, train)
     chosen = train.shuffle(seed=settings.seed).select(range(min(len(train), STEPS * settings.batch)))
     tokens, times = _steps(prepared, chosen, epochs=2)
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
-    per_epoch = sum(encoded["length"]) / tokens * half
-    seconds = per_epoch * (first + later * (epochs(settings, len(encoded)) - 1)) * (settings.folds or 1)
+    per_epoch = sum(lengths) / tokens * half
+    seconds = per_epoch * (first + later * (epochs(settings, len(lengths)) - 1)) * (settings.folds or 1)
     return {"seconds": round(seconds, 1), **memory}
 
 

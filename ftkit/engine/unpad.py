@@ -245,9 +245,13 @@ def unpadded(model: torch.nn.Module) -> Iterator[bool]:
 
     Of each model it is tried once that the outputs are those of the padded path.
     """
-    layers, core = stack_of(model), plain_model(model)
-    if layers is None or core.config._attn_implementation == ATTENTION:
-        yield layers is not None
+    core = plain_model(model)
+    if core.config._attn_implementation == ATTENTION:
+        yield True
+        return
+    layers = stack_of(core)
+    if layers is None:
+        yield False
         return
     wanted = [] if core in _AGREES else _probe(core)
     hooks = _Hooks(core, layers)

@@ -99,15 +99,20 @@ def in_top(model: nn.Module, names: Iterable[str], count: int | None) -> list[st
 
     Raises CheckpointError for more blocks than there are.
     """
-    there = blocks(model)
     if count is None:
         return list(names)
-    if count > len(there):
-        raise CheckpointError(
-            f"{type(plain_model(model)).__name__} has {len(there)} layers, and method.layers asks for {count}",
-            f"set method.layers to {len(there)} at most",
-        )
+    there = blocks(model)
+    refuse_more_layers(model, count, len(there))
     return [name for name in names if any(_inside(name, block) for block in there[-count:])]
+
+
+def refuse_more_layers(model: nn.Module, asked: int, there: int) -> None:
+    """Raises CheckpointError where `method.layers` asks for more layers than there are."""
+    if asked > there:
+        raise CheckpointError(
+            f"{type(plain_model(model)).__name__} has {there} layers, and method.layers asks for {asked}",
+            f"set method.layers to {there} at most",
+        )
 
 
 def head_modules(model: nn.Module) -> list[str]:

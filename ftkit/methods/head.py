@@ -9,7 +9,7 @@ from pydantic import Field
 from ftkit.config import Section
 from ftkit.errors import CheckpointError
 from ftkit.methods._base import Method
-from ftkit.methods._layers import Layout, head_modules, layout
+from ftkit.methods._layers import Layout, head_modules, layout, refuse_more_layers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,8 +51,4 @@ class Head(Method):
                 f"method.layers={asked} has no top layers to train",
                 "set method.layers to 0, or choose `method: full`",
             )
-        if asked > there:
-            raise CheckpointError(
-                f"{type(model).__name__} has {there} layers, and method.layers asks for {asked}",
-                f"set method.layers to {there} at most",
-            )
+        refuse_more_layers(model, asked, there)
