@@ -19,6 +19,7 @@ from ftkit.engine.arguments import epochs
 from ftkit.engine.callbacks import Clock
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared, encode_training
+from ftkit.recipe import changed
 from ftkit.report import Progress
 from ftkit.run import RunDirectory
 
@@ -69,13 +70,12 @@ def _sizes(column: list[Any]) -> list[int]:
 
 def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = None) -> tuple[int, list[float]]:
     """The tokens of some rows, and the seconds of each step when the recipe is trained on them; `batch` at once."""
-    recipe = prepared.recipe
-    changes: dict[str, Any] = {"epochs": epochs, "class_weights": None}
-    train = recipe.train.model_copy(update={**changes, **({"batch": batch, "accumulate": 1} if batch else {})})
-    alone = replace(prepared, recipe=recipe.model_copy(update={"train": train}))
-    clock = Clock(Progress(show=False), train.batch)
+    at_once = [f"train.batch={batch}", "train.accumulate=1"] if batch else []
+    recipe = changed(prepared.recipe, [f"train.epochs={epochs}", "train.class_weights=null", *at_once])
+    alone = replace(prepared, recipe=recipe)
+    clock = Clock(Progress(show=False), recipe.train.batch)
     with tempfile.TemporaryDirectory() as folder:
-        fit(RunDirectory.create(alone.recipe, Path(folder) / "trial"), alone, rows, clock.progress, trial=clock)
+        fit(RunDirectory.create(recipe, Path(folder) / "trial"), alone, rows, clock.progress, trial=clock)
     return sum(encode_training(alone, rows)[0]["length"]), clock.times
 
 

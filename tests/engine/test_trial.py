@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def test_time_grows_with_the_epochs(lab: Lab) -> None:
     assert once["memory"] > 10**7
     assert once["batch"] >= 1
     json.dumps(once)
+
+
+def test_a_plan_is_made_without_a_warning(lab: Lab) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        plan(lab.recipe("single", "train.epochs=1", "train.class_weights=balanced"))
 
 
 def test_what_is_told_is_near_what_it_takes(lab: Lab) -> None:
