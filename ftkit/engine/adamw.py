@@ -1,11 +1,12 @@
-"""AdamW that moves only what a step has touched of an embedding, and clips while it moves.
+"""AdamW that moves an embedding's rows when they are read, and clips while it moves.
 
 A step reads a few hundred rows of a vocabulary of thirty thousand; the dense gradient of all of them, zeroed,
 measured, clipped and stepped, is a tenth of a small model's step on a processor. Here the embedding's gradient
-holds the rows of the step's tokens, and a row goes on moving by its momentum for `IDLE` steps after it was last
-read; then it rests. When it is read again, and every `IDLE` steps, its moments and weights decay as if it had never
-rested, so that what differs from AdamW (Loshchilov and Hutter 2019) is the last 0.6 % of a momentum's way, and the
-decay of at most `IDLE` steps that a rested row lacks while the step that wakes it reads it.
+holds the rows of the step's tokens. A row that is not read rests; before it is read again, or saved, it makes up for
+all the steps that AdamW (Loshchilov and Hutter 2019) would have moved it on by its momentum and its decay: the sum of
+these moves is the row's direction times a number that depends on when it was moved last alone. What differs is that
+`eps` does not shrink against a second moment that fades, and that momentum older than `REACH` steps, of which 1e-22 is
+left, is forgotten.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-IDLE = 48
-"""Steps for which a row moves on without a gradient: 0.9**48 is 0.006."""
+REACH = 480
+"""Steps after which a row that rests moves no more."""
 _LEAST = 1e-30
 """What a weight is multiplied by where rate times decay is 1 or more."""
 _WORTH = 4096
@@ -37,6 +38,14 @@ def sparsify(model: nn.Module) -> None:
 
 class RowAdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)` that takes gradients by rows; for processors."""
+
+    def watch(self, model: nn.Module) -> None:
+        """Bring rows of the model's sparse embeddings up to date before they are read, and all before they are saved."""
+        for module in model.modules():
+            if isinstance(module, nn.Embedding) and module.sparse:
+                weight = module.weight
+                module.register_forward_pre_hook(lambda _, given, weight=weight: self.catch_up(weight, given[0]))
+                module.register_state_dict_pre_hook(lambda *_, weight=weight: self.catch_up(weight))
 
     grad_scale: torch.Tensor | None = None
     """What the next step divides gradients by; the fused kernel asks for it by this name."""
@@ -69,47 +78,80 @@ class RowAdamW(torch.optim.AdamW):
         return loss
 
     def load_state_dict(self, state_dict: Any) -> None:
-        """As torch does it, but for the rows' steps and decays, which are not in the weights' type."""
+        """As torch does it, but for what is kept of rows, which is not in the weights' type."""
         super().load_state_dict(state_dict)
         weights = [weight for group in self.param_groups for weight in group["params"]]
         for number, stored in state_dict["state"].items():
-            exact = {name: stored[name].clone() for name in ("decay", "decayed", "read", "moved") if name in stored}
+            exact = {name: stored[name].clone() for name in ("moved", "decayed", "idle", "decay") if name in stored}
             self.state[weights[number]].update(exact)
+
+    @torch.no_grad()
+    def catch_up(self, weight: nn.Parameter, read: torch.Tensor | None = None) -> None:
+        """Make up for the steps that rows have rested: those of the numbers `read`, of any shape, or all."""
+        state = self.state.get(weight)
+        if not state or "idle" not in state:
+            return
+        now = int(state["step"])
+        rows = torch.arange(len(weight)) if read is None else read.unique()
+        rows = rows[state["moved"][rows] < now]
+        last = state["moved"][rows]
+        group = next(group for group in self.param_groups if any(weight is other for other in group["params"]))
+        beta1, beta2 = group["betas"]
+        first, second = state["exp_avg"][rows], state["exp_avg_sq"][rows]
+        length = (second / _grown(beta2, last).unsqueeze(1)).sqrt_().add_(group["eps"])
+        kept = torch.exp(state["decay"] - state["decayed"][rows]).to(weight.dtype).unsqueeze(1)
+        way = state["idle"][last].to(weight.dtype).unsqueeze(1)
+        weight[rows] = weight[rows] * kept - way * first / length
+        rested = (now - last).unsqueeze(1)
+        state["exp_avg"][rows], state["exp_avg_sq"][rows] = first * beta1**rested, second * beta2**rested
+        state["moved"][rows], state["decayed"][rows] = now, state["decay"]
 
     def _step_rows(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
         state = self.state[weight] or self._start(weight)
+        rows = gradient.indices()[0]
+        self.catch_up(weight, rows)
         state["step"] += 1
-        now = int(state["step"])
-        state["decay"] += math.log(max(1 - group["lr"] * group["weight_decay"], _LEAST))
-        state["read"][gradient.indices()[0]] = now
-        all_rows = now % IDLE == 0  # so that the weights that rest decay too
-        rows = (state["read"] > (-IDLE if all_rows else now - IDLE)).nonzero().squeeze(1)
-        beta1, beta2 = group["betas"]
-        rested = (now - state["moved"][rows]).unsqueeze(1)
-        first = state["exp_avg"][rows].mul_(beta1**rested)
-        second = state["exp_avg_sq"][rows].mul_(beta2**rested)
-        found = torch.searchsorted(rows, gradient.indices()[0])
+        now, rate, (beta1, beta2) = int(state["step"]), group["lr"], group["betas"]
         values = gradient.values() if self.grad_scale is None else gradient.values() / self.grad_scale
-        first.index_add_(0, found, values, alpha=1 - beta1)
-        second.index_add_(0, found, values.square(), alpha=1 - beta2)
-        kept = torch.exp(state["decay"] - state["decayed"][rows]).to(weight.dtype).unsqueeze(1)
-        size = group["lr"] / (1 - beta1**now)
+        first = state["exp_avg"][rows].lerp_(values, 1 - beta1)
+        second = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(values, values, value=1 - beta2)
+        kept = max(1 - rate * group["weight_decay"], _LEAST)
         length = (second / (1 - beta2**now)).sqrt_().add_(group["eps"])
-        weight[rows] = (weight[rows] * kept).addcdiv_(first, length, value=-size)
+        weight[rows] = (weight[rows] * kept).addcdiv_(first, length, value=-rate / (1 - beta1**now))
         state["exp_avg"][rows], state["exp_avg_sq"][rows] = first, second
+        state["decay"] += math.log(kept)
         state["moved"][rows], state["decayed"][rows] = now, state["decay"]
+        self._move_idle(state, now, rate, kept, beta1, beta2)
+
+    def _move_idle(self, state: dict[str, Any], now: int, rate: float, kept: float, beta1: float, beta2: float) -> None:
+        """Add this step to the ways of rows that were moved last at each earlier step; `kept` is what decay leaves."""
+        if now >= len(state["idle"]):
+            state["idle"] = torch.cat([state["idle"], torch.zeros_like(state["idle"])])
+        then = torch.arange(max(0, now - REACH), now, dtype=torch.float64)
+        fading = (beta1 / math.sqrt(beta2)) ** (now - then) * (math.sqrt(1 - beta2**now) / (1 - beta1**now))
+        state["idle"][:now] *= kept
+        state["idle"][max(0, now - REACH) : now] += rate * fading / _grown(beta2, then).sqrt()
 
     def _start(self, weight: nn.Parameter) -> dict[str, Any]:
-        """Moments as AdamW keeps them, and for each row the steps at which it was read and moved last."""
+        """Moments as AdamW keeps them; for each row the step that moved it last, and the decay that it has had.
+
+        `idle[t]` is the way, in lengths of its direction, of a row that rests since step t; `decay` is the logarithm
+        of what all steps' decay leaves of a weight.
+        """
         count = weight.shape[0]
         state: dict[str, Any] = {
             "step": torch.zeros(()),
             "exp_avg": torch.zeros_like(weight),
             "exp_avg_sq": torch.zeros_like(weight),
-            "decay": torch.zeros((), dtype=torch.float64),
-            "decayed": torch.zeros(count, dtype=torch.float64),
-            "read": torch.full((count,), 1 - IDLE, dtype=torch.int64),
             "moved": torch.zeros(count, dtype=torch.int64),
+            "decayed": torch.zeros(count, dtype=torch.float64),
+            "idle": torch.zeros(1024, dtype=torch.float64),
+            "decay": torch.zeros((), dtype=torch.float64),
         }
         self.state[weight] = state
         return state
+
+
+def _grown(beta: float, steps: torch.Tensor) -> torch.Tensor:
+    """What a moving average of so many steps has of the whole; 1 where there was no step yet, and nothing to divide."""
+    return torch.where(steps > 0, 1 - beta**steps, 1.0)

@@ -20,7 +20,7 @@ from torch import nn
 
 import ftkit
 from ftkit.engine.features import KEY, FeatureStore
-from ftkit.engine.unpad import ATTENTION, stack_of
+from ftkit.engine.unpad import ATTENTION, rounded, stack_of
 from ftkit.methods._layers import head_modules, layout, plain_model
 
 
@@ -128,6 +128,8 @@ class FrozenLayers:
             return None
         self.held = torch.cat(store.get(self.keys)).to(ids.device, torch.float32)
         if not self.first_only:
+            surplus = 0 if bool(mask.all()) else rounded(len(self.held)) - len(self.held)
+            self.held = nn.functional.pad(self.held, (0, 0, 0, surplus))
             return None
         return (), {**inputs, **{name: value[:, :1] for name, value in texts.items()}}
 
@@ -175,7 +177,7 @@ class FrozenLayers:
         store = self._store()
         assert store is not None
         output = output.to(store.dtype).to(output.dtype)
-        for key, row in zip(self.keys, torch.split(output[0], self.lengths), strict=True):
+        for key, row in zip(self.keys, torch.split(output[0, : sum(self.lengths)], self.lengths), strict=True):
             store.put(key, row[:1] if self.first_only else row)
         return output
 

@@ -189,6 +189,13 @@ class FTTrainer(Trainer):
         )
         return cls, kwargs
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """The optimizer; one that lets rows rest is told when they are read."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if isinstance(optimizer, RowAdamW):
+            optimizer.watch(self.model)
+        return optimizer
+
     @property
     def _plain_optimizer(self) -> Any:
         """The optimizer inside whatever accelerate has wrapped around it."""

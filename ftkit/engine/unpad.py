@@ -35,6 +35,8 @@ class Packing:
     width: int
     real: torch.Tensor | None
     """Places of the real tokens in the flattened batch, shape (tokens,); none where nothing is padded."""
+    surplus: int
+    """Rows of zeros behind the real tokens: products of lengths that were met before need not be set up anew."""
     slots: torch.Tensor | None
     """For each place of the flattened batch a token of the long row, shape (rows * width,); padding reads any."""
     padding: torch.Tensor | None
@@ -44,16 +46,19 @@ class Packing:
     def of(cls, rows: int, width: int, mask: torch.Tensor | None) -> Packing:
         """From an attention mask (rows, width), true at the real tokens; none is all true."""
         if mask is None or bool(mask.all()):
-            return cls(rows, width, None, None, None)
+            return cls(rows, width, None, 0, None, None)
         mask = mask.bool()
         flat = mask.flatten()
         slots = (flat.cumsum(0) - 1).clamp(min=0)
-        return cls(rows, width, flat.nonzero().squeeze(1), slots, ~mask[:, None, None, :])
+        real = flat.nonzero().squeeze(1)
+        return cls(rows, width, real, rounded(len(real)) - len(real), slots, ~mask[:, None, None, :])
 
     def pack(self, states: torch.Tensor) -> torch.Tensor:
         """(rows, width, ...) to (1, tokens, ...)."""
         flat = states.flatten(0, 1)
-        return (flat if self.real is None else _Gather.apply(flat, self.real, self.slots, False))[None]  # type: ignore[no-untyped-call]
+        if self.real is not None:
+            flat = _Pack.apply(flat, self.real, self.surplus)  # type: ignore[no-untyped-call]
+        return flat[None]
 
     def unpack(self, states: torch.Tensor) -> torch.Tensor:
         """(1, tokens, ...) to (rows, width, ...), with zeros for padding."""
@@ -74,40 +79,64 @@ class Packing:
         """(1, heads, tokens, size) to (rows, heads, width, size), with some token's values for padding."""
         flat: torch.Tensor = heads[0].transpose(0, 1)
         if self.real is not None:
-            flat = _Gather.apply(flat, self.slots, self.real, True)  # type: ignore[no-untyped-call]
+            flat = _Spread.apply(flat, self.slots, self.real)  # type: ignore[no-untyped-call]
         return flat.reshape(self.rows, self.width, *flat.shape[1:]).transpose(1, 2)
 
 
-class _Gather(torch.autograd.Function):
-    """Rows by their numbers; `back` are the numbers that lead back, so that the gradient is a gather too.
+class _Pack(torch.autograd.Function):
+    """The real tokens' rows, and behind them rows of zeros; the gradient is put back among zeros."""
 
-    (`index_select` alone would add into zeros, one thread doing it.) With `surplus` the gathered rows hold each
-    row once where `back` looks, and copies elsewhere whose gradient is zero, because nothing reads their result.
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, real: torch.Tensor, surplus: int) -> torch.Tensor:
+        ctx.real, ctx.size = real, rows.shape[0]
+        packed = rows.new_empty(len(real) + surplus, *rows.shape[1:])
+        torch.index_select(rows, 0, real, out=packed[: len(real)])
+        packed[len(real) :].zero_()
+        return packed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        back = gradient.new_zeros(ctx.size, *gradient.shape[1:])
+        return back.index_copy_(0, ctx.real, gradient[: len(ctx.real)]), None, None
+
+
+class _Spread(torch.autograd.Function):
+    """Each place's row of the long row. Padding reads some row too, and its gradient is dropped: nothing reads it.
+
+    (So the gradient is a gather; `index_select` alone would add into zeros, one thread doing it.)
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, numbers: torch.Tensor, back: torch.Tensor, surplus: bool) -> torch.Tensor:
-        ctx.numbers, ctx.back, ctx.surplus, ctx.size = numbers, back, surplus, rows.shape[0]
-        return rows.index_select(0, numbers)
+    def forward(ctx: Any, rows: torch.Tensor, slots: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        ctx.real, ctx.size = real, rows.shape[0]
+        return rows.index_select(0, slots)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        if ctx.surplus:
-            return gradient.index_select(0, ctx.back), None, None, None
-        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, ctx.numbers, gradient), None, None, None
+        return _Pack.apply(gradient, ctx.real, ctx.size - len(ctx.real)), None, None  # type: ignore[no-untyped-call]
 
 
 class _Scatter(torch.autograd.Function):
-    """Rows put at their numbers among zeros; the gradient is a gather."""
+    """The real tokens' rows put at their places among zeros; the gradient is a gather."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, numbers: torch.Tensor, size: int) -> torch.Tensor:
-        ctx.numbers = numbers
-        return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, numbers, rows)
+    def forward(ctx: Any, rows: torch.Tensor, real: torch.Tensor, size: int) -> torch.Tensor:
+        ctx.real, ctx.surplus = real, rows.shape[0] - len(real)
+        return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, real, rows[: len(real)])
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        return gradient.index_select(0, ctx.numbers), None, None
+        return _Pack.apply(gradient, ctx.real, ctx.surplus), None, None  # type: ignore[no-untyped-call]
+
+
+_FINE = 16
+"""Lengths between one power of two and the next that long rows are rounded to."""
+
+
+def rounded(tokens: int) -> int:
+    """The next length that many batches share."""
+    step = max(1, (1 << tokens.bit_length() - 1) // _FINE)
+    return -(-tokens // step) * step
 
 
 def attend(
@@ -123,18 +152,19 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention within each example of a long row: (1, heads, tokens, size) thrice to (1, tokens, heads, size)."""
     packing = attention_mask
-    query, key, value = packing.spread(query), packing.spread(key), packing.spread(value)
+    query, key, value = (packing.spread(states.to(value.dtype)) for states in (query, key, value))
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     hidden = packing.hidden(sliding_window, query.device)
     if dropout == 0.0 and packing.width >= _LONG:
         allowed = None if hidden is None else ~hidden
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
     else:
-        scores = torch.matmul(query * scaling, key.transpose(2, 3))
-        if hidden is not None:
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
-        weights = scores.softmax(dim=-1)
-        found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
+        with torch.autocast(query.device.type, enabled=False):  # it would take the weights to float32 and back
+            scores = torch.matmul(query * scaling, key.transpose(2, 3))
+            if hidden is not None:
+                scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
+            weights = scores.softmax(dim=-1)
+            found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
     return packing.pack(found.transpose(1, 2)), None
 
 

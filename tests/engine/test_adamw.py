@@ -1,4 +1,4 @@
-"""AdamW by rows is torch's AdamW: exactly while rows are read, and nearly while they rest."""
+"""AdamW by rows is torch's AdamW, whether rows are read or rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from ftkit.engine import adamw
-from ftkit.engine.adamw import IDLE, RowAdamW, sparsify
+from ftkit.engine.adamw import REACH, RowAdamW, sparsify
 from ftkit.engine.train import train
 from ftkit.methods.head import Head
 from ftkit.methods.lora import Lora
@@ -31,6 +31,8 @@ NO_CLIPPING = 1e9
 class Twins:
     """One table that RowAdamW moves by rows, and the same one that torch's AdamW moves whole."""
 
+    tolerance = 2e-6
+
     def __init__(self, lr: float = 1e-2, decay: float = 0.1, rows: int = ROWS, seed: int = 0) -> None:
         self.random = torch.Generator().manual_seed(seed)
         start = torch.randn(rows, WIDTH, generator=self.random) * SIZE
@@ -42,6 +44,8 @@ class Twins:
         """One step with a random gradient for each row that is named, added up where it is named twice."""
         values = torch.randn(len(read), WIDTH, generator=self.random)
         numbers = torch.tensor(list(read), dtype=torch.int64)
+        self.by_rows.catch_up(self.ours, numbers)
+        assert self.apart(numbers) <= self.tolerance
         self.ours.grad = torch.sparse_coo_tensor(numbers[None], values, self.ours.shape, check_invariants=True)
         self.theirs.grad = torch.zeros_like(self.theirs).index_add_(0, numbers, values)
         norm = self.by_rows.clip(most)
@@ -55,117 +59,98 @@ class Twins:
 
     def apart(self, rows: Any = slice(None)) -> float:
         """The largest difference between the two tables."""
-        return (self.ours - self.theirs)[rows].abs().max().item()
+        return (self.ours - self.theirs)[rows].abs().max().item() if len(self.ours[rows]) else 0.0
+
+    def apart_in_all(self) -> float:
+        """The largest difference, once all rows have made up for their rest."""
+        self.by_rows.catch_up(self.ours)
+        return self.apart()
 
     def moment(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         return self.by_rows.state[self.ours][name], self.dense.state[self.theirs][name]
 
 
-# ---------------------------------------------------------------------- rows that are read
+# ---------------------------------------------------------------------- rows that are read, and rest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**20),
     steps=st.integers(1, 150),
-    share=st.sampled_from([0.01, 0.1, 0.5, 1.0]),
+    share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]),
     rates=st.lists(st.sampled_from([0.0, 1e-5, 1e-3, 5e-3]), min_size=1, max_size=4),
     decay=st.sampled_from([0.0, 0.01, 0.3]),
     most=st.sampled_from([0.1, 1.0, NO_CLIPPING]),
 )
-def test_rows_read_every_so_often_move_as_all_do(
+def test_rows_read_now_and_then_move_as_all_do(
     seed: int, steps: int, share: float, rates: list[float], decay: float, most: float
 ) -> None:
-    """Any rows, twice too, but each at the latest `IDLE` steps after the last time; the rate changes on the way."""
-    twins, last = Twins(decay=decay, seed=seed), dict.fromkeys(range(ROWS), 0)
+    """Any rows, twice too, after any rest; the rate changes on the way. `step` compares each row that it reads."""
+    twins = Twins(decay=decay, seed=seed)
     for now in range(1, steps + 1):
         twins.rate(rates[now * len(rates) // (steps + 1)])
         drawn = (torch.rand(2 * ROWS, generator=twins.random) < share).nonzero().squeeze(1) % ROWS
-        read = [*drawn.tolist(), *(row for row, then in last.items() if now - then == IDLE)] or [0]
-        last |= dict.fromkeys(read, now)
-        twins.step(read, most)
-        known = [row for row, then in last.items() if then]
-        assert twins.apart(known) <= 1e-6
-    twins.step(range(ROWS), most)
-    assert twins.apart() <= 1e-6
+        twins.step(drawn.tolist() or [0], most)
+    assert twins.apart_in_all() <= twins.tolerance
     for name in ("exp_avg", "exp_avg_sq"):
         torch.testing.assert_close(*twins.moment(name), rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("gap", [1, 2, IDLE - 1, IDLE])
-@pytest.mark.parametrize("start", [1, 5, IDLE])
-def test_a_row_moves_on_by_its_momentum_at_each_step(start: int, gap: int) -> None:
+@pytest.mark.parametrize("gap", [1, 2, 40, REACH - 1, REACH, REACH + 1, 1100])
+@pytest.mark.parametrize("start", [1, 5, 60])
+def test_a_row_makes_up_for_any_rest(start: int, gap: int) -> None:
+    """1100 steps are more than the table of ways begins with."""
     twins = Twins()
     for _ in range(start - 1):
         twins.step([1])
     twins.step([0, 1])
     for _ in range(gap - 1):
-        before = twins.ours[0].clone()
         twins.step([1])
-        assert not torch.equal(twins.ours[0], before)
-        assert twins.apart([0, 1]) <= 1e-6
+    before = twins.ours[0].clone()
     twins.step([0])
-    assert twins.apart([0, 1]) <= 1e-6
+    assert gap == 1 or not torch.equal(twins.ours[0], before)
+    assert twins.apart_in_all() <= twins.tolerance
 
 
-# ---------------------------------------------------------------------- rows that rest
-
-
-@pytest.mark.parametrize(("warm", "share"), [(500, 0.0075), (0, 0.012)])
-@pytest.mark.parametrize("gap", [IDLE + 1, 60, 3 * IDLE, 700])
-def test_a_row_that_rested_lacks_the_end_of_its_momentums_way(warm: int, share: float, gap: int) -> None:
-    """0.6 % of it; of a row read in the very first steps, when AdamW's steps still grow, a little more."""
-    twins, way = Twins(decay=0.0), torch.zeros(WIDTH)
-    for _ in range(warm):
-        twins.step([1])
-    for _ in range(3):
-        twins.step([0, 1])
-        way += rested(twins, gap)
-        assert ((twins.ours - twins.theirs)[0].abs() <= share * way + 1e-6).all()
-    assert (twins.ours - twins.theirs)[0].abs().max() > 1e-6
-    twins.step([0])
-    for name in ("exp_avg", "exp_avg_sq"):
-        torch.testing.assert_close(*(moment[0] for moment in twins.moment(name)), rtol=1e-4, atol=1e-9)
-
-
-def rested(twins: Twins, steps: int) -> torch.Tensor:
-    """The way that AdamW moves row 0 over some steps that do not read it."""
-    way = torch.zeros(WIDTH)
-    for _ in range(steps):
-        before = twins.theirs[0].detach().clone()
-        twins.step([1])
-        way += (twins.theirs[0].detach() - before).abs()
-    return way
-
-
-def test_a_row_rests_at_last() -> None:
+def test_a_row_rests_until_it_is_read() -> None:
     twins = Twins(decay=0.3)
-    for _ in range(IDLE + 2):
-        twins.step([1])
-    twins.step([0])
-    for _ in range(IDLE - 6):
-        twins.step([1])
+    twins.step(range(ROWS))
     resting = [row for row in range(ROWS) if row > 1]
     before = twins.ours.detach().clone()
-    for _ in range(2):
-        twins.step([1])
+    twins.step([1])
     assert torch.equal(twins.ours[resting], before[resting])
-    assert not torch.equal(twins.ours[:2], before[:2])
+    twins.by_rows.catch_up(twins.ours, torch.tensor([[3, 4], [4, 3]]))
+    assert [row for row in resting if not torch.equal(twins.ours[row], before[row])] == [3, 4]
+    once = twins.ours.detach().clone()
+    twins.by_rows.catch_up(twins.ours, torch.tensor([3, 4]))
+    assert torch.equal(twins.ours, once)
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**20), steps=st.integers(IDLE, 4 * IDLE), decay=st.floats(0, 1))
+@given(seed=st.integers(0, 2**20), steps=st.integers(1, 200), decay=st.floats(0, 1))
 def test_weights_that_rest_decay_with_the_rate_of_each_step(seed: int, steps: int, decay: float) -> None:
-    """They do so every `IDLE` steps: between these they are behind, by no more than the decay since."""
     twins = Twins(decay=decay, seed=seed)
-    rates = (torch.rand(steps, generator=twins.random) * 0.01).tolist()
-    for now, rate in enumerate(rates, start=1):
+    for rate in (torch.rand(steps, generator=twins.random) * 0.01).tolist():
         twins.rate(rate)
         twins.step([1])
-        behind = sum(rates[now - now % IDLE : now]) * decay
-        assert twins.apart() <= behind * twins.ours.abs().max().item() + 2e-6
-    twins.step(range(ROWS))
-    assert twins.apart() <= 2e-6
+    assert twins.apart_in_all() <= twins.tolerance
+
+
+def test_an_embedding_is_up_to_date_when_it_is_read_or_saved() -> None:
+    model = nn.Sequential(nn.Embedding(5000, WIDTH))
+    sparsify(model)
+    table = model[0].weight
+    optimizer = RowAdamW(model.parameters(), lr=0.01, fused=True)
+    optimizer.watch(model)
+    for ids in ([1, 2, 3], [1], [1]):
+        model(torch.tensor(ids)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    stale = table.detach().clone()
+    with torch.inference_mode():
+        model(torch.tensor([[2, 2]]))
+    assert [row for row in range(5) if not torch.equal(table[row], stale[row])] == [2]
+    assert not torch.equal(model.state_dict()["0.weight"][3], stale[3])
 
 
 # ---------------------------------------------------------------------- clipping
@@ -250,12 +235,9 @@ def examples(seed: int, padded: bool = True) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.randint(0, 3, (8,), generator=random)}
 
 
-@pytest.mark.parametrize(("parts", "decay", "tolerance"), [(1, 0.0, 1e-6), (4, 0.0, 1e-6), (1, 0.1, 5e-5)])
-def test_a_model_learns_as_with_torchs_adamw(parts: int, decay: float, tolerance: float) -> None:
-    """With micro-batches, padding, clipping, two groups and a rate that falls.
-
-    A row that is read for the first time, in steps 1 to 5 here, is read before the decay of the steps until then.
-    """
+@pytest.mark.parametrize(("parts", "decay"), [(1, 0.0), (4, 0.0), (1, 0.1)])
+def test_a_model_learns_as_with_torchs_adamw(parts: int, decay: float) -> None:
+    """With micro-batches, padding, clipping, two groups and a rate that falls."""
     ours = classifier()
     theirs = dense_twin(ours)
     assert ours.get_input_embeddings().sparse and ours.get_input_embeddings().padding_idx == 0
@@ -265,9 +247,10 @@ def test_a_model_learns_as_with_torchs_adamw(parts: int, decay: float, tolerance
             {"params": list(model.bert.parameters()), "lr": 1e-3, "weight_decay": decay},
             {"params": list(model.classifier.parameters()), "lr": 5e-3, "weight_decay": 0.0},
         ]
-        optimizer = kind(groups, fused=True, eps=1e-4)  # a key's bias has a gradient of rounding errors alone
+        optimizer = kind(groups, fused=True)
         pairs.append((model, optimizer, torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=60)))
-    for step in range(IDLE):
+    pairs[0][1].watch(ours)
+    for step in range(48):
         for model, optimizer, schedule in pairs:
             batch = examples(step % 5)
             for part in range(parts):
@@ -281,7 +264,8 @@ def test_a_model_learns_as_with_torchs_adamw(parts: int, decay: float, tolerance
             optimizer.zero_grad()
             schedule.step()
     state, other = ours.state_dict(), theirs.state_dict()
-    assert max((state[name] - other[name]).abs().max().item() for name in other) <= tolerance
+    learned = [name for name in other if not name.endswith("key.bias")]  # whose gradients are rounding errors
+    assert max((state[name] - other[name]).abs().max().item() for name in learned) <= 5e-5
     start = classifier().state_dict()
     assert (start["bert.embeddings.word_embeddings.weight"] != state["bert.embeddings.word_embeddings.weight"]).any()
 
@@ -303,7 +287,7 @@ def test_a_step_that_reads_no_row_moves_on() -> None:
     twins = Twins()
     for read in ([0, 1], [], [0], []):
         twins.step(read)
-        assert twins.apart([0, 1]) <= 1e-6
+        assert twins.apart_in_all() <= twins.tolerance
 
 
 def test_weights_without_rows_move_as_with_torchs_adamw() -> None:
@@ -326,7 +310,7 @@ def test_a_closure_is_called_once_and_its_loss_given_back() -> None:
 # ---------------------------------------------------------------------- stopped and gone on
 
 
-@pytest.mark.parametrize("stop", [1, IDLE - 1, IDLE, 70])
+@pytest.mark.parametrize("stop", [1, 47, 70])
 def test_a_stored_state_goes_on_to_the_bit(stop: int) -> None:
     def reads(twins: Twins, first: int, last: int) -> None:
         for now in range(first, last):

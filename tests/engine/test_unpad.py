@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ftkit.engine import dropout, unpad
-from ftkit.engine.unpad import ATTENTION, Packing, attend, unpadded
+from ftkit.engine.unpad import ATTENTION, Packing, attend, rounded, unpadded
 from ftkit.methods._base import Method
 from ftkit.methods.adapter import Adapter
 from ftkit.methods.ia3 import IA3
@@ -298,8 +298,8 @@ def test_attention_drops_weights_at_its_rate(rate: float) -> None:
     """Queries of zero weigh all tokens alike, and values that are unit vectors show the weights."""
     lengths = torch.tensor([60, 25])
     packing = Packing.of(2, 60, torch.arange(60) < lengths[:, None])
-    blank = torch.zeros(1, 30, 85, 60)
-    values = packing.pack(torch.eye(60).expand(2, 60, 60))[:, None].expand(1, 30, 85, 60)
+    values = packing.pack(torch.eye(60).expand(2, 60, 60))[:, None].expand(1, 30, -1, 60)
+    blank = torch.zeros_like(values)
     torch.manual_seed(0)
     weights = packing.unpack(attend(nn.Identity(), blank, blank, values, packing, dropout=rate)[0])
     for row, length in enumerate(lengths.tolist()):
@@ -466,6 +466,14 @@ def test_models_wrapped_and_plain_are_one_and_the_same_inside() -> None:
 # ---------------------------------------------------------------------- the packing
 
 
+@given(tokens=st.integers(1, 100_000))
+def test_long_rows_have_one_of_a_few_lengths(tokens: int) -> None:
+    """At most a sixteenth longer than they are, sixteen lengths between two powers of two."""
+    assert tokens <= rounded(tokens) <= tokens * (1 + 1 / 16)
+    assert rounded(rounded(tokens)) == rounded(tokens)
+    assert len({rounded(n) for n in range(512, 1024)}) <= 17
+
+
 @settings(max_examples=60, deadline=None)
 @given(shape=masks())
 def test_packing_goes_there_and_back(shape: tuple[int, int, Mask]) -> None:
@@ -474,7 +482,9 @@ def test_packing_goes_there_and_back(shape: tuple[int, int, Mask]) -> None:
     real = torch.ones(rows, width, dtype=torch.bool) if mask is None else mask.bool()
     states = torch.randn(rows, width, 3, dtype=torch.float64)
     packed = packing.pack(states)
-    assert torch.equal(packed, states[real][None])
+    count = int(real.sum())
+    assert torch.equal(packed[:, :count], states[real][None])
+    assert packed.shape[1] == (count if bool(real.all()) else rounded(count)) and not packed[:, count:].any()
     assert torch.equal(packing.unpack(packed), states * real[..., None])
     heads = packed.view(1, -1, 3, 1).transpose(1, 2)
     assert torch.equal(packing.spread(heads).transpose(1, 2)[real], states[real][..., None])
@@ -516,6 +526,6 @@ def test_a_window_is_made_where_the_batch_is() -> None:
     """`meta` stands for any device that is not the processor."""
     meta = torch.device("meta")
     padding = torch.zeros(2, 1, 1, 9, dtype=torch.bool, device=meta)
-    for packing in (Packing(2, 9, None, None, padding), Packing(2, 9, None, None, None)):
+    for packing in (Packing(2, 9, None, 0, None, padding), Packing(2, 9, None, 0, None, None)):
         hidden = packing.hidden(3, meta)
         assert hidden is not None and hidden.device == meta
