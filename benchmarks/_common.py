@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ftkit.report import say, table
+from ftkit.terminal import say, table
 
 Measured = dict[str, Any]
 """One contestant's figures of one round."""

@@ -22,7 +22,7 @@ from benchmarks import _data
 from benchmarks._common import Measured, peak_memory
 from ftkit import checkpoints
 from ftkit.recipe import TrainSpec
-from ftkit.report import Progress
+from ftkit.terminal import Progress
 
 SHELF = {"sst2": "sentiment/full", "conll2003": "ner/full", "ag_news": "classification/full"}
 """The recipe of each data set."""

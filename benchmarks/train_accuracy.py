@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import _common, _contestants, _data
 from benchmarks._contestants import STOCK, Job
-from ftkit.report import say
+from ftkit.terminal import say
 
 CONTESTANTS = ("B", "ftkit")
 _RESAMPLES = 5000

@@ -21,7 +21,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import evaluate, export, train
+    from ftkit.api import compare, evaluate, export, report, train
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -35,9 +35,11 @@ __all__ = [
     "Recipe",
     "RunDirectory",
     "Task",
+    "compare",
     "evaluate",
     "export",
     "load_recipe",
+    "report",
     "train",
 ]
 
@@ -48,9 +50,11 @@ _HOMES = {
     "Recipe": "ftkit.recipe",
     "RunDirectory": "ftkit.run",
     "Task": "ftkit.tasks._base",
+    "compare": "ftkit.api",
     "evaluate": "ftkit.api",
     "export": "ftkit.api",
     "load_recipe": "ftkit.recipe",
+    "report": "ftkit.api",
     "train": "ftkit.api",
 }
 

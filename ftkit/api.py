@@ -1,4 +1,4 @@
-"""The commands as functions: what `ftkit.train`, `ftkit.evaluate` and `ftkit.export` are."""
+"""The commands as functions: what `ftkit.train`, `ftkit.evaluate`, `ftkit.export` and `ftkit.report` are."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.errors import RunError
 from ftkit.recipe import Recipe, changed, load_recipe
-from ftkit.report import Progress, Say, silence
 from ftkit.run import default_path, refuse_existing
+from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
+    from ftkit.engine.compare import Comparison
     from ftkit.engine.evaluate import Evaluation
-    from ftkit.engine.train import Finished
+    from ftkit.engine.finish import Finished
 
 
 def train(
@@ -90,6 +91,25 @@ def evaluate(
     return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision)
 
 
+def compare(
+    sources: Iterable[str | Path],
+    split: str = "test",
+    metric: str | None = None,
+    *,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare models with the first of `sources` on the same rows of `split`, and say whether so many rows can tell.
+
+    A source is a run, a run's baseline (`runs/full:majority`, or `majority` for the first run's), an export or a
+    checkpoint; the last two are scored on the first run's rows. `metric` decides, the first run's own when not given.
+    Raises FTKitError for what can't be compared.
+    """
+    from ftkit.engine.compare import compare as run_comparison
+
+    return run_comparison(sources, split, metric, say, progress)
+
+
 def export(source: str | Path, to: str | Path, format: str = "checkpoint", *, say: Say = silence) -> Path:
     """Write a run's model to the folder `to`, which must not exist: a plain `checkpoint`, or the `adapter` alone.
 
@@ -98,3 +118,14 @@ def export(source: str | Path, to: str | Path, format: str = "checkpoint", *, sa
     from ftkit.engine.export import export as run_export
 
     return run_export(source, Path(to), format, say)
+
+
+def report(runs: str | Path | Iterable[str | Path], to: str | Path | None = None) -> Path:
+    """Write one HTML file that shows a run, or several side by side, and opens offline; returns its path.
+
+    It is report.html in the run (for several runs, in the current folder) when `to` is not given.
+    Raises FTKitError for what is no run, and where the file can't be written.
+    """
+    from ftkit.reporting import write_report
+
+    return write_report([runs] if isinstance(runs, (str, Path)) else list(runs), to)

@@ -16,9 +16,9 @@ from ftkit.data.read import Table
 from ftkit.errors import DataError, RecipeError, nearest, problems
 from ftkit.recipe import DataSpec, Recipe, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
-from ftkit.report import Say
 from ftkit.shelf import find_recipe
 from ftkit.tasks._base import Labels, Task
+from ftkit.terminal import Say
 
 LEAST_ROWS = 50
 """From this many rows on, validation and test rows are set aside."""

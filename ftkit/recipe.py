@@ -121,6 +121,8 @@ class TrainSpec(Section):
     """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Of initialisation, order and dropout."""
+    seeds: int | None = Field(None, ge=2, le=100)
+    """Trainings with `seed` and the seeds after it: their mean and spread are told, the best by validation is kept."""
     folds: int | None = Field(None, ge=2)
     """Cross-validation: this many models, each scored on the rows it did not see, before the final one."""
     metric: str | None = None
@@ -147,6 +149,16 @@ class EvaluateSpec(Section):
     """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
     batch_tokens: int = Field(8192, gt=0)
     """Tokens, padding included, that go through the model at once."""
+    level: float = Field(0.95, gt=0.5, lt=1)
+    """Share of score intervals that should hold the true score."""
+    resamples: int = Field(2000, ge=0, le=100_000)
+    """Times that the rows are drawn again for the intervals; 0 gives none."""
+    calibrate: bool = True
+    """Fit a temperature to the validation rows, so that probabilities mean what they say; labels stay as they are."""
+    wished_precision: float | None = Field(None, gt=0, le=1)
+    """Withhold unsure answers, so that this share of those given is right on the validation rows."""
+    wished_coverage: float | None = Field(None, gt=0, le=1)
+    """Withhold the least sure answers, so that this share of them is given on the validation rows."""
     precision: Precision = "fp32"
     """Of the answers: fp32 gives plain transformers'; bf16 is about twice as fast, and other in the third digit."""
 
@@ -439,10 +451,17 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"train.epochs: must be 0 or more, and it is {train.epochs}"
     if train.layer_decay != 1 and train.bottom_rate is not None:
         yield "train.layer_decay and train.bottom_rate: both say how rates fall with depth; set one of them"
+    if train.seeds and train.folds:
+        yield "train.seeds and train.folds: each asks for several trainings; set one of them"
     if train.batch % train.accumulate:
         yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
     if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:
         yield f"train.evaluate_every: must be `epoch` or 1 or more steps, and it is {train.evaluate_every}"
+    wished = [name for name in ("wished_precision", "wished_coverage") if getattr(recipe.evaluate, name) is not None]
+    if len(wished) > 1:
+        yield "evaluate.wished_precision and evaluate.wished_coverage: both say what to withhold; set one of them"
+    if wished and not recipe.evaluate.calibrate:
+        yield f"evaluate.{wished[0]}: its threshold is found by calibration, and evaluate.calibrate is false"
     for name in ("validation", "test"):
         share = getattr(recipe.data, name)
         if isinstance(share, float) and not 0 <= share < 1:

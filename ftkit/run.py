@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit import trust
 from ftkit.errors import RunError
 from ftkit.files import expanded, previous, replacing, sha256, write_json
 from ftkit.recipe import Recipe, parse_recipe, read_raw
-from ftkit.report import Say
+from ftkit.terminal import Say
+
+if TYPE_CHECKING:
+    from ftkit.metrics.evidence import Evidence
 
 RECIPE = "recipe.yaml"
 
@@ -44,8 +47,7 @@ class RunDirectory:
         run.made = tuple(parent for parent in path.parents if not parent.exists())
         try:
             staging.mkdir(parents=True)
-            (staging / RECIPE).write_text(recipe.dump(), encoding="utf-8")
-            (staging / f"{RECIPE}.sha256").write_text(f"{sha256(staging / RECIPE)}  {RECIPE}\n", encoding="utf-8")
+            _write_recipe(staging, recipe.dump())
         except OSError as error:
             run.discard()
             raise RunError(
@@ -125,13 +127,12 @@ class RunDirectory:
             raise RunError(f"the run {self.path} has no model: its training did not finish an epoch", "train again")
         return folder
 
-    def fold(self, number: int) -> RunDirectory:
-        """The directory of one model of a cross-validation, inside this one and published with it."""
-        path = self.path / "folds" / str(number)
+    def part(self, kind: str, name: str, recipe: Recipe | None = None) -> RunDirectory:
+        """One of several trainings of this run (`folds/3`, `seeds/14`): a run inside of it, published with it."""
+        path = self.path / kind / name
         path.mkdir(parents=True, exist_ok=True)
-        for name in (RECIPE, f"{RECIPE}.sha256"):
-            shutil.copy(self.path / name, path / name)
-        return RunDirectory(path, self.final / "folds" / str(number), outer=self)
+        _write_recipe(path, recipe.dump() if recipe else (self.path / RECIPE).read_text(encoding="utf-8"))
+        return RunDirectory(path, self.final / kind / name, outer=self)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""
@@ -157,11 +158,33 @@ class RunDirectory:
         with replacing(folder / f"{name}.jsonl") as beside:
             write_jsonl(beside, rows)
 
+    def write_evidence(self, split: str, evidence: Evidence) -> None:
+        """Write evidence/<split>.npz, whole or not at all."""
+        folder = self.path / "evidence"
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"{split}.npz") as beside:
+            evidence.save(beside)
+
+    def write_analysis(self, split: str, value: dict[str, Any]) -> None:
+        """Write analysis/<split>.json, whole or not at all."""
+        (self.path / "analysis").mkdir(exist_ok=True)
+        self.write_json(f"analysis/{split}", value)
+
+    def evidence(self, split: str) -> Path:
+        """The file with what the scores of a split were taken of, which a run of another version may lack."""
+        return self.path / "evidence" / f"{split}.npz"
+
     def write_model(self, write: Callable[[Path], None]) -> None:
         """Replace the model's folder with what `write` puts into an empty one."""
         with replacing(self.path / "model") as beside:
             beside.mkdir()
             write(beside)
+
+
+def _write_recipe(folder: Path, text: str) -> None:
+    """The recipe, and its hash, by which it is noticed that somebody has edited it."""
+    (folder / RECIPE).write_text(text, encoding="utf-8")
+    (folder / f"{RECIPE}.sha256").write_text(f"{sha256(folder / RECIPE)}  {RECIPE}\n", encoding="utf-8")
 
 
 def refuse_existing(path: Path) -> None:

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 
 from ftkit.engine import infer
 from ftkit.engine import model as models
+from ftkit.engine.finish import Finished
 from ftkit.engine.prepare import Prepared, prepare
-from ftkit.engine.train import Finished, train
+from ftkit.engine.train import train
 from ftkit.errors import FTKitError
 from ftkit.recipe import EvaluateSpec, Recipe, override, parse_recipe
 from tests.tiny import SENTENCES, save_tiny

@@ -16,8 +16,8 @@ from ftkit.errors import DataError, FTKitError, RecipeError
 from ftkit.init import as_yaml, write_recipe
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, load_recipe, override
-from ftkit.report import silence
 from ftkit.tasks._base import Task
+from ftkit.terminal import silence
 
 SENTENCE = "the ferry leaves at nine and the harbour café opens an hour before it on market days"
 

@@ -12,10 +12,10 @@ import ftkit
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
     {"errors", "config", "files", "hub"},
-    {"metrics", "plugins", "shelf", "report"},
+    {"metrics", "plugins", "shelf", "terminal"},
     {"recipe", "run", "trust", "checkpoints"},
-    {"data", "tasks", "methods"},
-    {"engine"},
+    {"data", "tasks", "methods", "baselines"},
+    {"engine", "reporting"},
     {"api", "init", "recognise", "testing"},
     {"cli"},
 ]

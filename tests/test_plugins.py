@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 from pydantic import Field, ValidationError
 
+from ftkit.baselines._base import Baseline
 from ftkit.config import Section
 from ftkit.errors import RecipeError
 from ftkit.methods._base import Method
@@ -16,9 +17,10 @@ from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.tasks._base import Task
 
 SOURCE = "from ftkit.tasks.classification import Classification\nclass Mine(Classification):\n    summary = '{}'\n"
+PLUG_INS = [("task", "tasks", Task), ("method", "methods", Method), ("baseline", "baselines", Baseline)]
 
 
-@pytest.mark.parametrize(("setting", "folder", "base"), [("task", "tasks", Task), ("method", "methods", Method)])
+@pytest.mark.parametrize(("setting", "folder", "base"), PLUG_INS)
 def test_each_file_is_a_plug_in_of_its_name(setting: str, folder: str, base: type) -> None:
     files = {path.stem for path in (Path(str(sys.modules["ftkit"].__file__)).parent / folder).glob("[a-z]*.py")}
     assert set(names(setting)) == files and names(setting) == sorted(files)

@@ -20,8 +20,9 @@ import transformers
 from ftkit import shelf
 from ftkit.checkpoints import locate
 from ftkit.engine.export import export
+from ftkit.engine.finish import Finished
 from ftkit.engine.predict import Predictor
-from ftkit.engine.train import Finished, train
+from ftkit.engine.train import train
 from ftkit.recipe import load_recipe
 from tests.runs import read_jsonl
 

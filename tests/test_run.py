@@ -81,11 +81,11 @@ def test_run_that_cannot_be_made_says_why(lab: Lab, tmp_path: Path) -> None:
 
 def test_fold_is_published_with_its_run(lab: Lab, tmp_path: Path) -> None:
     run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
-    first = run.fold(1)
+    first = run.part("folds", "1")
     assert not (tmp_path / "one").exists() and not first.published
     first.publish()
     assert first.path == tmp_path / "one" / "folds" / "1" and run.published
-    second = run.fold(2)
+    second = run.part("folds", "2")
     assert second.published and RunDirectory.is_run(second.path)
 
 
@@ -221,7 +221,7 @@ def told(run: RunDirectory) -> list[str]:
 
 def test_recipe_that_was_edited_is_told_from_the_one_trained_with(lab: Lab, tmp_path: Path) -> None:
     run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
-    fold = run.fold(1)
+    fold = run.part("folds", "1")
     run.publish()
     fold.publish()
     assert told(run) == told(fold) == []

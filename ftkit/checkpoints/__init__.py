@@ -6,17 +6,17 @@ import os
 import re
 from pathlib import Path
 
-from ftkit import report
+from ftkit import terminal
 from ftkit.checkpoints import hub
 from ftkit.checkpoints.folder import Located, cache, has_tokenizer, is_trained_run, lacks, weights_sha256
 from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
 from ftkit.errors import CheckpointError, nearest, problems
-from ftkit.report import Say
+from ftkit.terminal import Say
 
 __all__ = ["Located", "cache", "catalog", "has_tokenizer", "locate", "weights_sha256"]
 
 
-def locate(checkpoint: str, revision: str | None = None, say: Say = report.say) -> Located:
+def locate(checkpoint: str, revision: str | None = None, say: Say = terminal.say) -> Located:
     """The local folder that a checkpoint's name means, fetched if need be.
 
     A name is a local folder with a config.json, a starter (`minilm`, `smollm2`), or a Hub id. A starter

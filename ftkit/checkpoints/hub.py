@@ -10,7 +10,7 @@ from pathlib import Path
 from ftkit.checkpoints.folder import Located, file_hashes, lacks, weight_files, weights_sha256
 from ftkit.errors import CheckpointError, problems
 from ftkit.hub import connection_errors, unreachable
-from ftkit.report import Say
+from ftkit.terminal import Say
 
 # What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
 _TEXTS = ("*.json", "*.txt", "*.jinja", "*.model", "*.vocab", "*.bpe", "bpe.codes")

@@ -23,7 +23,7 @@ from ftkit.checkpoints.folder import (
 )
 from ftkit.errors import CheckpointError, MachineError, problems
 from ftkit.files import sha256, write_json
-from ftkit.report import Say
+from ftkit.terminal import Say
 
 RECORD = "fetched.json"
 """Written into a fetched folder: where it came from, and the SHA-256 of each of its files."""

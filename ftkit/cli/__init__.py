@@ -16,7 +16,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from ftkit.cli import checkpoints, doctor, evaluate, export, init, predict, recipes, train
+from ftkit.cli import checkpoints, compare, doctor, evaluate, export, init, predict, recipes, report, train
 
 app = typer.Typer(
     name="ftkit",
@@ -51,7 +51,9 @@ app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 
 

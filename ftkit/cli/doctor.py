@@ -20,13 +20,13 @@ def doctor(
     import json
     import sys
 
-    from ftkit import report
+    from ftkit import terminal
     from ftkit.engine.doctor import examine
 
-    findings = examine(train, report.silence if as_json else report.say)
+    findings = examine(train, terminal.silence if as_json else terminal.say)
     if as_json:
         print(json.dumps({"findings": [finding._asdict() for finding in findings]}))
     else:
-        print(report.table(["", "", ""], [[f.name, f.verdict, f.detail] for f in findings]).lstrip())
+        print(terminal.table(["", "", ""], [[f.name, f.verdict, f.detail] for f in findings]).lstrip())
     if any(finding.verdict == "fails" for finding in findings):
         sys.exit(3)

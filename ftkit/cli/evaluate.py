@@ -46,16 +46,17 @@ def evaluate(
     """
     import json
 
-    from ftkit import api, report
+    from ftkit import api, terminal
 
     found = api.evaluate(
-        source, split, data, settings or (), precision=precision, say=report.say, progress=report.Progress()
+        source, split, data, settings or (), precision=precision, say=terminal.say, progress=terminal.Progress()
     )
     name = data.name if data else split
     if as_json:
-        result = {"run": source, "scores": {name: found.scores}, "per_class": {name: found.breakdown}}
-        print(json.dumps(result, ensure_ascii=False))
+        result = {"run": source, "level": found.level, "scores": {name: found.scores}}
+        print(json.dumps({**result, "per_class": {name: found.breakdown}}, ensure_ascii=False))
         return
-    print(report.scores_table({name: found.scores}))
+    print(terminal.scores_table({name: found.scores}))
+    print(terminal.intervals_note({name: found.scores}, found.level))
     if found.breakdown:
-        print("\n" + report.breakdown_table(found.breakdown))
+        print("\n" + terminal.breakdown_table(found.breakdown))

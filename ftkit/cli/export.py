@@ -20,6 +20,6 @@ def export(
 
     Example: ftkit export runs/reviews --to reviews-model
     """
-    from ftkit import api, report
+    from ftkit import api, terminal
 
-    print(api.export(source, to, format, say=report.say))
+    print(api.export(source, to, format, say=terminal.say))

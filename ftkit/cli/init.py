@@ -20,7 +20,7 @@ def init(
     Example: ftkit init reviews.csv
     """
     from ftkit.init import write_recipe
-    from ftkit.report import say
+    from ftkit.terminal import say
 
     path = write_recipe(file, task, to, say)
     print(path)

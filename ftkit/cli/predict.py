@@ -28,7 +28,7 @@ def predict(
     import json
     import os
 
-    from ftkit import report
+    from ftkit import terminal
     from ftkit.engine.predict import Predictor
     from ftkit.errors import DataError
 
@@ -42,11 +42,11 @@ def predict(
     both = [path for path in (input_file, output) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise DataError(f"{output} is the file that is read", "name another file with --output")
-    predictor = Predictor(source, report.say, precision)
+    predictor = Predictor(source, terminal.say, precision)
     if input_file:
-        answers = predictor.file(str(input_file), settings or (), report.say, report.Progress())
+        answers = predictor.file(str(input_file), settings or (), terminal.say, terminal.Progress())
     else:
-        answers = predictor(inputs, report.say)
+        answers = predictor(inputs, terminal.say)
     if output:
         try:
             _write(output, answers)

@@ -26,15 +26,22 @@ def train(
     """
     import json
 
-    from ftkit import api, report
+    from ftkit import api, terminal
 
     if dry_run:
         plan = api.plan(recipe, settings or (), run, processes)
-        print(json.dumps(plan) if as_json else report.plan_table(plan))
+        print(json.dumps(plan) if as_json else terminal.plan_table(plan))
         return
-    trained = api.train(recipe, settings or (), run, processes, say=report.say, progress=report.Progress())
+    trained = api.train(recipe, settings or (), run, processes, say=terminal.say, progress=terminal.Progress())
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return
-    print(report.scores_table(trained.scores))
+    print(terminal.scores_table(trained.scores))
+    print(terminal.intervals_note(trained.scores, trained.level))
+    if trained.calibration:
+        print(terminal.calibration_note(trained.calibration))
+    if trained.seeds:
+        print("\nmean ± standard deviation over seeds\n" + terminal.scores_table(trained.seeds))
+    if trained.baselines:
+        print("\n" + terminal.baselines_table(trained.scores, trained.baselines, trained.gains, trained.metric))
     print(f"\n{trained.steps} steps in {trained.train_seconds:.0f} s; the run is {trained.run}")

@@ -75,14 +75,18 @@ def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, groups:
     return Splits(**{name: _dataset(part) for name, part in examples.items()}, notes=unique)
 
 
-def load_file(source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True) -> tuple[Dataset, tuple[str, ...]]:
+def load_file(
+    source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True, groups: Sequence[str] = ()
+) -> tuple[Dataset, tuple[str, ...]]:
     """All rows of a file, sample or Hub data set, and notes; its columns may also have the task's own names.
 
     targets: whether the columns to answer must be there; without it they are read where every row has them.
+    groups: columns of which the first that is there is kept as `group`, unless `spec` names one that is.
     """
     table = _one(source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
-    examples = canonical(table, found, spec, targets=targets)
+    group = next((name for name in (spec.group, *groups) if name in table.columns), None)
+    examples = canonical(table, found, spec, group=group, targets=targets)
     return _dataset(examples), tuple(dict.fromkeys(examples.notes))
 
 

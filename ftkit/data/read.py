@@ -356,31 +356,45 @@ def _question(article: dict[str, Any], paragraph: dict[str, Any], question: dict
 # ---------------------------------------------------------------------- CoNLL and Parquet
 
 
+_DOCUMENT = "-DOCSTART-"
+
+
 def _conll(name: str, text: str) -> Table:
-    """Sentences of CoNLL columns, each column a list. `-DOCSTART-` lines and `#` comments are skipped."""
+    """Sentences of CoNLL columns, each column a list. `-DOCSTART-` lines and `#` comments are skipped.
+
+    Where `-DOCSTART-` lines mark more than one document, `document` is the number of each sentence's.
+    """
     lines = [line.split("\t") if "\t" in line else [part for part in line.split(" ") if part] for line in _lines(text)]
-    width = next((len(parts) for parts in lines if parts and not parts[0].startswith(("#", "-DOCSTART-"))), 0)
+    width = next((len(parts) for parts in lines if parts and not parts[0].startswith(("#", _DOCUMENT))), 0)
     sentences: list[list[list[str]]] = [[]]
-    faults, skipped = [], 0
+    documents, faults, skipped = [0], [], 0
     for number, parts in enumerate(lines, 1):
         if not any(part.strip() for part in parts):
             sentences.append([])
+            documents.append(documents[-1])
         elif _is_remark(parts, width):
             skipped += 1
+            documents[-1] += parts[0].startswith(_DOCUMENT)
         elif width and len(parts) != width:
             faults.append(f"line {number}: {_values(len(parts))}, where the first line has {width}")
         else:
             sentences[-1].append(parts)
     _refuse(name, faults, "each line is a token and its columns, with a blank line between sentences")
     columns = tuple(map(str, range(width)))
-    words = [dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) for rows in sentences if rows]
+    filled = [(rows, number) for rows, number in zip(sentences, documents, strict=True) if rows]
+    words: list[dict[str, Any]] = [
+        dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)) for rows, _ in filled
+    ]
+    if documents[-1] > 1:
+        columns += ("document",)
+        words = [{**row, "document": str(number)} for row, (_, number) in zip(words, filled, strict=True)]
     notes = tuple(f"{name}: {note}" for note in _skipped(skipped, "comment and -DOCSTART-"))
     return Table(name, columns, words, list(range(1, len(words) + 1)), unit="sentence", notes=notes)
 
 
 def _is_remark(parts: list[str], width: int) -> bool:
     """Whether a line is a marker or comment; `#` before a tag, or alone in its column, is a token."""
-    if parts[0].startswith("-DOCSTART-"):
+    if parts[0].startswith(_DOCUMENT):
         return True
     return parts[0].startswith("#") and not any(map(is_tag, parts[1:])) and not len(parts) == width == 1
 

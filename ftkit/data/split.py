@@ -83,6 +83,13 @@ def _quotas(sizes: dict[str, int], share: float, random: Random) -> dict[str, in
 # ---------------------------------------------------------------------- groups of rows
 
 
+def numbered(groups: Sequence[Hashable | None]) -> tuple[int, ...]:
+    """A number for each row, the same for rows of one group; None is in no group."""
+    numbers: dict[Hashable, int] = {}
+    keys = (("alone", i) if group is None else ("group", group) for i, group in enumerate(groups))
+    return tuple(numbers.setdefault(key, len(numbers)) for key in keys)
+
+
 def _grouped(
     size: int,
     share: float,
@@ -92,9 +99,9 @@ def _grouped(
     groups: Sequence[Hashable | None],
 ) -> list[int]:
     """Rows of the groups that bring the held rows of each class nearer to its share, in random order."""
-    members: dict[Hashable, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[("alone", index) if group is None else ("group", group)].append(index)
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, group in enumerate(numbered(groups)):
+        members[group].append(index)
     if len(members) < 2:
         raise DataError(
             f"data.{name}={share:g} can't be cut: all rows are of one group",

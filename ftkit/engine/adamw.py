@@ -40,12 +40,12 @@ class RowAdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)` that takes gradients by rows; for processors."""
 
     def watch(self, model: nn.Module) -> None:
-        """Bring rows of the model's sparse embeddings up to date before they are read, and all before they are saved."""
+        """Bring rows of sparse embeddings in `model` up to date before they are read, and all before they are saved."""
         for module in model.modules():
             if isinstance(module, nn.Embedding) and module.sparse:
                 weight = module.weight
                 module.register_forward_pre_hook(lambda _, given, weight=weight: self.catch_up(weight, given[0]))
-                module.register_state_dict_pre_hook(lambda *_, weight=weight: self.catch_up(weight))
+                module.register_state_dict_pre_hook(lambda *_, weight=weight: self.catch_up(weight))  # type: ignore[no-untyped-call]
 
     grad_scale: torch.Tensor | None = None
     """What the next step divides gradients by; the fused kernel asks for it by this name."""
@@ -92,7 +92,7 @@ class RowAdamW(torch.optim.AdamW):
         if not state or "idle" not in state:
             return
         now = int(state["step"])
-        rows = torch.arange(len(weight)) if read is None else read.unique()
+        rows = torch.arange(len(weight)) if read is None else torch.unique(read)
         rows = rows[state["moved"][rows] < now]
         last = state["moved"][rows]
         group = next(group for group in self.param_groups if any(weight is other for other in group["params"]))

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ftkit.errors import FTKitError
-from ftkit.report import Progress
 from ftkit.run import RunDirectory
+from ftkit.terminal import Progress
 
 _LOGGED = ("loss", "grad_norm", "learning_rate")
 

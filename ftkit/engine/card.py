@@ -27,6 +27,7 @@ def model_card(trained: Trained, scores: dict[str, Any]) -> str:
         parts.append(
             "Labels, in the order of the outputs: " + ", ".join(f"`{label}`" for label in contract.labels) + ".\n"
         )
+    parts += _probabilities(trained)
     if scores:
         parts.append(_scores(scores))
     parts.append('## Use\n\n```console\nftkit predict THIS_FOLDER "Some text."\n```\n')
@@ -34,6 +35,18 @@ def model_card(trained: Trained, scores: dict[str, Any]) -> str:
     if contract.base is None and kind in _USE:
         parts.append(f'```python\nfrom transformers import pipeline\n\nfolder = "."\nprint({_USE[kind]})\n```\n')
     return "\n".join(parts)
+
+
+def _probabilities(trained: Trained) -> list[str]:
+    """What was done to the probabilities, which other software that reads the weights does not do."""
+    if not trained.task.calibrates():
+        return []
+    options, told = trained.task.options, []
+    if options.temperature != 1:
+        told.append(f"Logits are divided by {options.temperature:.4f} before they become probabilities.")
+    if options.abstain:
+        told.append(f"Answers with a probability below {options.abstain:.4f} are withheld.")
+    return [" ".join([*told, "`ftkit` does so; plain transformers does not.\n"])] if told else []
 
 
 def _scores(scores: dict[str, Any]) -> str:

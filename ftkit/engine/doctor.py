@@ -20,7 +20,7 @@ from ftkit.engine import machine
 from ftkit.engine.train import train
 from ftkit.errors import FTKitError, one_line
 from ftkit.recipe import load_recipe
-from ftkit.report import Say
+from ftkit.terminal import Say
 
 
 class Finding(NamedTuple):

@@ -12,23 +12,24 @@ from datasets import Dataset
 from ftkit.data.load import load_file
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
+from ftkit.engine.analysis import truncated_rows
 from ftkit.engine.prepare import check, read_splits, unified
+from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, RunError
 from ftkit.files import sha256
-from ftkit.metrics import ClassScores, Scores
 from ftkit.recipe import DataSpec, EvaluateSpec, Precision, Recipe, override, parse_data
-from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory
-from ftkit.tasks._base import Prediction, Task
+from ftkit.tasks._base import Batch, Example, Prediction, Task
+from ftkit.terminal import Progress, Say, silence
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """A model's scores on one split, a row for each label, and the predictions they were taken from."""
+class Evaluation(Scored):
+    """A model's scores on one split, and the predictions they were taken from."""
 
-    scores: Scores
-    breakdown: list[ClassScores]
     predictions: list[Prediction]
+    truncated: list[bool]
+    """Of each row whether something of it was cut."""
 
 
 def evaluate(
@@ -91,12 +92,13 @@ def score(
     settings: EvaluateSpec,
     say: Say = silence,
     progress: Progress | None = None,
+    observers: Sequence[infer.Observe] = (),
 ) -> Evaluation:
-    """Scores of a loaded model on rows that its task can read."""
-    predictions = list(answer(trained, rows, settings, say, progress))
-    scores = trained.task.score(predictions, rows)
-    scores |= _more(settings.metrics, trained, predictions, rows)
-    return Evaluation(scores, trained.task.breakdown(predictions, rows), predictions)
+    """Scores of a loaded model on rows that its task can read; `observers` see what `infer.predict` shows."""
+    cut: list[bool] = []
+    predictions = list(answer(trained, rows, settings, say, progress, cut, observers))
+    found = scored(trained.task, predictions, rows, settings, trained.labels)
+    return Evaluation(found.scores, found.level, found.breakdown, found.evidence, predictions, cut)
 
 
 def answer(
@@ -105,23 +107,30 @@ def answer(
     settings: EvaluateSpec,
     say: Say = silence,
     progress: Progress | None = None,
+    truncated: list[bool] | None = None,
+    observers: Sequence[infer.Observe] = (),
 ) -> Iterator[Prediction]:
-    """An answer for each row, in order; at the end it is said how many rows were cut."""
-    progress, cut = progress or Progress(show=False), 0
+    """An answer for each row, in order; at the end it is said how many rows were cut.
 
-    def watch(done: int, truncated: int) -> None:
-        nonlocal cut
-        cut = truncated
-        progress.advance(done)
+    `truncated` is filled with what it says of each row.
+    """
+    progress, cut = progress or Progress(show=False), [] if truncated is None else truncated
+
+    def observe(outputs: Any, encoded: Batch, examples: list[Example]) -> None:
+        cut.extend(truncated_rows(encoded, len(examples)))
+        for other in observers:
+            other(outputs, encoded, examples)
 
     progress.start(len(rows), "answering")
     t = trained
     try:
-        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, watch)
+        yield from infer.predict(
+            t.model, t.task, t.tokenizer, t.labels, rows, settings, lambda done, _: progress.advance(done), observe
+        )
     finally:
         progress.stop()
-    if cut:
-        say(too_long(cut, len(rows), "rows", t.task))
+    if any(cut):
+        say(too_long(sum(cut), len(rows), "rows", t.task))
 
 
 def too_long(cut: int, rows: int, what: str, task: Task) -> str:
@@ -131,7 +140,8 @@ def too_long(cut: int, rows: int, what: str, task: Task) -> str:
 
 def read_rows(trained: models.Trained, data: str, spec: DataSpec, targets: bool, say: Say) -> Dataset:
     """The rows of a file in the form that the model's task reads."""
-    rows, notes = load_file(data, spec, trained.task.shapes(), targets=targets)
+    groups = trained.task.groups if targets else ()
+    rows, notes = load_file(data, spec, trained.task.shapes(), targets=targets, groups=groups)
     for note in notes:
         say(f"note: {note}")
     return unified(trained.task, rows)
@@ -164,14 +174,3 @@ def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: A
             "name a file with --data FILE",
         )
     return splits[split]
-
-
-def _more(names: Sequence[str], trained: models.Trained, predictions: list[Prediction], rows: Dataset) -> Scores:
-    """Scores of the metrics that a recipe names besides the task's own."""
-    from ftkit.metrics import hub
-
-    scores: Scores = {}
-    for name in names:
-        found = hub.load(name, trained.labels)(*trained.task.answers(predictions, rows))
-        scores |= {metric: {"value": value, "n": len(rows)} for metric, value in found.items()}
-    return scores

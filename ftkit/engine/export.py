@@ -13,8 +13,8 @@ from ftkit.errors import RunError
 from ftkit.files import replacing
 from ftkit.methods._base import Method
 from ftkit.plugins import Choice, resolve
-from ftkit.report import Say, silence
 from ftkit.run import RunDirectory
+from ftkit.terminal import Say, silence
 
 
 def export(source: str | Path, to: Path, format: str = "checkpoint", say: Say = silence) -> Path:

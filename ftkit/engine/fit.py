@@ -23,9 +23,9 @@ from ftkit.engine.trainer import FTTrainer
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
-from ftkit.report import Progress
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Prediction, Task
+from ftkit.terminal import Progress
 
 _FEW = 8
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import sklearn.model_selection as sk
 
+from ftkit.data.split import numbered
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError
 
@@ -45,7 +46,7 @@ def part(
     Rows of equal `groups` are held out together (None is in no group). `labels` keep their shares, as nearly as groups
     allow, where each has a row for every fold. Raises RecipeError where a fold would stay empty.
     """
-    numbers = None if groups is None else _numbered(groups)
+    numbers = None if groups is None else numbered(groups)
     units, kind = (size, "rows") if numbers is None else (len(set(numbers)), "groups")
     if units < folds:
         hint = f"set train.folds to {units} or less" if units > 1 else "leave train.folds out"
@@ -57,12 +58,3 @@ def part(
         cutter = sk.StratifiedGroupKFold if stratified else sk.GroupKFold
     found = cutter(folds, shuffle=True, random_state=seed).split(range(size), labels, numbers)
     return [(kept.tolist(), held.tolist()) for kept, held in found]
-
-
-def _numbered(groups: Sequence[str | None]) -> list[int]:
-    """A number for each row, the same for rows of one group."""
-    numbers: dict[tuple[str, str | int], int] = {}
-    return [
-        numbers.setdefault(("alone", i) if group is None else ("group", group), len(numbers))
-        for i, group in enumerate(groups)
-    ]

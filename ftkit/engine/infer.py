@@ -16,6 +16,8 @@ from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
 
 CHUNK = 1024
 """Examples that are encoded and answered together; logits are held for one chunk only."""
+Observe = Callable[[list[Output], Batch, list[Example]], None]
+"""Takes the outputs for some examples, the encoded rows that they are of, and the examples with their targets."""
 
 
 def predict(
@@ -26,16 +28,20 @@ def predict(
     examples: Iterable[Example],
     settings: EvaluateSpec,
     watch: Callable[[int, int], None] | None = None,
+    observe: Observe | None = None,
 ) -> Iterator[Prediction]:
     """An answer for each example, in order; memory does not grow with their number.
 
     `settings` bound the tokens, padding included, that go through the model at once, and name the precision.
-    `watch` is told the numbers of examples answered so far, and cut among them.
+    `watch` is told the numbers of examples answered so far, and cut among them. `observe` is shown what the model gave
+    for some examples at a time, before it is forgotten.
     """
     rows, done, cut = iter(examples), 0, 0
     while chunk := list(islice(rows, CHUNK)):
         encoded = encode(task, chunk, tokenizer, labels)
         outputs = run(model, task, tokenizer, encoded, settings)
+        if observe:
+            observe(outputs, encoded, chunk)
         yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
         done += len(chunk)
         cut += len({i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was})

@@ -17,21 +17,22 @@ from ftkit import errors
 from ftkit.engine.fit import Fitted, fit, thread_share
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
+from ftkit.engine.seeds import with_seed
 from ftkit.errors import FTKitError, MachineError
 from ftkit.files import write_json
-from ftkit.report import Progress
 from ftkit.run import RunDirectory
+from ftkit.terminal import Progress
 
 
-def fit_in_processes(run: RunDirectory, processes: int, fold: int | None) -> Fitted:
-    """Train the run (or one fold of it) in `processes` processes of this machine.
+def fit_in_processes(run: RunDirectory, processes: int, part: str = "") -> Fitted:
+    """Train the run (or a part of it: `folds/3`, `seeds/14`) in `processes` processes of this machine.
 
     Raises the error of the first process, by number, that has one; others that differ are printed.
     """
     threads = str(thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
     with tempfile.TemporaryDirectory() as results:
-        arguments = [str(run.path), str(run.final), results, str(fold or 0), str(processes)]
+        arguments = [str(run.path), str(run.final), results, part, str(processes)]
         command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
         code = _run(command, environment)
         found = {int(file.stem): json.loads(file.read_text()) for file in Path(results).glob("*.json")}
@@ -108,15 +109,19 @@ def _ended_by_signal(codes: dict[int, int]) -> tuple[MachineError, int] | None:
     return None
 
 
-def train(path: str, final: str, results: str, fold: str, processes: str) -> None:
+def train(path: str, final: str, results: str, part: str, processes: str) -> None:
     """A training process: fit, and write what came of it for `fit_in_processes`."""
     run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
     try:
         prepared = prepare(run.recipe)
         rows = prepared.splits["train"]
-        if int(fold):
-            run = run.fold(int(fold))
-            rows = rows.select(fold_rows(prepared)[int(fold) - 1][0])
+        kind, _, name = part.partition("/")
+        if kind == "folds":
+            rows = rows.select(fold_rows(prepared)[int(name) - 1][0])
+        if kind == "seeds":
+            prepared = with_seed(prepared, int(name))
+        if kind:
+            run = run.part(kind, name, prepared.recipe)
         fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
     except FTKitError as error:
         _write(Path(results), rank, _told(error, rank))

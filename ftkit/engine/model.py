@@ -221,9 +221,15 @@ def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Con
     """Write a trained folder's files into an empty `folder`."""
     method.save(model, folder)
     tokenizer.save_pretrained(folder)
-    (folder / CONTRACT).write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_contract(folder, contract)
     for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
         path.chmod((folder / CONTRACT).stat().st_mode)
+
+
+def write_contract(folder: Path, contract: Contract) -> None:
+    """Write the contract of a trained folder, or replace it, whole or not at all."""
+    with replacing(folder / CONTRACT) as beside:
+        beside.write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def contract(

@@ -11,8 +11,8 @@ from datasets import Dataset
 from ftkit.engine import model as models
 from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.errors import DataError
-from ftkit.report import Progress, Say, silence
 from ftkit.tasks._base import Batch, Column, Prediction, Task
+from ftkit.terminal import Progress, Say, silence
 
 
 class Predictor:

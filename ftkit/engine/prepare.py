@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load
+from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.files import sha256
@@ -79,6 +80,7 @@ def prepare(recipe: Recipe) -> Prepared:
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
+    baselines.of(task)
     tokenizer = models.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")

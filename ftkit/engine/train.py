@@ -6,47 +6,27 @@ import math
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ftkit import trust
+from ftkit.engine import calibrate, launch, machine
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import launch, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
+from ftkit.engine.baselines import run_baselines
+from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.prepare import Prepared, encode_training, prepare
+from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trial import measure
 from ftkit.errors import MachineError
-from ftkit.metrics import ClassScores, Score, Scores
+from ftkit.metrics import Score, Scores
 from ftkit.recipe import Recipe
-from ftkit.report import Progress, Say, silence
 from ftkit.run import RunDirectory, refuse_existing
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished run: where it is, its scores by split, and what training took."""
-
-    run: Path
-    scores: dict[str, Scores]
-    breakdown: dict[str, list[ClassScores]]
-    steps: int
-    train_seconds: float
-    examples: int
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints and scores.json holds."""
-        return {
-            "run": str(self.run),
-            "scores": self.scores,
-            "per_class": self.breakdown,
-            "steps": self.steps,
-            "train_seconds": self.train_seconds,
-            "examples": self.examples,
-        }
+from ftkit.terminal import Progress, Say, silence
 
 
 def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
@@ -56,6 +36,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
     """
     _check_processes(recipe, machine.processes() if processes is None else processes)
     prepared = prepare(recipe)
+    calibrate.check(prepared)
     fold_rows(prepared)
     rows = {name: len(split) for name, split in prepared.splits.items()}
     encoded, cut = encode_training(prepared, prepared.splits["train"])
@@ -92,18 +73,22 @@ def train(
     processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)
     prepared = prepare(recipe)
+    calibrate.check(prepared)
     parts = fold_rows(prepared)
+    require_validation(prepared)
     for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
+        beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
         folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
-        fitted = _fit(run, prepared, processes, progress)
+        each = _train_seeds(run, prepared, processes, progress, say)
+        fitted = _summed(each) if each else _fit(run, prepared, processes, progress)
         for note in fitted.notes:
             say(f"note: {note}")
         if fitted.truncated:
             say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
-        result = _score(run, prepared, fitted, folds, say, progress)
+        result = replace(finish(run, prepared, fitted, folds, beside, say, progress), seeds=_over_seeds(each))
         run.write_json("scores", result.as_json())
     return result
 
@@ -125,25 +110,8 @@ def _new_run(recipe: Recipe, path: Path) -> Iterator[RunDirectory]:
 
 def _fit(run: RunDirectory, prepared: Prepared, processes: int, progress: Progress) -> Fitted:
     if processes > 1:
-        return launch.fit_in_processes(run, processes, fold=None)
+        return launch.fit_in_processes(run, processes)
     return fit(run, prepared, prepared.splits["train"], progress)
-
-
-def _score(
-    run: RunDirectory, prepared: Prepared, fitted: Fitted, folds: dict[str, Scores], say: Say, progress: Progress
-) -> Finished:
-    """Score the model as it was saved, on every split but the training rows."""
-    trained = models.load(run.path)
-    scores, breakdown = dict(folds), {}
-    for name, rows in prepared.splits.items():
-        if name == "train":
-            continue
-        found = evaluation.score(trained, rows, prepared.recipe.evaluate, say, progress)
-        run.write_predictions(name, found.predictions)
-        scores[name] = found.scores
-        if found.breakdown:
-            breakdown[name] = found.breakdown
-    return Finished(run.path, scores, breakdown, fitted.steps, fitted.seconds, fitted.examples)
 
 
 def _cross_validate(
@@ -158,9 +126,9 @@ def _cross_validate(
     answers: list[dict[str, Any]] = [{}] * len(train)
     for fold, (kept, held) in enumerate(parts, 1):
         say(f"fold {fold} of {len(parts)}")
-        inner = run.fold(fold)
+        inner = run.part("folds", str(fold))
         if processes > 1:
-            launch.fit_in_processes(run, processes, fold)
+            launch.fit_in_processes(run, processes, f"folds/{fold}")
         else:
             fit(inner, prepared, train.select(kept), progress)
         inner.publish()
@@ -171,6 +139,39 @@ def _cross_validate(
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
     return {"folds": {name: _spread([scores[name] for scores in each if name in scores]) for name in each[0]}}
+
+
+def _train_seeds(run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say) -> list[Finished]:
+    """Train and score a run for each seed of the recipe, and give `run` the one that is kept; none for one training."""
+    done, runs = [], []
+    wanted = seeds(prepared.recipe)
+    for number, seed in enumerate(wanted, 1):
+        say(f"seed {seed}, {number} of {len(wanted)}")
+        one = with_seed(prepared, seed)
+        inner = run.part("seeds", str(seed), one.recipe)
+        if processes > 1:
+            fitted = launch.fit_in_processes(run, processes, f"seeds/{seed}")
+        else:
+            fitted = fit(inner, one, one.splits["train"], progress)
+        inner.publish()
+        done.append(finish(inner, one, fitted, {}, {}, say, progress))
+        runs.append(inner)
+    if runs:
+        say(f"kept: {keep_best(run, prepared, runs)}")
+    return done
+
+
+def _summed(each: list[Finished]) -> Fitted:
+    """What several trainings took."""
+    return Fitted(sum(one.steps for one in each), sum(one.train_seconds for one in each), each[0].examples, 0)
+
+
+def _over_seeds(each: list[Finished]) -> dict[str, Any]:
+    splits = each[0].scores if each else {}
+    return {
+        split: {name: {**_spread([one.scores[split][name] for one in each]), "n": found[name]["n"]} for name in found}
+        for split, found in splits.items()
+    }
 
 
 def _spread(scores: list[Score]) -> Any:

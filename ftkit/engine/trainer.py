@@ -193,6 +193,7 @@ class FTTrainer(Trainer):
         """The optimizer; one that lets rows rest is told when they are read."""
         optimizer = super().create_optimizer(*args, **kwargs)
         if isinstance(optimizer, RowAdamW):
+            assert self.model is not None
             optimizer.watch(self.model)
         return optimizer
 

@@ -20,8 +20,8 @@ from ftkit.engine.callbacks import Clock
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared, encode_training
 from ftkit.recipe import changed
-from ftkit.report import Progress
 from ftkit.run import RunDirectory
+from ftkit.terminal import Progress
 
 STEPS = 4
 """Of the first epoch, and again of a second, which finds the outputs of frozen layers; the first of all warms up."""

@@ -7,7 +7,7 @@ Every function takes the truth and the predictions row by row and gives `Scores`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ftkit.errors import DataError
 
@@ -19,16 +19,20 @@ class Score(TypedDict, total=False):
     n: int
     low: float
     high: float
+    method: str
+    """Of the interval: `bca`, `wilson` or `jackknife` (`ftkit.metrics.intervals`)."""
 
 
 class ClassScores(TypedDict):
-    """Scores of one label or entity type; `n` is how often the truth has it."""
+    """Scores of one label or entity type; `n` is how often the truth has it, `low` and `high` the interval of `f1`."""
 
     label: str
     precision: float
     recall: float
     f1: float
     n: int
+    low: NotRequired[float]
+    high: NotRequired[float]
 
 
 Scores = dict[str, Score]

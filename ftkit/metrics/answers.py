@@ -11,9 +11,9 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
-from ftkit.metrics import Score, Scores, require_pairs, score
+from ftkit.metrics import Scores, require_pairs
+from ftkit.metrics.tally import MeanTally, means
 
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -35,24 +35,27 @@ def token_f1(prediction: str, references: Sequence[str]) -> float:
     return max(_overlap(words, reference.split()) for reference in _normalized(references))
 
 
+def answer_tally(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> MeanTally:
+    """What each question adds to `answer_scores`."""
+    require_pairs(references, predictions)
+    pairs = list(zip(predictions, references, strict=True))
+    matches, overlaps = [exact(*pair) for pair in pairs], [token_f1(*pair) for pair in pairs]
+    answerable = [len(accepted) > 0 for accepted in references]
+    values: dict[str, list[float | None]] = {"exact_match": [*matches], "f1": [*overlaps]}
+    if not all(answerable):
+        values["has_answer_exact_match"] = _only(matches, answerable, True)
+        values["has_answer_f1"] = _only(overlaps, answerable, True)
+        values["no_answer_accuracy"] = _only(matches, answerable, False)
+    return means(values)
+
+
 def answer_scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
     """Means over all questions, `exact_match` and `f1`; where some have no answer, also each kind on its own.
 
     These are `has_answer_exact_match`, `has_answer_f1` and `no_answer_accuracy`, each with the number of its
     questions; a kind that no question is of is left out.
     """
-    require_pairs(references, predictions)
-    matches = [exact(*pair) for pair in zip(predictions, references, strict=True)]
-    overlaps = [token_f1(*pair) for pair in zip(predictions, references, strict=True)]
-    answerable = [len(accepted) > 0 for accepted in references]
-    scores = {"exact_match": _mean(matches), "f1": _mean(overlaps)}
-    if all(answerable):
-        return scores
-    if any(answerable):
-        scores["has_answer_exact_match"] = _mean(_only(matches, answerable, True))
-        scores["has_answer_f1"] = _mean(_only(overlaps, answerable, True))
-    scores["no_answer_accuracy"] = _mean(_only(matches, answerable, False))
-    return scores
+    return answer_tally(predictions, references).scores()
 
 
 def _normalized(references: Sequence[str]) -> list[str]:
@@ -67,9 +70,6 @@ def _overlap(said: list[str], true: list[str]) -> float:
     return 2 * shared / (len(said) + len(true))
 
 
-def _only(values: list[float], answerable: list[bool], kind: bool) -> list[float]:
-    return [value for value, is_answerable in zip(values, answerable, strict=True) if is_answerable is kind]
-
-
-def _mean(values: list[float]) -> Score:
-    return score(fmean(values), len(values))
+def _only(values: list[float], answerable: list[bool], kind: bool) -> list[float | None]:
+    """The values of one kind of question, None for the others."""
+    return [value if is_answerable is kind else None for value, is_answerable in zip(values, answerable, strict=True)]

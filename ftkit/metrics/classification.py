@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ftkit.errors import RunError
-from ftkit.metrics import ClassScores, Scores, require_pairs, score
-from ftkit.metrics.counts import Counts, averages, by_label, count
+from ftkit.metrics import Scores, require_pairs, tally
+from ftkit.metrics.tally import Floats, LabelTally, MomentTally
+
+
+def single_label_tally(truth: Sequence[str], predicted: Sequence[str], labels: Collection[str]) -> LabelTally:
+    """What each row adds to `single_label`."""
+    return tally.labels([(row,) for row in truth], [(row,) for row in predicted], labels, "single")
+
+
+def multi_label_tally(
+    truth: Sequence[Collection[str]], predicted: Sequence[Collection[str]], labels: Collection[str]
+) -> LabelTally:
+    """What each row adds to `multi_label`."""
+    return tally.labels(truth, predicted, labels, "multi")
+
+
+def regression_tally(truth: Sequence[float], predicted: Sequence[float]) -> MomentTally:
+    """What each row adds to `regression`. Raises RunError for predictions that are not finite numbers."""
+    require_pairs(truth, predicted)
+    true, said = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
+    _require_finite(true, said)
+    return tally.moments(true, said)
 
 
 def single_label(truth: Sequence[str], predicted: Sequence[str], labels: Collection[str]) -> Scores:
@@ -21,10 +38,7 @@ def single_label(truth: Sequence[str], predicted: Sequence[str], labels: Collect
     predictions; `micro_` and `weighted_` stand before the others. Raises ValueError for a label that
     `labels` lacks.
     """
-    counts = _counts(truth, predicted, labels)
-    n = len(truth)
-    values = {"accuracy": counts.correct.total() / n, **averages(counts), "mcc": _matthews(counts, n)}
-    return {name: score(value, n) for name, value in values.items()}
+    return single_label_tally(truth, predicted, labels).scores()
 
 
 def multi_label(
@@ -36,21 +50,7 @@ def multi_label(
     the share of right decisions among rows x `labels` (1 - Hamming loss). Raises ValueError for a label that
     `labels` lacks.
     """
-    counts = _counts(truth, predicted, labels)
-    n = len(truth)
-    exact = sum(set(true) == set(said) for true, said in zip(truth, predicted, strict=True))
-    wrong = counts.said.total() + counts.true.total() - 2 * counts.correct.total()
-    hamming = 1 - wrong / max(n * len(set(labels)), 1)
-    values = {"accuracy": exact / n, "hamming_accuracy": hamming, **averages(counts)}
-    return {name: score(value, n) for name, value in values.items()}
-
-
-def per_class(truth: Sequence[Any], predicted: Sequence[Any], labels: Sequence[str]) -> list[ClassScores]:
-    """Precision, recall and F1 of each of `labels`, in that order.
-
-    Rows hold one label (str) or several (a collection). Raises ValueError for a label that `labels` lacks.
-    """
-    return by_label(_counts(truth, predicted, labels), labels)
+    return multi_label_tally(truth, predicted, labels).scores()
 
 
 def regression(truth: Sequence[float], predicted: Sequence[float]) -> Scores:
@@ -59,44 +59,10 @@ def regression(truth: Sequence[float], predicted: Sequence[float]) -> Scores:
     What is undefined is 0: a correlation where either side is constant, R squared of a single row.
     Raises RunError for predictions that are not finite numbers.
     """
-    from scipy.stats import rankdata
-    from sklearn.metrics import r2_score
-
-    require_pairs(truth, predicted)
-    true, said = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)
-    _require_finite(true, said)
-    values = {
-        "pearson": _correlation(true, said),
-        "spearman": _correlation(rankdata(true), rankdata(said)),
-        "mse": np.mean((true - said) ** 2),
-        "mae": np.mean(np.abs(true - said)),
-        "r2": r2_score(true, said) if len(true) > 1 else 0.0,
-    }
-    return {name: score(value, len(true)) for name, value in values.items()}
+    return regression_tally(truth, predicted).scores()
 
 
-def _counts(truth: Sequence[Any], predicted: Sequence[Any], labels: Collection[str]) -> Counts:
-    counts = count([_items(row) for row in truth], [_items(row) for row in predicted], str)
-    unknown = sorted({*counts.true, *counts.said} - set(labels))
-    if unknown:
-        raise ValueError(f"labels {unknown} are not among {list(labels)}")
-    return counts
-
-
-def _items(row: str | Collection[str]) -> Collection[str]:
-    return (row,) if isinstance(row, str) else row
-
-
-def _matthews(counts: Counts, n: int) -> float:
-    """0 where either side has one label only, as scikit-learn has it."""
-    chance = sum(counts.said[name] * times for name, times in counts.true.items())
-    spread = 1
-    for side in (counts.said, counts.true):
-        spread *= n * n - sum(times * times for times in side.values())
-    return (counts.correct.total() * n - chance) / math.sqrt(spread) if spread else 0.0
-
-
-def _require_finite(true: NDArray[np.float64], said: NDArray[np.float64]) -> None:
+def _require_finite(true: Floats, said: Floats) -> None:
     if not np.isfinite(true).all():
         raise ValueError("the truth holds values that are not finite numbers")
     bad = int((~np.isfinite(said)).sum())
@@ -105,10 +71,3 @@ def _require_finite(true: NDArray[np.float64], said: NDArray[np.float64]) -> Non
             f"{bad} of {len(said)} predictions are not finite numbers",
             "training has most likely diverged; lower train.learning_rate",
         )
-
-
-def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    # The range, not the variance: the mean of equal floats can differ from them in the last bit.
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ftkit.metrics import ClassScores, Scores, score
-from ftkit.metrics.counts import averages, by_label, count
+from ftkit.metrics import Scores, tally
+from ftkit.metrics.tally import LabelTally
 
 Entity = tuple[str, int, int]
 """Type, first token, and the token after the last one (or characters: the scores only compare)."""
@@ -50,22 +50,18 @@ def tags(entities: Iterable[Entity], length: int) -> list[str]:
     return spelled
 
 
+def entity_tally(truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]) -> LabelTally:
+    """What each row adds to `entity_scores`; its labels are the types that occur on either side, sorted."""
+    types = sorted({_type(entity) for row in (*truth, *predicted) for entity in row})
+    return tally.labels(truth, predicted, types, "entities", _type)
+
+
 def entity_scores(truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]) -> Scores:
     """Micro `precision`, `recall` and `f1` over entities, and mean F1 over types (`macro_f1`, `weighted_f1`).
 
     The macro mean takes the types that occur in the truth or the predictions; `n` counts the true entities.
     """
-    counts = count(truth, predicted, _type)
-    means = averages(counts)
-    values = {name: means[f"micro_{name}"] for name in ("precision", "recall", "f1")}
-    values |= {"macro_f1": means["f1"], "weighted_f1": means["weighted_f1"]}
-    return {name: score(value, counts.true.total()) for name, value in values.items()}
-
-
-def per_type(truth: Sequence[Collection[Entity]], predicted: Sequence[Collection[Entity]]) -> list[ClassScores]:
-    """Precision, recall and F1 of each type that occurs in the truth or the predictions, sorted by name."""
-    counts = count(truth, predicted, _type)
-    return by_label(counts, sorted({*counts.true, *counts.said}))
+    return entity_tally(truth, predicted).scores()
 
 
 def _type(entity: Entity) -> str:

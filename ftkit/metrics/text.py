@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import fmean
 from typing import Any
 
-from ftkit.metrics import Scores, require_pairs, score
+from ftkit.metrics import Scores, require_pairs
+from ftkit.metrics.tally import MeanTally, means
 
 _TYPES = ("rouge1", "rouge2", "rougeL")
 
@@ -18,6 +18,11 @@ def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Sc
     Of a text's references the best counts, for each type on its own. Words are made of a-z and digits only:
     texts in another script score 0. Raises ValueError for a prediction that has no reference.
     """
+    return rouge_tally(predictions, references).scores()
+
+
+def rouge_tally(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> MeanTally:
+    """What each text adds to `rouge`."""
     require_pairs(references, predictions)
     scorer = _scorer()
     rows = []
@@ -25,7 +30,7 @@ def rouge(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Sc
         if not len(accepted):
             raise ValueError(f"prediction {row} has no reference")
         rows.append(scorer.score_multi(accepted, prediction))
-    return {name: score(fmean(row[name].fmeasure for row in rows), len(rows)) for name in _TYPES}
+    return means({name: [row[name].fmeasure for row in rows] for name in _TYPES})
 
 
 def _scorer() -> Any:

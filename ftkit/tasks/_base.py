@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.metrics import ClassScores, Scores
+    from ftkit.metrics.calibration import Decisions
+    from ftkit.metrics.tally import Tally
 
 Kind = Literal["text", "tokens", "label", "labels", "number", "tags", "entities", "answers", "references"]
 INPUT_KINDS = frozenset({"text", "tokens"})
@@ -100,6 +102,8 @@ class Task:
     """Whether the model's outputs have a value for each token."""
     groups: ClassVar[tuple[str, ...]] = ()
     """Columns, of which the first that the data has keeps its rows on one side of a split."""
+    baselines: ClassVar[tuple[str, ...]] = ()
+    """Simple models (`ftkit/baselines/`) scored beside the trained one; a class that inherits names its own."""
 
     class Options(Section):
         max_length: int = Field(256, gt=0)
@@ -212,9 +216,29 @@ class Task:
         """An answer for each example, in order."""
         raise NotImplementedError
 
+    def calibrates(self) -> bool:
+        """Whether answers have probabilities that a temperature can mend.
+
+        Then the options have `temperature` and `abstain`, `decode` goes by them, and `decisions` is written.
+        """
+        return False
+
+    def decisions(
+        self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
+    ) -> Decisions:
+        """What the model decided for examples whose targets are known, in the order of the answers."""
+        raise NotImplementedError
+
+    def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally | None:
+        """What each row adds to the scores, of which they and their intervals come; None where `score` is written."""
+        return None
+
     def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
         """Scores of the predictions against the examples' targets."""
-        raise NotImplementedError
+        tally = self.tally(predictions, examples)
+        if tally is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither `tally` nor `score`")
+        return tally.scores()
 
     def decider(self) -> str:
         """The metric that decides which epoch is kept, where the recipe names none."""
@@ -222,7 +246,8 @@ class Task:
 
     def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
         """A row of scores for each label or type; empty where there are none."""
-        return []
+        tally = self.tally(predictions, examples)
+        return tally.by_label() if tally else []
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         """(predictions, references) in the plain form that a metric of the `evaluate` library takes."""

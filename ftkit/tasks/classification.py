@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ftkit.errors import DataError, nearest
-from ftkit.metrics import ClassScores, Scores
+from ftkit.metrics.calibration import Decisions, softmax
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
+
+    from ftkit.metrics.tally import Tally
 
 _TARGET_KIND: dict[str, Any] = {"single": "label", "multi": "labels", "regression": "number"}
 
@@ -32,12 +35,25 @@ class Classification(Task):
     auto_class = "AutoModelForSequenceClassification"
     peft_type = "SEQ_CLS"
     best_metric = "accuracy"
+    baselines: ClassVar[tuple[str, ...]] = ("majority", "svm")
 
     class Options(Task.Options):
         kind: Literal["single", "multi", "regression"] = "single"
         """One label a row, any number of labels, or a number."""
         threshold: float = Field(0.5, gt=0, lt=1)
         """With several labels: the probability from which a label is given."""
+        temperature: float = Field(1.0, gt=0)
+        """Divides the logits before they become probabilities; fitted on the validation rows by training."""
+        abstain: float = Field(0.0, ge=0, lt=1)
+        """Answers with a lower probability are withheld."""
+
+        @field_validator("temperature", "abstain")
+        @classmethod
+        def _of_one_label(cls, value: float, info: ValidationInfo) -> float:
+            kind, usual = info.data.get("kind", "single"), cls.model_fields[str(info.field_name)].default
+            if kind != "single" and value != usual:
+                raise PydanticCustomError("one_label", "is for one label a row, and the kind is {kind}", {"kind": kind})
+            return value
 
     # ------------------------------------------------------------------ what the data is
 
@@ -155,54 +171,66 @@ class Classification(Task):
         tokenizer: Any,
         labels: Labels,
     ) -> list[Prediction]:
-        """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number."""
+        """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number.
+
+        A label whose probability lies below `abstain` stands under "withheld", and "label" is None.
+        """
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         if self.options.kind == "regression":
             return [{"value": float(row[0])} for row in logits]
         if self.options.kind == "multi":
             return [self._given(row, labels) for row in 1 / (1 + np.exp(-logits))]
-        probabilities = np.exp(logits - logits.max(-1, keepdims=True))
-        probabilities /= probabilities.sum(-1, keepdims=True)
-        best = logits.argmax(-1)
-        return [{"label": labels[i], "score": float(row[i])} for i, row in zip(best, probabilities, strict=True)]
+        scores = softmax(logits, self.options.temperature).max(-1)
+        return [self._one(labels[i], float(score)) for i, score in zip(logits.argmax(-1), scores, strict=True)]
+
+    def _one(self, label: str, score: float) -> Prediction:
+        if score < self.options.abstain:
+            return {"label": None, "score": score, "withheld": label}
+        return {"label": label, "score": score}
 
     def _given(self, probabilities: np.ndarray, labels: Labels) -> Prediction:
         given = {name: float(p) for name, p in zip(labels, probabilities, strict=True) if p >= self.options.threshold}
         return {"labels": list(given), "scores": given}
 
-    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
-        """Accuracy, precision, recall and F1; for numbers, errors and correlations."""
+    def calibrates(self) -> bool:
+        """Where a row has one label."""
+        return bool(self.options.kind == "single")
+
+    def decisions(
+        self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
+    ) -> Decisions:
+        """One for each row."""
+        logits = np.stack([output["logits"] for output in outputs])
+        number = {name: index for index, name in enumerate(labels)}
+        truth = np.array([number[example["label"]] for example in examples])
+        return Decisions(logits, np.arange(len(truth)), logits.argmax(-1) == truth, truth)
+
+    def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally:
+        """Of accuracy, precision, recall and F1; of numbers, of errors and correlations."""
         from ftkit.metrics import classification as metrics
 
         predicted, truth = self.answers(predictions, examples)
         if self.options.kind == "regression":
-            return metrics.regression(truth, predicted)
-        measure = metrics.multi_label if self.options.kind == "multi" else metrics.single_label
+            return metrics.regression_tally(truth, predicted)
+        measure = metrics.multi_label_tally if self.options.kind == "multi" else metrics.single_label_tally
         return measure(truth, predicted, _all_labels(truth, predicted))
 
     def decider(self) -> str:
         """Accuracy; micro-F1 over labels where a row may have several, and the squared error of numbers."""
         return {"single": self.best_metric, "multi": "micro_f1", "regression": "mse"}[self.options.kind]
 
-    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
-        """Precision, recall and F1 of each label."""
-        from ftkit.metrics.classification import per_class
-
-        if self.options.kind == "regression":
-            return []
-        predicted, truth = self.answers(predictions, examples)
-        return per_class(truth, predicted, _all_labels(truth, predicted))
-
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
-        """Labels, lists of labels, or numbers."""
+        """Labels (withheld ones too), lists of labels, or numbers."""
         name = {"single": "label", "multi": "labels", "regression": "value"}[self.options.kind]
-        return [prediction[name] for prediction in predictions], list(examples["label"])
+        return [prediction.get("withheld", prediction[name]) for prediction in predictions], list(examples["label"])
 
     def render(self, example: Example, prediction: Prediction) -> str:
         """The label, its probability, and the text."""
         text = " | ".join(
             str(example[column.name]) for column in self.columns if column.is_input and example.get(column.name)
         )
+        if "withheld" in prediction:
+            return f"(withheld: {prediction['withheld']}, {prediction['score']:.2f})  {text}"
         if self.options.kind == "single":
             return f"{prediction['label']} ({prediction['score']:.2f})  {text}"
         if self.options.kind == "regression":

@@ -10,12 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from ftkit.errors import DataError
-from ftkit.metrics import ClassScores, Scores, spans
+from ftkit.metrics import spans
+from ftkit.metrics.calibration import Decisions, softmax
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task
 from ftkit.tasks._tensors import IGNORED
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from ftkit.metrics.tally import Tally
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LEAVE_OUT = "train on rows that have it, or leave these rows out"
@@ -36,12 +39,18 @@ class NamedEntities(Task):
     best_metric = "f1"
     splits_words = True
     per_token = True
+    groups = ("document",)
+    baselines = ("gazetteer",)
 
     class Options(Task.Options):
         max_length: int = Field(256, gt=8)
         """Longest window in tokens; longer sentences are read in overlapping windows."""
         stride: int = Field(64, ge=0)
         """Tokens that neighbouring windows of one sentence share; at most half a window."""
+        temperature: float = Field(1.0, gt=0)
+        """Divides the logits before they become probabilities; fitted on the validation rows by training."""
+        abstain: float = Field(0.0, ge=0, lt=1)
+        """Entities with a lower probability are withheld."""
 
     # ------------------------------------------------------------------ what the data is
 
@@ -150,46 +159,68 @@ class NamedEntities(Task):
         tokenizer: Any,
         labels: Labels,
     ) -> list[Prediction]:
-        """{"entities": [{"type", "text", "start", "end", "score"}]}; a word is read where its window shows most."""
-        best: list[dict[int, tuple[int, np.ndarray]]] = [{} for _ in examples]
+        """{"entities": [{"type", "text", "start", "end", "score"}]}; a word is read where its window shows most.
+
+        Entities whose probability lies below `abstain` stand under "withheld" instead, where there are some.
+        """
+        found = self._words(outputs, encoded, len(examples))
+        return [self._answer(logits, example, labels) for logits, example in zip(found, examples, strict=True)]
+
+    def _words(self, outputs: Sequence[Output], encoded: Batch, count: int) -> list[dict[int, np.ndarray]]:
+        """Word number -> its logits, for each of `count` examples."""
+        best: list[dict[int, tuple[int, np.ndarray]]] = [{} for _ in range(count)]
         for output, i, words in zip(outputs, encoded["example"], encoded["words"], strict=True):
             for place, word in enumerate(words):
                 context = min(place, len(words) - 1 - place)
                 if word is not None and context > best[i].get(word, (-1, None))[0]:
                     best[i][word] = (context, output["logits"][place])
-        return [self._entities(logits, example, labels) for logits, example in zip(best, examples, strict=True)]
+        return [{word: logits for word, (_, logits) in found.items()} for found in best]
 
-    def _entities(self, logits: dict[int, tuple[int, np.ndarray]], example: Example, labels: Labels) -> Prediction:
-        tags, scores = ["O"] * len(example["tokens"]), [0.0] * len(example["tokens"])
-        for word, (_, values) in logits.items():
-            values = np.exp(values.astype(np.float64) - values.max())
-            tags[word], scores[word] = labels[int(values.argmax())], float(values.max() / values.sum())
-        found = []
-        for kind, first, last in spans.entities(tags):
-            start, end = example["spans"][first][0], example["spans"][last - 1][1]
-            text, score = example["text"][start:end], float(np.mean(scores[first:last]))
-            found.append({"type": kind, "text": text, "start": start, "end": end, "score": score})
-        return {"entities": found}
+    def _answer(self, logits: dict[int, np.ndarray], example: Example, labels: Labels) -> Prediction:
+        kept: list[dict[str, Any]] = []
+        withheld: list[dict[str, Any]] = []
+        for kind, first, last in _tagged(logits, len(example["tokens"]), labels):
+            start, end = _place(example, first, last)
+            values = np.stack([logits[word] for word in range(first, last)])
+            score = float(softmax(values, self.options.temperature).max(-1).mean())
+            text = example["text"][start:end]
+            entity = {"type": kind, "text": text, "start": start, "end": end, "score": score}
+            (withheld if score < self.options.abstain else kept).append(entity)
+        return {"entities": kept, **({"withheld": withheld} if withheld else {})}
 
-    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
-        """Precision, recall and F1 of entities."""
+    def calibrates(self) -> bool:
+        """Always."""
+        return True
+
+    def decisions(
+        self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
+    ) -> Decisions:
+        """One for each word of the entities found, which are the answers."""
+        values: list[np.ndarray] = [np.empty((0, len(labels)), dtype=np.float32)]
+        sizes, right = [], []
+        for logits, example in zip(self._words(outputs, encoded, len(examples)), examples, strict=True):
+            true = {(e["type"], e["start"], e["end"]) for e in example["entities"]}
+            for kind, first, last in _tagged(logits, len(example["tokens"]), labels):
+                values += [logits[word][None] for word in range(first, last)]
+                sizes.append(last - first)
+                right.append((kind, *_place(example, first, last)) in true)
+        answer = np.repeat(np.arange(len(sizes)), sizes)
+        return Decisions(np.concatenate(values), answer, np.array(right, dtype=bool)[answer])
+
+    def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally:
+        """Of precision, recall and F1 of entities."""
         predicted, truth = self._places(predictions, examples)
-        return spans.entity_scores(truth, predicted)
-
-    def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
-        """Precision, recall and F1 of each type."""
-        predicted, truth = self._places(predictions, examples)
-        return spans.per_type(truth, predicted)
+        return spans.entity_tally(truth, predicted)
 
     def _places(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
-        found = ([prediction["entities"] for prediction in predictions], examples["entities"])
+        found = ([_all(prediction) for prediction in predictions], examples["entities"])
         predicted, truth = ([[(e["type"], e["start"], e["end"]) for e in row] for row in rows] for rows in found)
         return predicted, truth
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
-        """BIO tags of each row's words, as seqeval takes them."""
+        """BIO tags of each row's words, as seqeval takes them; of withheld entities too."""
         places = list(examples["spans"])
-        found = ([prediction["entities"] for prediction in predictions], examples["entities"])
+        found = ([_all(prediction) for prediction in predictions], examples["entities"])
         predicted, truth = ([_tags(e, words) for e, words in zip(rows, places, strict=True)] for rows in found)
         return predicted, truth
 
@@ -200,6 +231,24 @@ class NamedEntities(Task):
             parts += [text[place : entity["start"]], f"[{entity['text']}]({entity['type']})"]
             place = entity["end"]
         return "".join([*parts, text[place:]])
+
+
+def _all(prediction: Prediction) -> list[dict[str, Any]]:
+    """The entities found, those that were withheld among them."""
+    return [*prediction["entities"], *prediction.get("withheld", ())]
+
+
+def _place(example: Example, first: int, last: int) -> tuple[int, int]:
+    """Where the words from `first` to before `last` begin and end in the text."""
+    return example["spans"][first][0], example["spans"][last - 1][1]
+
+
+def _tagged(logits: dict[int, np.ndarray], size: int, labels: Labels) -> list[spans.Entity]:
+    """The entities that the likeliest tags of a sentence's words spell; a word without logits is in none."""
+    tags = ["O"] * size
+    for word, values in logits.items():
+        tags[word] = labels[int(values.argmax())]
+    return spans.entities(tags)
 
 
 def _first_pieces(word_ids: Sequence[int | None], before: int | None) -> list[int | None]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ftkit.metrics import Scores
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
+
+    from ftkit.metrics.tally import Tally
 
 
 class QuestionAnswering(Task):
@@ -31,6 +32,7 @@ class QuestionAnswering(Task):
     targets = ("start_positions", "end_positions")
     per_token = True
     groups = ("title", "context")
+    baselines = ("overlap",)
 
     class Options(Task.Options):
         max_length: int = Field(384, gt=32)
@@ -172,11 +174,11 @@ class QuestionAnswering(Task):
             return {"answer": "", "start": None, "end": None, "score": score}
         return found[1]
 
-    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
-        """Exact match and token F1 as SQuAD's own scripts give them; both halves apart where some have no answer."""
-        from ftkit.metrics.answers import answer_scores
+    def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally:
+        """Of exact match and token F1 as SQuAD's own scripts give them; both halves apart where some have no answer."""
+        from ftkit.metrics.answers import answer_tally
 
-        return answer_scores(*self.answers(predictions, examples))
+        return answer_tally(*self.answers(predictions, examples))
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         """Answers, and lists of right answers."""

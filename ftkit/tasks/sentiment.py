@@ -20,6 +20,7 @@ class Sentiment(Classification):
 
     summary = "polarity of a text: negative, (neutral,) positive, or stars"
     columns = (Column("text", "text"), Column("label", "label"))
+    baselines = ("majority", "svm", "lexicon")
 
     def order(self, found: set[str]) -> Labels:
         """From the worst to the best where the names say so, else as classification orders them."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from ftkit.errors import CheckpointError
-from ftkit.metrics import Scores
 from ftkit.tasks._base import Batch, Column, Example, Labels, Output, Prediction, Task, Weighting
 from ftkit.tasks._tensors import IGNORED
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
+
+    from ftkit.metrics.tally import Tally
 
 
 _MARGIN = 2
@@ -29,6 +30,7 @@ class Summarization(Task):
     auto_class = "AutoModelForSeq2SeqLM"
     peft_type = "SEQ_2_SEQ_LM"
     best_metric = "rougeL"
+    baselines = ("lead", "textrank")
 
     class Options(Task.Options):
         max_length: int = Field(1024, gt=0)
@@ -205,11 +207,11 @@ class Summarization(Task):
         texts = tokenizer.batch_decode([output["tokens"] for output in outputs], skip_special_tokens=True)
         return [{"summary": text.strip()} for text in texts]
 
-    def score(self, predictions: Sequence[Prediction], examples: Any) -> Scores:
-        """ROUGE-1, -2 and -L; of several references the best counts."""
-        from ftkit.metrics.text import rouge
+    def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally:
+        """Of ROUGE-1, -2 and -L; of several references the best counts."""
+        from ftkit.metrics.text import rouge_tally
 
-        return rouge(*self.answers(predictions, examples))
+        return rouge_tally(*self.answers(predictions, examples))
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         """Summaries, and lists of reference summaries."""

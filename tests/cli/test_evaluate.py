@@ -38,7 +38,10 @@ def test_tables_hold_scores_and_labels(lab: Lab) -> None:
     trained = lab.trained("single", "full")
     done = ftkit("eval", trained.run)
     lines = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
-    assert lines["accuracy"] == [f"{trained.scores['test']['accuracy']['value']:.4f}"]
+    accuracy = trained.scores["test"]["accuracy"]
+    interval = f"[{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
+    assert " ".join(lines["accuracy"]) == f"{accuracy['value']:.4f} {interval}"
+    assert "95% intervals" in done.out
     for row in trained.breakdown["test"]:
         name = next(value for value in row.values() if isinstance(value, str))
         assert lines[name][:3] == [f"{row[metric]:.4f}" for metric in ("precision", "recall", "f1")]

@@ -15,7 +15,19 @@ import pytest
 from tests.command import command, environment, ftkit, process, stands
 from tests.runs import Lab, rows, write_rows
 
-KEYS = {"run", "scores", "per_class", "steps", "train_seconds", "examples"}
+KEYS = {
+    "run",
+    "level",
+    "scores",
+    "per_class",
+    "metric",
+    "baselines",
+    "gains",
+    "seeds",
+    "steps",
+    "train_seconds",
+    "examples",
+}
 
 
 @pytest.fixture
@@ -43,13 +55,18 @@ def test_json_is_one_object_with_the_scores_that_the_run_keeps(recipe: Path) -> 
     assert json.loads((recipe.parent / "new" / "scores.json").read_text()) == told
 
 
+def shown(score: dict[str, float]) -> str:
+    """A score as the table has it, with its interval."""
+    return f"{score['value']:.4f} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
 def test_table_holds_the_scores_that_json_has(recipe: Path) -> None:
     done = ftkit("train", recipe, "--run", "new")
     scores = json.loads(Path("new/scores.json").read_text())["scores"]
     table = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
     assert table["validation"] == ["test"]
     for name in ("accuracy", "precision", "recall", "f1"):
-        assert table[name] == [f"{scores[split][name]['value']:.4f}" for split in ("validation", "test")]
+        assert " ".join(table[name]) == " ".join(shown(scores[split][name]) for split in ("validation", "test"))
     assert table["rows"] == ["6", "7"]
     assert done.out.splitlines()[-1].startswith("3 steps in ") and done.out.rstrip().endswith(
         str(recipe.parent / "new")

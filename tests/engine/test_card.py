@@ -40,6 +40,13 @@ def test_scores_are_a_table_and_none_are_no_section(lab: Lab) -> None:
     assert "Scores" not in card(lab, "single")
 
 
+def test_what_is_done_to_probabilities_is_told(lab: Lab) -> None:
+    assert "Logits" not in card(lab, "single") and "withheld" not in card(lab, "qa")
+    run = lab.train("single", "evaluate.calibrate=false", "task.temperature=3", "task.abstain=0.99")
+    told = model_card(models.load(run.run), {})
+    assert "Logits are divided by 3.0000" in told and "below 0.9900 are withheld" in told
+
+
 def test_adapter_names_what_it_builds_on_and_no_pipeline_that_would_lack_it(lab: Lab) -> None:
     told = card(lab, "single", "lora")
     assert f"method `lora`, on top of `{lab.checkpoint('bert')}`" in told and "pipeline" not in told

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ftkit import report
+from ftkit import terminal
 from ftkit.engine import doctor, machine
 from ftkit.errors import MachineError
 from ftkit.recipe import Recipe
@@ -37,7 +37,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trainings() -> list[doctor.Finding]:
-    return doctor._trainings(report.silence)
+    return doctor._trainings(terminal.silence)
 
 
 def test_on_gpus_there_is_a_process_for_each(gpus: None, tried: Tried) -> None:
@@ -59,7 +59,7 @@ def test_fp16_that_fails_on_a_gpu_is_a_fault(gpus: None, tried: Tried) -> None:
 
 @pytest.mark.skipif(machine.has_accelerator(), reason="says what holds on a processor")
 def test_fp16_is_not_here_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finding = doctor._training("fp16", 1, report.silence)
+    finding = doctor._training("fp16", 1, terminal.silence)
     assert finding.verdict == "not here" and "needs a GPU" in finding.detail
 
 
@@ -74,9 +74,9 @@ def test_a_fault_keeps_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
         raise MachineError("no\nspace", "free some")
 
     monkeypatch.setattr(doctor, "train", fails)
-    assert doctor._training("fp32", 1, report.silence).detail == "no space"
+    assert doctor._training("fp32", 1, terminal.silence).detail == "no space"
 
 
 def test_libraries_have_one_home() -> None:
-    told = {finding.name for finding in doctor.examine(False, report.silence)}
+    told = {finding.name for finding in doctor.examine(False, terminal.silence)}
     assert told >= set(machine.LIBRARIES) == set(machine.environment()["libraries"])

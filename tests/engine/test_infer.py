@@ -58,6 +58,20 @@ def test_many_rows_go_through_in_chunks(lab: Lab, monkeypatch: pytest.MonkeyPatc
     assert told == [10, 20, 25]
 
 
+def test_observer_is_shown_all_that_answers_come_of(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = models.load(lab.trained("single", "full").run)
+    examples, shown = rows("single", "test", 25), []
+    whole = list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED))
+    monkeypatch.setattr(infer, "CHUNK", 10)
+
+    def observe(outputs: Any, encoded: Any, chunk: Any) -> None:
+        shown.append((t.task.decode(outputs, encoded, chunk, t.tokenizer, t.labels), chunk))
+
+    list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED, observe=observe))
+    assert_close([answer for found, _ in shown for answer in found], whole, 1e-6)
+    assert [example for _, chunk in shown for example in chunk] == examples, "with their targets"
+
+
 def test_nothing_is_answered_with_nothing(lab: Lab) -> None:
     assert answers(lab.train("single", "train.epochs=0").run, []) == []
 

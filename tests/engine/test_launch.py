@@ -92,7 +92,7 @@ def test_error_of_a_process_is_the_users_and_leaves_nothing(
     run = RunDirectory.create(lab.recipe("single", "train.metric=acuracy"), tmp_path / "run")
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
     with pytest.raises(FTKitError, match="'acuracy' is no score"):
-        launch.fit_in_processes(run, 2, None)
+        launch.fit_in_processes(run, 2)
     run.discard()
     assert not list(tmp_path.iterdir())
 

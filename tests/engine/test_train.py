@@ -17,6 +17,8 @@ from ftkit.engine.folds import fold_rows
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import plan, train
 from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
+from ftkit.metrics.evidence import Evidence
+from ftkit.run import RunDirectory
 from tests.runs import CASES, Lab, curve, log, read_jsonl, refused, rows, weights, write_rows
 
 FILES = {
@@ -26,6 +28,7 @@ FILES = {
     "data.json",
     "scores.json",
     "log.jsonl",
+    "evidence",
     "predictions",
     "model",
 }
@@ -290,3 +293,15 @@ def test_run_goes_on_where_its_base_is_a_run_too(lab: Lab) -> None:
     first = lab.train("single", "method=lora", "train.learning_rate=0.02")
     second = lab.train("single", f"model.checkpoint={first.run}", "method=lora", "train.learning_rate=0.02")
     assert evaluate(second.run).scores == second.scores["test"]
+
+
+def test_baselines_stand_beside_the_scores(lab: Lab) -> None:
+    done = lab.trained("single", "full")
+    written = json.loads((done.run / "scores.json").read_text())
+    for split in ("validation", "test"):
+        assert set(written["baselines"][split]) == {"majority", "svm"}
+        assert written["gains"][split]["baseline"] in ("majority", "svm")
+        for name in ("majority", "svm"):
+            beside = Evidence.load(RunDirectory.open(done.run).evidence(f"{split}.{name}"))
+            ours = Evidence.load(RunDirectory.open(done.run).evidence(split))
+            assert (beside.rows == ours.rows).all()

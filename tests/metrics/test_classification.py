@@ -19,7 +19,7 @@ from sklearn.metrics import (
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from ftkit.errors import DataError, RunError
-from ftkit.metrics.classification import multi_label, per_class, regression, single_label
+from ftkit.metrics.classification import multi_label, multi_label_tally, regression, single_label, single_label_tally
 
 LABELS = ["bad", "fine", "good", "ünsure"]
 row = st.sampled_from(LABELS)
@@ -105,8 +105,8 @@ def test_rows_without_any_label_are_right_when_nothing_is_predicted():
 def test_per_class_is_the_classification_report(pairs):
     truth, predicted = map(list, zip(*pairs, strict=True))
     report = classification_report(truth, predicted, labels=LABELS, output_dict=True, zero_division=0)
-    assert [r["label"] for r in per_class(truth, predicted, LABELS)] == LABELS
-    for got in per_class(truth, predicted, LABELS):
+    assert [r["label"] for r in single_label_tally(truth, predicted, LABELS).by_label()] == LABELS
+    for got in single_label_tally(truth, predicted, LABELS).by_label():
         expected = report[got["label"]]
         assert (got["precision"], got["recall"], got["f1"], got["n"]) == pytest.approx(
             (expected["precision"], expected["recall"], expected["f1-score"], expected["support"])
@@ -114,7 +114,7 @@ def test_per_class_is_the_classification_report(pairs):
 
 
 def test_per_class_of_several_labels():
-    got = per_class([["bad", "good"], []], [["good"], ["good"]], ["bad", "good"])
+    got = multi_label_tally([["bad", "good"], []], [["good"], ["good"]], ["bad", "good"]).by_label()
     assert got == [
         {"label": "bad", "precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 1},
         {"label": "good", "precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "n": 1},
@@ -165,8 +165,8 @@ def test_diverged_predictions_are_the_users_to_mend():
     [
         (single_label, ["good"], ["great"]),
         (multi_label, [["good"]], [["great"]]),
-        (per_class, ["great"], ["good"]),
-        (per_class, [["good"]], [["great"]]),
+        (single_label_tally, ["great"], ["good"]),
+        (multi_label_tally, [["good"]], [["great"]]),
     ],
 )
 def test_unknown_labels_are_named(measure, truth, predicted):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities, precision_recall_fscore_support
 
-from ftkit.metrics.spans import entities, entity_scores, per_type, tags
+from ftkit.metrics.spans import entities, entity_scores, entity_tally, tags
 
 TYPES = ["PER", "LOC", "multi-word", "_"]
 messy = st.one_of(
@@ -95,7 +95,7 @@ def test_scores_are_those_of_seqeval(sentences):
         columns = precision_recall_fscore_support(truth, predicted, zero_division=0)
     assert {name: got[name]["value"] for name in reference} == pytest.approx(reference)
     assert all(s["n"] == sum(map(len, expected)) and type(s["value"]) is float for s in got.values())
-    rows = [(r["precision"], r["recall"], r["f1"], r["n"]) for r in per_type(expected, found)]
+    rows = [(r["precision"], r["recall"], r["f1"], r["n"]) for r in entity_tally(expected, found).by_label()]
     assert rows == [pytest.approx(row) for row in zip(*columns, strict=True)]
 
 
@@ -106,7 +106,7 @@ def test_scores_by_hand():
     assert got == pytest.approx(
         {"precision": 1 / 3, "recall": 1 / 3, "f1": 1 / 3, "macro_f1": 0.5 / 3, "weighted_f1": 1 / 3}
     )
-    assert per_type(truth, predicted) == [
+    assert entity_tally(truth, predicted).by_label() == [
         {"label": "LOC", "precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 1},
         {"label": "ORG", "precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0},
         {"label": "PER", "precision": 0.5, "recall": 0.5, "f1": 0.5, "n": 2},
@@ -116,4 +116,4 @@ def test_scores_by_hand():
 def test_no_entity_anywhere_scores_0_over_0_cases():
     assert entity_scores([[]], [[]])["f1"] == {"value": 0.0, "n": 0}
     assert entity_scores([[]], [[]])["macro_f1"] == {"value": 0.0, "n": 0}
-    assert per_type([[]], [[]]) == []
+    assert entity_tally([[]], [[]]).by_label() == []

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from ftkit.engine.prepare import in_order_of
-from ftkit.errors import DataError
-from ftkit.tasks._base import Weighting
+from ftkit.errors import DataError, RecipeError
+from ftkit.plugins import Choice, resolve
+from ftkit.tasks._base import Task, Weighting
 from ftkit.tasks.classification import Classification, balanced_weights
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
 
@@ -171,3 +172,44 @@ def test_smoothing_of_several_labels_moves_targets_to_both_sides_alike() -> None
     smooth = torch.where(targets == 1, 0.9, 0.1)
     reference = torch.nn.functional.binary_cross_entropy_with_logits(logits, smooth, reduction="sum")
     assert ours.item() == pytest.approx(reference.item(), rel=1e-6)
+
+
+def test_temperature_divides_the_logits_and_changes_no_label() -> None:
+    outputs = [{"logits": np.array([0.0, 2.0, -1.0], dtype=np.float32)}]
+    (answer,) = task(temperature=2.5).decode(outputs, {}, [{}], None, ("a", "b", "c"))
+    expected = torch.softmax(torch.tensor([0.0, 2.0, -1.0]).double() / 2.5, -1)[1].item()
+    assert answer == {"label": "b", "score": pytest.approx(expected)}
+
+
+def test_unsure_label_is_withheld_and_scored_all_the_same() -> None:
+    logits = [np.log([0.7, 0.3]), np.log([0.4, 0.6]), np.log([0.2, 0.8])]
+    outputs = [{"logits": row} for row in logits]
+    t, labels, examples = task(abstain=0.65), ("a", "b"), {"label": ["a", "b", "a"], "text": ["x", "y", "z"]}
+    found = t.decode(outputs, {}, [{}] * 3, None, labels)
+    assert [answer["label"] for answer in found] == ["a", None, "b"]
+    assert found[1] == {"label": None, "score": pytest.approx(0.6), "withheld": "b"}
+    assert t.answers(found, examples)[0] == ["a", "b", "b"]
+    assert t.score(found, examples) == task().score(task().decode(outputs, {}, [{}] * 3, None, labels), examples)
+    assert t.render({"text": "y"}, found[1]) == "(withheld: b, 0.60)  y"
+    assert t.render({"text": "x"}, found[0]) == "a (0.70)  x"
+
+
+def test_answer_as_sure_as_the_threshold_is_given() -> None:
+    (answer,) = task(abstain=0.5).decode([{"logits": np.zeros(2)}], {}, [{}], None, ("a", "b"))
+    assert answer == {"label": "a", "score": 0.5}
+
+
+def test_a_row_is_a_decision_and_an_answer() -> None:
+    outputs = [{"logits": np.array(row, dtype=np.float32)} for row in ([0, 2, 1], [3, 0, 0])]
+    found = task(temperature=3, abstain=0.9).decisions(outputs, {}, [{"label": "b"}, {"label": "c"}], ("a", "b", "c"))
+    assert found.logits.tolist() == [[0, 2, 1], [3, 0, 0]]
+    assert (found.truth.tolist(), found.answer.tolist(), found.right.tolist()) == ([1, 2], [0, 1], [True, False])
+    assert task().calibrates() and not task("multi").calibrates() and not task("regression").calibrates()
+
+
+@pytest.mark.parametrize("kind", ["multi", "regression"])
+@pytest.mark.parametrize(("name", "value", "usual"), [("temperature", 2.0, 1.0), ("abstain", 0.5, 0.0)])
+def test_options_for_one_label_are_refused_elsewhere(kind: str, name: str, value: float, usual: float) -> None:
+    with pytest.raises(RecipeError, match=rf"task\.{name}: is for one label a row, and the kind is {kind}"):
+        resolve("task", Choice.model_validate({"name": "classification", "kind": kind, name: value}), Task)
+    assert getattr(task(kind, **{name: usual}).options, name) == usual, "as a complete recipe has it"

@@ -160,15 +160,63 @@ def test_loss_over_its_size_is_the_models_own_loss() -> None:
     assert (tensors["labels"] != -100).sum() == sum(len(words) for words in batch["tokens"])
 
 
-def test_an_entitys_score_is_the_mean_over_its_own_words() -> None:
-    batch = TASK.unify({"text": ["Anna Schmidt Leeds works daily"]})
-    likely = [("B-PER", 0.9), ("I-PER", 0.6), ("B-LOC", 0.5), ("O", 0.99), ("O", 0.7)]
-    logits = np.zeros((7, len(LABELS)))
+def sure(likely: list[tuple[str, float]]) -> tuple[Any, Any]:
+    """Outputs and encoding of one window, with a word for each (label, its probability)."""
+    logits = np.zeros((len(likely) + 2, len(LABELS)))
     for place, (label, p) in enumerate(likely, 1):
         logits[place] = np.log((1 - p) / (len(LABELS) - 1))
         logits[place, LABELS.index(label)] = np.log(p)
-    encoded: dict[str, list[Any]] = {"example": [0], "words": [[None, 0, 1, 2, 3, 4, None]]}
-    examples = [{name: values[0] for name, values in batch.items()}]
-    (answer,) = TASK.decode([{"logits": logits}], encoded, examples, TOKENIZER, LABELS)
+    return [{"logits": logits}], {"example": [0], "words": [[None, *range(len(likely)), None]]}
+
+
+LIKELY = [("B-PER", 0.9), ("I-PER", 0.6), ("B-LOC", 0.5), ("O", 0.99), ("O", 0.7)]
+ANNA = {
+    "text": "Anna Schmidt Leeds works daily",
+    "entities": [{"start": 0, "end": 12, "type": "PER"}, {"start": 25, "end": 30, "type": "LOC"}],
+}
+
+
+def test_an_entitys_score_is_the_mean_over_its_own_words() -> None:
+    outputs, encoded = sure(LIKELY)
+    (answer,) = TASK.decode(outputs, encoded, [one(ANNA)], TOKENIZER, LABELS)
     assert [(e["type"], e["text"]) for e in answer["entities"]] == [("PER", "Anna Schmidt"), ("LOC", "Leeds")]
     assert [e["score"] for e in answer["entities"]] == pytest.approx([0.75, 0.5])
+    assert answer.keys() == {"entities"}
+
+
+def test_temperature_divides_the_logits_and_changes_no_entity() -> None:
+    outputs, encoded = sure(LIKELY)
+    task = NamedEntities(NamedEntities.Options(temperature=2.0))
+    (answer,) = task.decode(outputs, encoded, [one(ANNA)], TOKENIZER, LABELS)
+    assert [(e["type"], e["text"]) for e in answer["entities"]] == [("PER", "Anna Schmidt"), ("LOC", "Leeds")]
+    roots = [(np.sqrt(p), np.sqrt((1 - p) / 4)) for _, p in LIKELY]
+    mild = [right / (right + 4 * wrong) for right, wrong in roots]
+    assert [e["score"] for e in answer["entities"]] == pytest.approx([(mild[0] + mild[1]) / 2, mild[2]])
+
+
+def test_unsure_entity_is_withheld_and_scored_all_the_same() -> None:
+    outputs, encoded = sure(LIKELY)
+    task, row = NamedEntities(NamedEntities.Options(abstain=0.6)), one(ANNA)
+    found = task.decode(outputs, encoded, [row], TOKENIZER, LABELS)
+    assert [e["text"] for e in found[0]["entities"]] == ["Anna Schmidt"]
+    assert [e["text"] for e in found[0]["withheld"]] == ["Leeds"]
+    usual, examples = TASK.decode(outputs, encoded, [row], TOKENIZER, LABELS), {n: [v] for n, v in row.items()}
+    assert task.score(found, examples) == TASK.score(usual, examples)
+    assert task.answers(found, examples) == TASK.answers(usual, examples)
+    assert task.render(row, found[0]) == "[Anna Schmidt](PER) Leeds works daily"
+
+
+def test_words_of_entities_are_decisions_and_entities_answers() -> None:
+    outputs, encoded = sure(LIKELY)
+    found = TASK.decisions(outputs, encoded, [one(ANNA)], LABELS)
+    assert [LABELS[i] for i in found.logits.argmax(-1)] == ["B-PER", "I-PER", "B-LOC"]
+    assert found.answer.tolist() == [0, 0, 1]
+    assert found.right.tolist() == [True, True, False]
+    assert found.answers()[0] == pytest.approx([0.75, 0.5])
+    assert found.truth is None
+
+
+def test_row_without_words_has_no_decisions() -> None:
+    row = one({"text": " ", "entities": []})
+    found = TASK.decisions([{"logits": np.zeros((2, 5))}], {"example": [0], "words": [[None, None]]}, [row], LABELS)
+    assert found.logits.shape == (0, 5)

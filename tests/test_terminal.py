@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.report import Progress, breakdown_table, plan_table, say, scores_table, silence, table
+from ftkit.terminal import (
+    Progress,
+    baselines_table,
+    breakdown_table,
+    calibration_note,
+    plan_table,
+    say,
+    scores_table,
+    silence,
+    table,
+)
 
 CELLS = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=9)
 
@@ -72,6 +82,18 @@ def test_labels_have_a_row_each() -> None:
     ]
 
 
+def test_calibration_tells_the_error_before_and_after_and_what_is_given() -> None:
+    split = {"temperature": 1.5, "threshold": 0.0, "ece_before": 0.08, "ece_after": 0.021}
+    assert calibration_note({}) == ""
+    told = calibration_note({"validation": split, "test": {**split, "ece_after": 0.03}})
+    assert told == (
+        "calibration error (ECE) validation 0.080 -> 0.021, test 0.080 -> 0.030, with the temperature 1.500"
+    )
+    split |= {"threshold": 0.75, "coverage": 0.6, "precision": 0.95}
+    told = calibration_note({"test": split})
+    assert told.splitlines()[1] == "answers given, at a probability of 0.750 or more: test 0.600 (0.950 right)"
+
+
 def test_plan_tells_rows_labels_steps_notes_and_warnings() -> None:
     plan = {
         "rows": {"train": 90, "test": 10},
@@ -132,3 +154,18 @@ def test_sentences_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     say("a note")
     silence("nothing")
     assert capsys.readouterr() == ("", "a note\n")
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse", "not distinguishable"])
+def test_baselines_stand_beside_the_model(verdict: str) -> None:
+    ours = {"f1": {"value": 0.75}, "accuracy": {"value": 0.8}}
+    theirs = {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    gain = {"baseline": "majority", "metric": "accuracy", "n": 40, "value": 0.3, "low": 0.2, "high": 0.4}
+    scores, baselines = {"validation": {}, "test": ours}, {"validation": {}, "test": {"majority": theirs}}
+    shown = baselines_table(scores, baselines, {"test": {**gain, "verdict": verdict}}, "accuracy")  # type: ignore[arg-type]
+    header, model, majority, sentence = shown.split("\n")
+    assert header.split() == ["test", "accuracy", "f1"]
+    assert model.split() == ["the", "model", "0.8000", "0.7500"]
+    assert majority.split() == ["majority", "0.5000", "[0.400,", "0.600]"]
+    assert sentence.startswith(f"the model is {verdict} ") and "accuracy +0.3000 [+0.200, +0.400], n = 40" in sentence
+    assert baselines_table(scores, baselines, {}, "accuracy") == "\n".join([header, model, majority])  # type: ignore[arg-type]

@@ -1,0 +1,363 @@
+"""`compare`: which of several models is better on the same test rows, and whether so many rows can tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import yaml
+
+from ftkit.errors import RunError, every, nearest, problems
+from ftkit.metrics import intervals
+from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.intervals import RESAMPLES, Difference, Spread
+from ftkit.plugins import resolve
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Task
+from ftkit.terminal import Progress, Say, silence
+
+Verdict = Literal["better", "worse", "not distinguishable"]
+_SEED = "train.seed"
+
+
+class Model(NamedTuple):
+    """What was scored: a run, a baseline of one, an export or a checkpoint."""
+
+    name: str
+    task: Task
+    evidence: Evidence
+    settings: dict[str, Any]
+    """Of a run's recipe, by dotted name; empty for all else."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One side of comparisons: a model, or several that differ in nothing but the seed."""
+
+    name: str
+    models: tuple[Model, ...]
+    scores: dict[str, Any]
+    """With intervals; of several models the mean, the standard deviation `sd`, and `each` one's value."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An entry beside the first one."""
+
+    name: str
+    verdict: Verdict
+    metric: str
+    """The one that decides."""
+    n: int
+    """Cases that it is taken over."""
+    all: dict[str, Difference]
+    """This entry minus the first, in each score that both have."""
+    settings: dict[str, tuple[Any, Any]]
+    """Recipe settings that differ: the first entry's value, and this one's."""
+
+    @property
+    def difference(self) -> Difference:
+        """In the metric that decides."""
+        return self.all[self.metric]
+
+    def sentence(self, first: str) -> str:
+        """The verdict for a person, `first` being the first entry's name."""
+        found = self.difference
+        told = f"{self.metric} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.2g}"
+        if found.low == found.high == 0:
+            return f"{self.name} scores exactly as {first} does, whichever rows are drawn ({self.metric}, n = {self.n})"
+        if self.verdict != "not distinguishable":
+            return f"{self.name} is {self.verdict} than {first}: {told}"
+        size = f"n = {self.n}; a difference of {(found.high - found.low) / 2:.3f} would be"
+        return f"{self.name} is not distinguishable from {first} at this size ({size}): {told}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models on the same rows: the first entry is what the others are measured against."""
+
+    split: str
+    metric: str
+    """The one that decides."""
+    level: float
+    """Share of intervals that should hold the true value; 1 - level is the p from which two models differ."""
+    entries: list[Entry]
+    comparisons: list[Compared]
+
+    @property
+    def worse(self) -> list[str]:
+        """Entries that are worse than the first."""
+        return [found.name for found in self.comparisons if found.verdict == "worse"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        entries = [
+            {"name": entry.name, "runs": [model.name for model in entry.models], "scores": entry.scores}
+            for entry in self.entries
+        ]
+        comparisons = [
+            {
+                "name": found.name,
+                "verdict": found.verdict,
+                "metric": found.metric,
+                "n": found.n,
+                "difference": found.difference._asdict(),
+                "all": {name: difference._asdict() for name, difference in found.all.items()},
+                "test": found.difference.test,
+                "settings": {name: list(values) for name, values in found.settings.items()},
+            }
+            for found in self.comparisons
+        ]
+        head = {"split": self.split, "metric": self.metric, "level": self.level}
+        return {**head, "entries": entries, "comparisons": comparisons}
+
+
+def compare(
+    sources: Iterable[str | Path],
+    split: str = "test",
+    metric: str | None = None,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare models with the first one of `sources`, row by row, on a split of their runs.
+
+    A source is a run; a baseline of one (`RUN:majority`; `majority` for the first run's); or an export or checkpoint,
+    which is scored on the first run's rows. `metric` decides; the first run's own when not given. Each comparison is
+    at the level of the first run's recipe on its own: with many, some will differ by chance.
+    Raises RunError where they were not scored on the same rows, by the same task, or not on that metric.
+    """
+    names = [str(source) for source in sources]
+    if len(names) < 2:
+        raise RunError("there is nothing to compare", "name two or more: the first is what the others are measured by")
+    home = _first_run(names)
+    found = every([partial(_model, name, split, home, say, progress) for name in names])
+    _refuse_unlike(found, split)
+    recipe, task = home.recipe, found[0].task
+    decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
+    spread = Spread(recipe.evaluate.level, recipe.evaluate.resamples or RESAMPLES)
+    groups = next((model.evidence.groups for model in found if model.evidence.groups), None)
+    entries = [_entry(models, groups, spread) for models in _by_recipe(found)]
+    lower = decisive in task.lower_is_better
+    compared = [_compared(entries[0], other, decisive, lower, groups, spread) for other in entries[1:]]
+    return Comparison(split, decisive, spread.level, entries, compared)
+
+
+# ------------------------------------------------------------------ what is compared
+
+
+def _first_run(names: Sequence[str]) -> RunDirectory:
+    for name in names:
+        if run := _parts(name)[0]:
+            return run
+    raise RunError(
+        f"none of {', '.join(names)} is a run, and only a run remembers its test rows",
+        "name the run that one of them comes from, too",
+    )
+
+
+def _parts(name: str, home: RunDirectory | None = None) -> tuple[RunDirectory | None, str]:
+    """The run that a name means, and which of its baselines, if any; no run for an export or a checkpoint."""
+    if RunDirectory.is_run(name):
+        return RunDirectory.open(name), ""
+    run, colon, baseline = name.rpartition(":")
+    if colon and RunDirectory.is_run(run):
+        return RunDirectory.open(run), baseline
+    is_word = "/" not in name and not os.path.exists(name)
+    return (home, name) if is_word else (None, "")
+
+
+def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progress | None) -> Model:
+    run, baseline = _parts(name, home)
+    if run is None:
+        return _scored_now(name, split, home, say, progress)
+    recipe = run.recipe
+    task: Task = resolve("task", recipe.task, Task)
+    path = run.evidence(f"{split}.{baseline}" if baseline else split)
+    if path.is_file():
+        evidence = Evidence.load(path)
+    elif baseline:
+        raise _no_baseline(run, split, baseline)
+    else:
+        evidence = _evidence_now(run, split, say, progress)
+    return Model(name, task, evidence, {} if baseline else dict(_flat(yaml.safe_load(recipe.dump()))))
+
+
+def _no_baseline(run: RunDirectory, split: str, baseline: str) -> RunError:
+    files = run.evidence(split).parent.glob(f"{split}.*.npz")
+    there = sorted(file.name.removeprefix(f"{split}.").removesuffix(".npz") for file in files)
+    return RunError(
+        f"the run {run.path} has no baseline {baseline!r} scored on {split}; it has {', '.join(there) or 'none'}",
+        "a run or an export is named by its folder, a checkpoint of the Hub as org/name",
+    )
+
+
+def _evidence_now(run: RunDirectory, split: str, say: Say, progress: Progress | None) -> Evidence:
+    """The run scored again, on its own rows."""
+    from ftkit.engine import evaluate as evaluation
+
+    say(f"note: {run.path} does not hold what its {split} scores were taken of; it is scored now")
+    return _kept(str(run.path), evaluation.evaluate(run.path, split, say=say, progress=progress).evidence)
+
+
+def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: Progress | None) -> Model:
+    """An export or a checkpoint, scored on the rows of the run `home`."""
+    from ftkit.engine import evaluate as evaluation
+    from ftkit.engine import model as models
+    from ftkit.engine.prepare import check, read_splits
+
+    trained, recipe = models.load(name), home.recipe
+    if not _same_task(trained.task, resolve("task", recipe.task, Task)):
+        raise RunError(f"{name} and {home.path} are of different tasks", "compare what answers the same question")
+    splits, _ = read_splits(recipe, trained.task)
+    if split not in splits:
+        raise RunError(f"the run {home.path} has no {split} split; it has {', '.join(splits)}", "name one with --split")
+    for warning in check(trained.task, [(split, splits[split])], trained.labels):
+        say(f"warning: {warning}")
+    found = evaluation.score(trained, splits[split], evaluation.spec_of(recipe), say, progress)
+    return Model(name, trained.task, _kept(name, found.evidence), {})
+
+
+def _kept(name: str, evidence: Evidence | None) -> Evidence:
+    if evidence is None:
+        raise RunError(
+            f"{name}: its task says what all rows score together, not what each adds",
+            "give the task a `tally` in place of its `score`",
+        )
+    return evidence
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of each setting; a task's or method's own name stands under `task` or `method`."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield (prefix + name).removesuffix(".name"), value
+
+
+# ------------------------------------------------------------------ whether it can be
+
+
+def _refuse_unlike(models: Sequence[Model], split: str) -> None:
+    """Raises RunError for models that were not scored on the first one's rows, in its way."""
+    first = models[0]
+    found = [what for model in models[1:] if (what := _unlike(first, model))]
+    if found:
+        raise problems(
+            RunError,
+            f"these can't be compared with {first.name} on {split}",
+            found,
+            "score the same rows: name an export, or a run's folder `model`, and it is scored on the first run's",
+        )
+
+
+def _unlike(first: Model, other: Model) -> str:
+    """Why two models can't be compared; empty where they can."""
+    one, two = first.evidence, other.evidence
+    if not _same_task(first.task, other.task) or _kind(one) != _kind(two):
+        return f"{other.name} is of another task"
+    if np.array_equal(one.rows, two.rows):
+        return ""
+    if np.array_equal(np.sort(one.rows), np.sort(two.rows)):
+        return f"{other.name} was scored on the same rows in another order"
+    sizes = f"{len(two.rows)} rows, not {len(one.rows)}; " if len(one.rows) != len(two.rows) else ""
+    least = min(len(one.rows), len(two.rows))
+    places = np.flatnonzero(one.rows[:least] != two.rows[:least])
+    example = int(places[0]) if len(places) else least
+    differ = len(places) + max(len(one.rows), len(two.rows)) - least
+    return f"{other.name} was scored on other rows: {sizes}{differ} differ, the first is row {example + 1}"
+
+
+def _kind(evidence: Evidence) -> tuple[type, str | None]:
+    return type(evidence.tally), getattr(evidence.tally, "kind", None)
+
+
+def _same_task(one: Task, other: Task) -> bool:
+    """Whether one's shipped class is or inherits the other's: a person's own may stand in several files."""
+    first, second = (
+        next(cls for cls in type(task).__mro__ if cls.__module__.startswith("ftkit.tasks.")) for task in (one, other)
+    )
+    return issubclass(first, second) or issubclass(second, first)
+
+
+def _decisive(wanted: str | None, usual: Sequence[str | None], models: Sequence[Model]) -> str:
+    """The metric that decides. Raises RunError where a model has no such score."""
+    known = [
+        name for name in models[0].evidence.tally.scores() if all(name in m.evidence.tally.scores() for m in models)
+    ]
+    for name in [wanted] if wanted else usual:
+        if name in known:
+            return str(name)
+    missing = wanted or next(name for name in usual if name)
+    guess = nearest(missing, known)
+    raise RunError(
+        f"there is no score {missing} to compare by; there are {', '.join(known)}",
+        f"did you mean --metric {guess}?" if guess else "name one with --metric",
+    )
+
+
+# ------------------------------------------------------------------ how they compare
+
+
+def _by_recipe(models: Sequence[Model]) -> list[tuple[Model, ...]]:
+    """Runs of one recipe but for the seed put together, unless nothing would be left to compare with."""
+    found: list[list[Model]] = []
+    for model in models:
+        place = next((group for group in found if _is_other_seed(group, model)), None)
+        if place is None:
+            found.append([model])
+        else:
+            place.append(model)
+    return [tuple(group) for group in found] if len(found) > 1 else [(model,) for model in models]
+
+
+def _is_other_seed(group: Sequence[Model], model: Model) -> bool:
+    if not model.settings or not group[0].settings:
+        return False
+    known = {member.settings[_SEED] for member in group}
+    return model.settings[_SEED] not in known and not _changed(group[0], model, but=_SEED)
+
+
+def _entry(models: tuple[Model, ...], groups: Sequence[int] | None, spread: Spread) -> Entry:
+    if len(models) == 1:
+        return Entry(models[0].name, models, dict(intervals.scores(models[0].evidence.tally, groups, spread)[0]))
+    each = [model.evidence.tally.scores() for model in models]
+    return Entry(f"{models[0].name} ({len(models)} seeds)", models, {name: _mean(each, name) for name in each[0]})
+
+
+def _mean(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    values = [score[name]["value"] for score in scores if name in score]
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"value": float(np.mean(values)), "sd": deviation, "n": scores[0][name]["n"], "each": values}
+
+
+def _compared(
+    first: Entry, other: Entry, metric: str, lower: bool, groups: Sequence[int] | None, spread: Spread
+) -> Compared:
+    more, less = ([model.evidence.tally for model in entry.models] for entry in (other, first))
+    found = intervals.differences(more, less, groups, spread)
+    several = len(first.models) > 1 or len(other.models) > 1
+    settings = _changed(first.models[0], other.models[0], but=_SEED if several else "")
+    said = verdict(found[metric], spread.level, lower)
+    return Compared(other.name, said, metric, first.scores[metric]["n"], found, settings)
+
+
+def verdict(difference: Difference, level: float, lower_is_better: bool = False) -> Verdict:
+    """What a difference says of the one that it is more of."""
+    if difference.p > 1 - level:
+        return "not distinguishable"
+    return "worse" if (difference.value > 0) == lower_is_better else "better"
+
+
+def _changed(one: Model, other: Model, but: str = "") -> dict[str, tuple[Any, Any]]:
+    """Settings that differ, of two runs; None for one that a side does not have."""
+    if not one.settings or not other.settings:
+        return {}
+    names = dict.fromkeys([*one.settings, *other.settings])
+    pairs = {name: (one.settings.get(name), other.settings.get(name)) for name in names if name != but}
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}

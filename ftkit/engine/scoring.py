@@ -1,0 +1,96 @@
+"""Scores of predictions with their intervals: the one place where training, `eval`, folds and baselines get them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from datasets import Dataset
+
+from ftkit.data.split import numbered
+from ftkit.errors import FTKitError
+from ftkit.metrics import ClassScores, Scores, hub, intervals
+from ftkit.metrics.evidence import Evidence, fingerprints
+from ftkit.metrics.intervals import Spread
+from ftkit.recipe import EvaluateSpec
+from ftkit.tasks._base import Labels, Prediction, Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A split's scores, a row for each label, and what they were taken of (None where a task writes `score` itself)."""
+
+    scores: Scores
+    level: float
+    """Share of the scores' intervals that should hold the true score."""
+    breakdown: list[ClassScores]
+    evidence: Evidence | None
+
+
+def scored(
+    task: Task, predictions: Sequence[Prediction], rows: Dataset, settings: EvaluateSpec, labels: Labels
+) -> Scored:
+    """Scores of predictions, each with its interval; also those of the metrics that a recipe names."""
+    spread = Spread(settings.level, settings.resamples)
+    tally, groups = task.tally(predictions, rows), documents(task, rows)
+    scores, breakdown = ({}, []) if tally is None else intervals.scores(tally, groups, spread)
+    if type(task).score is not Task.score:
+        scores = _own(task, predictions, rows, scores, spread)
+    if type(task).breakdown is not Task.breakdown:
+        breakdown = task.breakdown(predictions, rows)
+    for name in settings.metrics:
+        scores |= _more(name, task, predictions, rows, labels, spread)
+    evidence = None if tally is None else Evidence(tally, groups, fingerprints(rows))
+    return Scored(scores, settings.level, breakdown, evidence)
+
+
+def documents(task: Task, rows: Dataset) -> tuple[int, ...] | None:
+    """A number for the document (or other group) of each row; None where rows stand alone."""
+    names = [name for name in ("group", *task.groups) if name in rows.column_names]
+    if not names:
+        return None
+    found = numbered(rows[names[0]])
+    return None if len(set(found)) == len(rows) else found
+
+
+def _own(task: Task, predictions: Sequence[Prediction], rows: Dataset, known: Scores, spread: Spread) -> Scores:
+    """What a task's own `score` gives; intervals from the tally where it says the same, else from parts left out."""
+
+    def measure(places: Sequence[int]) -> dict[str, float]:
+        found = task.score([predictions[i] for i in places], rows.select(places))
+        return {name: score["value"] for name, score in found.items()}
+
+    scores = task.score(predictions, rows)
+    same = {name for name in scores if name in known and known[name]["value"] == scores[name]["value"]}
+    if same == set(scores):
+        return {name: known[name] for name in scores}
+    return {**_by_parts(scores, measure, len(rows), spread), **{name: known[name] for name in same}}
+
+
+def _more(
+    name: str, task: Task, predictions: Sequence[Prediction], rows: Dataset, labels: Labels, spread: Spread
+) -> Scores:
+    """Scores of a metric that a recipe names besides the task's own."""
+    compute = hub.load(name, labels)
+    said, true = task.answers(predictions, rows)
+
+    def measure(places: Sequence[int]) -> dict[str, float]:
+        return compute([said[i] for i in places], [true[i] for i in places])
+
+    scores: Scores = {metric: {"value": value, "n": len(rows)} for metric, value in compute(said, true).items()}
+    return _by_parts(scores, measure, len(rows), spread)
+
+
+def _by_parts(scores: Scores, measure: Callable[[Sequence[int]], dict[str, float]], n: int, spread: Spread) -> Scores:
+    """The scores with jackknife intervals; without, where some part of the rows can't be scored on its own."""
+    values = {name: score["value"] for name, score in scores.items()}
+    try:
+        found = intervals.by_parts(measure, values, n, spread)
+    except (FTKitError, ValueError):
+        return scores
+    return {
+        name: {**score, "low": found[name][0], "high": found[name][1], "method": "jackknife"}
+        if name in found
+        else score
+        for name, score in scores.items()
+    }

@@ -1,0 +1,79 @@
+"""Scores with intervals, of tasks that tally and of tasks that score for themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from ftkit.engine.scoring import documents, scored
+from ftkit.metrics import Scores
+from ftkit.recipe import EvaluateSpec
+from ftkit.tasks._base import Column, Task
+from ftkit.tasks.classification import Classification
+from ftkit.tasks.qa import QuestionAnswering
+
+LABELS = ("no", "yes")
+ROWS = Dataset.from_dict({"text": [f"text {i}" for i in range(40)], "label": [LABELS[i % 2] for i in range(40)]})
+PREDICTIONS = [{"label": LABELS[i % 2 if i % 5 else 0], "score": 0.9} for i in range(40)]
+
+
+class Own(Task):
+    """Scores for itself, and keeps no tally."""
+
+    summary, auto_class, peft_type, best_metric = "own", "AutoModel", "SEQ_CLS", "right"
+    columns = (Column("text", "text"), Column("label", "label"))
+
+    def score(self, predictions: Any, examples: Any) -> Scores:
+        right = [p["label"] == label for p, label in zip(predictions, examples["label"], strict=True)]
+        return {"right": {"value": sum(right) / len(right), "n": len(right)}}
+
+
+class Harsh(Classification):
+    """Adds a score to those that are tallied."""
+
+    def score(self, predictions: Any, examples: Any) -> Scores:
+        scores = super().score(predictions, examples)
+        return {**scores, "squared": {"value": scores["accuracy"]["value"] ** 2, "n": scores["accuracy"]["n"]}}
+
+
+def test_every_score_has_an_interval() -> None:
+    found = scored(Classification(Classification.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
+    assert found.level == 0.95 and all({"low", "high", "method"} <= set(score) for score in found.scores.values())
+    assert [row["label"] for row in found.breakdown] == ["no", "yes"] and all("low" in row for row in found.breakdown)
+    assert found.evidence is not None and len(found.evidence.rows) == 40 and found.evidence.groups is None
+
+
+def test_a_tasks_own_score_has_the_interval_of_parts() -> None:
+    found = scored(Own(Own.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
+    right = found.scores["right"]
+    assert right["method"] == "jackknife" and right["low"] < right["value"] < right["high"]
+    assert found.evidence is None and found.breakdown == []
+
+
+def test_scores_that_a_task_adds_stand_beside_the_tallied_ones() -> None:
+    found = scored(Harsh(Harsh.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
+    methods = {name: score["method"] for name, score in found.scores.items()}
+    assert methods["accuracy"] == "wilson" and methods["f1"] == "bca" and methods["squared"] == "jackknife"
+
+
+def test_named_metrics_have_intervals_too() -> None:
+    settings = EvaluateSpec(metrics=("ftkit/mcc",))
+    found = scored(Classification(Classification.Options()), PREDICTIONS, ROWS, settings, LABELS)
+    assert found.scores["mcc"]["method"] == "jackknife"
+
+
+@pytest.mark.parametrize("task", [Classification(Classification.Options()), Own(Own.Options())])
+def test_no_draws_no_intervals(task: Task) -> None:
+    found = scored(task, PREDICTIONS, ROWS, EvaluateSpec(resamples=0), LABELS)
+    assert not any("low" in score for score in (*found.scores.values(), *found.breakdown))
+
+
+def test_rows_of_one_group_or_passage_are_one_document() -> None:
+    grouped = ROWS.add_column("group", [f"g{i // 4}" for i in range(40)])
+    assert documents(Classification(Classification.Options()), grouped) == tuple(i // 4 for i in range(40))
+    assert documents(Classification(Classification.Options()), ROWS) is None
+    passages = Dataset.from_dict({"context": ["one", "two", "one"], "question": ["a", "b", "c"]})
+    assert documents(QuestionAnswering(QuestionAnswering.Options()), passages) == (0, 1, 0)
+    assert documents(QuestionAnswering(QuestionAnswering.Options()), passages.select([0, 1])) is None
