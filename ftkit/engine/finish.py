@@ -116,14 +116,14 @@ def finish(
 def _calibrate(
     trained: models.Trained, prepared: Prepared, say: Say, progress: Progress
 ) -> tuple[models.Trained, bool]:
-    """The model with its probabilities calibrated on the validation rows, and whether that was done."""
+    """The model with its probabilities calibrated on the validation rows, and whether these were enough for it."""
     settings = prepared.recipe.evaluate
     if not settings.calibrate or not trained.task.calibrates():
         return trained, False
     found = calibrate.calibrated(trained, prepared.splits.get("validation"), settings, progress)
     for note in found.notes:
         say(f"note: {note}")
-    return (trained, False) if found.temperature is None else (calibrate.applied(trained, found), True)
+    return calibrate.applied(trained, found), found.n > 0
 
 
 def _analyse(
