@@ -38,7 +38,13 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was."""
+    """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was.
+
+    What is neither file nor folder (a pipe, /dev/stdout) is written to itself.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     _remove(beside)
     try:

@@ -21,6 +21,8 @@ from ftkit.shelf import find_recipe
 
 Precision = Literal["fp32", "bf16"]
 """Those that a model answers in."""
+_LEAST_RESAMPLES = 100
+"""Fewer draws have no ends of 95 % to speak of."""
 MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -127,8 +129,8 @@ class TrainSpec(Section):
     """Cross-validation: this many models, each scored on the rows it did not see, before the final one."""
     metric: str | None = None
     """Decides which epoch is kept; the task's own when not set."""
-    evaluate_every: Literal["epoch"] | int = "epoch"
-    """When validation is scored: after each epoch, or every so many steps."""
+    evaluate_every: Literal["auto", "epoch"] | int = "auto"
+    """When validation is scored: each epoch, or every so many steps; `auto` is each epoch, at most five times."""
     patience: int | None = Field(None, gt=0)
     """Evaluations without a better score after which training stops."""
 
@@ -152,7 +154,7 @@ class EvaluateSpec(Section):
     level: float = Field(0.95, gt=0.5, lt=1)
     """Share of score intervals that should hold the true score."""
     resamples: int = Field(2000, ge=0, le=100_000)
-    """Times that the rows are drawn again for the intervals; 0 gives none."""
+    """Times that the rows are drawn again for the intervals, 100 or more; 0 gives none."""
     calibrate: bool = True
     """Fit a temperature to the validation rows, so that probabilities mean what they say; labels stay as they are."""
     wished_precision: float | None = Field(None, gt=0, le=1)
@@ -451,12 +453,16 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"train.epochs: must be 0 or more, and it is {train.epochs}"
     if train.layer_decay != 1 and train.bottom_rate is not None:
         yield "train.layer_decay and train.bottom_rate: both say how rates fall with depth; set one of them"
+    if train.seed + (train.seeds or 1) - 1 > MOST_SEED:
+        yield f"train.seeds: {train.seeds} seeds from train.seed={train.seed} on go beyond {MOST_SEED}"
     if train.seeds and train.folds:
         yield "train.seeds and train.folds: each asks for several trainings; set one of them"
     if train.batch % train.accumulate:
         yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
     if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:
-        yield f"train.evaluate_every: must be `epoch` or 1 or more steps, and it is {train.evaluate_every}"
+        yield f"train.evaluate_every: must be `auto`, `epoch`, or 1 or more steps, and it is {train.evaluate_every}"
+    if 0 < recipe.evaluate.resamples < _LEAST_RESAMPLES:
+        yield f"evaluate.resamples: must be 0, or {_LEAST_RESAMPLES} or more, and it is {recipe.evaluate.resamples}"
     wished = [name for name in ("wished_precision", "wished_coverage") if getattr(recipe.evaluate, name) is not None]
     if len(wished) > 1:
         yield "evaluate.wished_precision and evaluate.wished_coverage: both say what to withhold; set one of them"

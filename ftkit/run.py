@@ -151,6 +151,12 @@ class RunDirectory:
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
+    def take_record(self, other: RunDirectory) -> None:
+        """Tell of `other`'s training as one's own: its log, environment and data, as far as there are."""
+        for name in ("environment.json", "data.json", "log.jsonl"):
+            if (other.path / name).is_file():
+                shutil.copy(other.path / name, self.path / name)
+
     def write_predictions(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write predictions/<name>.jsonl, whole or not at all."""
         folder = self.path / "predictions"

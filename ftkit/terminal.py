@@ -158,7 +158,8 @@ _MAIN = ("accuracy", "f1", "exact_match", "rouge1", "rouge2", "rougeL", "pearson
 def gain_sentence(gain: Mapping[str, Any]) -> str:
     """Whether the model was worth its training."""
     verdicts = {"better": "better than", "worse": "worse than", "not distinguishable": "not distinguishable from"}
-    by = f"{gain['metric']} {gain['value']:+.4f} [{gain['low']:+.3f}, {gain['high']:+.3f}], n = {gain['n']}"
+    interval = f"[{gain['low']:+.3f}, {gain['high']:+.3f}]"
+    by = f"{gain['metric']} {gain['value']:+.4f} {interval}, p = {gain['p']:.2g}, n = {gain['n']}"
     return f"the model is {verdicts[gain['verdict']]} {gain['baseline']}, the best baseline: {by}"
 
 

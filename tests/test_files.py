@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,13 @@ def test_home_is_a_folder_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(MachineError, match="~nobody-here is no home folder on this machine") as caught:
         expanded("~nobody-here/a", MachineError)
     assert caught.value.message.startswith("~nobody-here/a:")
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    with replacing(pipe) as path, path.open("w") as file:
+        file.write("text")
+    assert os.read(end, 10) == b"text" and pipe.is_fifo()
+    os.close(end)

@@ -57,7 +57,10 @@ def test_a_training_on_public_data_is_one_that_can_start(command: str, tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", [c for c in FTKIT if re.match(r"ftkit (eval|predict|export|doctor|init)", c)])
+OTHERS = re.compile(r"ftkit (eval|predict|export|compare|report|doctor|init)")
+
+
+@pytest.mark.parametrize("command", [c for c in FTKIT if OTHERS.match(c)])
 def test_the_flags_of_other_commands_exist(command: str) -> None:
     words = shlex.split(command, comments=True)
     done = run(f"ftkit {words[1]} --help", CLONE)

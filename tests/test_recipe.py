@@ -332,7 +332,7 @@ def test_setting_that_needs_validation_rows_is_named(setting: str) -> None:
 
 
 def test_defaults_that_need_validation_rows_are_not_named() -> None:
-    same = ["train.evaluate_every=epoch", "train.patience=null"]
+    same = ["train.evaluate_every=auto", "train.patience=null"]
     assert unused_without_validation(parse_recipe(override(LEAST, same), "mine.yaml")) == []
 
 

@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "sklearn", "nlpaug", "numpy", "pandas")
+HEAVY = (
+    *("torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "sklearn", "nlpaug", "numpy", "pandas"),
+    *("scipy", "jinja2", "vaderSentiment"),
+)
 
 SCRIPT = """
 import json, sys

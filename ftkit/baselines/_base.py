@@ -24,6 +24,8 @@ class Baseline:
 
     summary: ClassVar[str]
     """What it does, in a line."""
+    family: ClassVar[type[Task]] = Task
+    """The tasks whose rows and answers it knows: this class and what inherits it."""
 
     def serves(self, task: Task) -> bool:
         """Whether it can answer for the task with the options that this one has."""

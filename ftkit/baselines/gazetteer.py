@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ftkit.baselines._base import Baseline
 from ftkit.metrics import spans
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.ner import NamedEntities
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +33,7 @@ class Gazetteer(Baseline):
     """
 
     summary = "names of the training rows, wherever they stand"
+    family = NamedEntities
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Collect the names, and count how often their tokens occur."""

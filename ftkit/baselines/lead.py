@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ftkit.baselines._base import Baseline
 from ftkit.baselines._text import sentences
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.summarization import Summarization
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -16,6 +17,7 @@ class Lead(Baseline):
     """The document's first sentences, as many as the training rows' summaries have on average."""
 
     summary = "the document's first sentences"
+    family = Summarization
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Count the sentences of the summaries."""

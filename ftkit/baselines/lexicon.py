@@ -11,6 +11,7 @@ import numpy as np
 from ftkit.baselines._base import Baseline, some
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,6 +30,7 @@ class Lexicon(Baseline):
     """
 
     summary = "a lexicon of English with negation and boosters (VADER)"
+    family = Classification
 
     def serves(self, task: Task) -> bool:
         """Where a row has one label."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftkit.baselines._base import Baseline
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,6 +18,7 @@ class Majority(Baseline):
     """The most frequent label; the set of labels with the best micro-F1; the mean of the numbers."""
 
     summary = "the most frequent label, or the mean"
+    family = Classification
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Count the labels of the training rows."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ftkit.baselines._base import Baseline
 from ftkit.baselines._text import sentences, words
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.qa import QuestionAnswering
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,6 +23,7 @@ class Overlap(Baseline):
     """
 
     summary = "the passage's sentence that shares most words with the question"
+    family = QuestionAnswering
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Count how many passages have each word, and how many questions have no answer."""

@@ -12,6 +12,7 @@ from ftkit.baselines._base import SEED, Baseline, some
 from ftkit.baselines._text import words
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,6 +35,7 @@ class SVM(Baseline):
     """
 
     summary = "TF-IDF of words and word pairs, with a linear support vector machine"
+    family = Classification
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Learn from at most `ROWS` training rows."""

@@ -12,6 +12,7 @@ from ftkit.baselines._text import sentences, words
 from ftkit.baselines.lead import usual_length
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
+from ftkit.tasks.summarization import Summarization
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -30,6 +31,7 @@ class TextRank(Baseline):
     """
 
     summary = "the sentences most like the others (TextRank)"
+    family = Summarization
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Count the sentences of the summaries, and how many documents have each word."""

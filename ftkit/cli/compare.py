@@ -53,7 +53,9 @@ def _text(found: Comparison) -> str:
 
     scores = {entry.name: entry.scores for entry in found.entries}
     first = found.entries[0].name
-    lines = [terminal.scores_table(scores), terminal.intervals_note(scores, found.level)]
+    lines = [terminal.scores_table(scores)]
+    if note := terminal.intervals_note(scores, found.level):
+        lines.append(note)
     lines += [f"{entry.name}: {_each(entry.scores[found.metric])}" for entry in found.entries if len(entry.models) > 1]
     for other in found.comparisons:
         lines += ["", f"{other.sentence(first)} ({_TESTS[other.difference.test]})", *_settings(other)]

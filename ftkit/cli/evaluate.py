@@ -57,6 +57,7 @@ def evaluate(
         print(json.dumps({**result, "per_class": {name: found.breakdown}}, ensure_ascii=False))
         return
     print(terminal.scores_table({name: found.scores}))
-    print(terminal.intervals_note({name: found.scores}, found.level))
+    if note := terminal.intervals_note({name: found.scores}, found.level):
+        print(note)
     if found.breakdown:
         print("\n" + terminal.breakdown_table(found.breakdown))

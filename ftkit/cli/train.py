@@ -37,7 +37,8 @@ def train(
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return
     print(terminal.scores_table(trained.scores))
-    print(terminal.intervals_note(trained.scores, trained.level))
+    if note := terminal.intervals_note(trained.scores, trained.level):
+        print(note)
     if trained.calibration:
         print(terminal.calibration_note(trained.calibration))
     if trained.seeds:

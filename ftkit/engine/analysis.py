@@ -22,7 +22,7 @@ from ftkit.metrics import intervals
 from ftkit.metrics.intervals import Spread
 from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally, means
 from ftkit.recipe import EvaluateSpec
-from ftkit.tasks._base import Batch, Example, Prediction, Task
+from ftkit.tasks._base import Example, Prediction, Task
 from ftkit.tasks.ner import NamedEntities
 from ftkit.tasks.qa import QuestionAnswering
 
@@ -68,12 +68,6 @@ def analysis(
     if table := _confusion(trained, predictions, rows, tally):
         result["confusion"] = table
     return {**result, "errors": _errors(trained, predictions, rows, tally, metric, truncated, explained)}
-
-
-def truncated_rows(encoded: Batch, count: int) -> list[bool]:
-    """Of each of `count` examples that were encoded together whether something of it was cut."""
-    cut = {i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was}
-    return [i in cut for i in range(count)]
 
 
 def words(task: Task, rows: Iterable[Example]) -> set[str]:
@@ -129,15 +123,15 @@ def _slices(
 
 def _is_asked(tally: Tally, one: Slice) -> bool:
     """Whether any row of a slice has what a mean is taken of."""
-    return not isinstance(tally, MeanTally) or bool(tally.rows[one.places][:, [1]].sum() > 0)
+    return not isinstance(tally, MeanTally) or any(tally.of(name)[1][one.places].any() for name in tally.names)
 
 
 def _alone(tally: Tally, metric: str) -> Tally:
     """A tally of one metric, where it can be told from the others: quicker to draw from."""
     if isinstance(tally, LabelTally) and metric == "accuracy":
-        return means({metric: np.asarray(tally.rows[:, [1]].toarray()).ravel().tolist()})
+        return means({metric: tally.right.tolist()})
     if isinstance(tally, MeanTally):
-        values, asked = _column(tally, metric)
+        values, asked = tally.of(metric)
         return means({metric: [v if a else None for v, a in zip(values.tolist(), asked.tolist(), strict=True)]})
     return tally
 
@@ -158,9 +152,9 @@ def _kinds(
     )
     if isinstance(tally, LabelTally) and tally.kind == "single":
         yield "true label", _named(rows["label"], len(tally.names))
-    for name in ("source", "group"):
-        if name in rows.column_names and len(set(rows[name])) <= min(_MOST_SLICES, len(rows) // 2):
-            yield name, _named([str(value) for value in rows[name]])
+    groups = rows["group"] if "group" in rows.column_names else []
+    if len(set(groups) - {None}) <= min(_MOST_SLICES, len(rows) // 2):
+        yield "group", _named(groups)
     if any(truncated):
         yield "cut to task.max_length", _named(["cut" if cut else "whole" for cut in truncated])
     if seen:
@@ -184,10 +178,10 @@ def _ranges(values: Sequence[float], parts: int, name: Callable[[float, float], 
     return [Slice(name(array[places].min(), array[places].max()), places) for places in inside]
 
 
-def _named(values: Sequence[str], most: int = _MOST_SLICES) -> list[Slice]:
-    """Rows of equal value, the most frequent first."""
+def _named(values: Sequence[str | None], most: int = _MOST_SLICES) -> list[Slice]:
+    """Rows of equal value, the most frequent first; those of none are left out."""
     array = np.asarray(values, dtype=object)
-    counts = Counter(values).most_common(most)
+    counts = Counter(value for value in values if value is not None).most_common(most)
     return [Slice(value[:_NAME], np.flatnonzero(array == value)) for value, _ in counts]
 
 
@@ -341,25 +335,19 @@ _MARKED = ("text", "context")
 """Columns that answers have a place in."""
 
 
-def _column(tally: MeanTally, name: str) -> tuple[Floats, Floats]:
-    """A metric's value for each row, and 1 where it is asked of the row."""
-    place = tally.names.index(name)
-    both = tally.rows[:, [place, len(tally.names) + place]].toarray()
-    return both[:, 0], both[:, 1]
-
-
 def _goodness(tally: Tally, metric: str) -> tuple[Floats, str]:
     """How well each row was answered, 1 where nothing is wrong, and the name of what mistakes are ordered by."""
     if isinstance(tally, MomentTally):
-        return -np.asarray(tally.rows[:, [2]].toarray()).ravel(), "absolute error"
+        return np.where(tally.errors > 0, -tally.errors, 1.0), "absolute error"
     if isinstance(tally, MeanTally):
         name = metric if metric in tally.names else tally.names[0]
-        values, asked = _column(tally, name)
-        return np.where(asked > 0, values, 1.0), name
-    right = np.asarray(tally.rows[:, [1]].toarray()).ravel()
-    if getattr(tally, "kind", None) == "single":
+        values, asked = tally.of(name)
+        return np.where(asked, values, 1.0), name
+    assert isinstance(tally, LabelTally), "evidence keeps no others"
+    right = tally.right
+    if tally.kind == "single":
         return right, "confidence"
-    name = "f1" if getattr(tally, "kind", None) == "entities" else "micro_f1"
+    name = "f1" if tally.kind == "entities" else "micro_f1"
     wrong = np.flatnonzero(right == 0)
     for part in np.array_split(wrong, len(wrong) // 1000 + 1):
         right[part] = np.minimum(tally.measure(tally.rows[part].toarray())[name], np.nextafter(1, 0))

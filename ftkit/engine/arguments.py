@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ftkit.recipe import TrainSpec
 
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor", "lamb": "adamw_torch"}
 _AUTO_EPOCHS, _AUTO_STEPS, _AUTO_MOST = 3, 200, 20
+_AUTO_SCORINGS = 5
+"""Of many scores on few validation rows the highest is mostly luck, and with many epochs rows are few."""
 
 
 def epochs(settings: TrainSpec, rows: int) -> float:
@@ -21,6 +24,16 @@ def epochs(settings: TrainSpec, rows: int) -> float:
         return float(settings.epochs)
     steps = -(-rows // settings.batch)
     return float(min(max(_AUTO_EPOCHS, -(-_AUTO_STEPS // steps)), _AUTO_MOST))
+
+
+def evaluation_steps(settings: TrainSpec, rows: int) -> int | None:
+    """Steps from one scoring of the validation rows to the next; None for each epoch's end."""
+    if isinstance(settings.evaluate_every, int):
+        return settings.evaluate_every
+    times = epochs(settings, rows)
+    if settings.evaluate_every == "epoch" or times <= _AUTO_SCORINGS:
+        return None
+    return math.ceil(-(-rows // settings.batch) * times / _AUTO_SCORINGS)
 
 
 def micro_batch(settings: TrainSpec, processes: int) -> int:
@@ -38,8 +51,8 @@ def micro_batch(settings: TrainSpec, processes: int) -> int:
 def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> TrainingArguments:
     """The Trainer's arguments. Raises RecipeError where a step can't be split over the processes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    every = settings.evaluate_every
-    when = "no" if not validates else "epoch" if every == "epoch" else "steps"
+    every = evaluation_steps(settings, rows)
+    when = "no" if not validates else "epoch" if every is None else "steps"
     dtype = machine.precision(settings.precision)
     return TrainingArguments(
         output_dir=str(folder),
@@ -57,7 +70,7 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> 
         fp16=dtype == "fp16",
         seed=settings.seed,
         eval_strategy=when,
-        eval_steps=every if isinstance(every, int) else None,
+        eval_steps=every,
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,

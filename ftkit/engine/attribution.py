@@ -50,7 +50,8 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
 
     The number that is explained is the answer's logit less the truth's; for entities, whose answer and truth are told
     by the model and the row, the tags' at all words of the first window that are tagged otherwise than they should be.
-    None where that is none, where the task's encoding is its own and tells no places, or where it would take too long.
+    None where that is none, where the answer or the truth is no label of the model's, where the task's encoding is its
+    own and tells no places, or where it would take too long.
     """
     found, work = [], 0.0
     size = sum(weight.numel() for weight in trained.model.parameters())
@@ -73,6 +74,8 @@ def _explain(trained: Trained, example: Example, encoded: Batch, said: str, true
         if not wrong:
             return None
         target = _of_tags(wrong)
+    elif not {said, true} <= set(trained.labels):
+        return None
     else:
         target = _of_labels(trained.labels.index(said), trained.labels.index(true))
     weights, gap = integrated_gradients(trained.model, inputs, target, _baseline(trained, inputs["input_ids"][0]))

@@ -10,10 +10,10 @@ from datasets import Dataset
 
 from ftkit import plugins
 from ftkit.baselines._base import Baseline
-from ftkit.engine.compare import verdict
 from ftkit.engine.scoring import Scored, scored
+from ftkit.errors import RecipeError, problems
 from ftkit.metrics import intervals
-from ftkit.metrics.intervals import Spread
+from ftkit.metrics.intervals import Spread, Verdict
 from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Labels, Task
 
@@ -29,17 +29,21 @@ class Gain(TypedDict):
     low: float
     high: float
     p: float
-    verdict: str
-    """`better`, `worse` or `not distinguishable`."""
+    verdict: Verdict
 
 
 def of(task: Task) -> dict[str, Baseline]:
-    """The baselines that the task's own class names and that serve its options. Raises RecipeError for a wrong name.
+    """The baselines that the task's own class names and that serve its options.
 
-    What another class names goes for that class's answers, which one that inherits from it may well have changed.
+    Raises RecipeError for a name that there is not, and for baselines of another family of tasks. What another class
+    names goes for that class's answers, which one that inherits from it may well have changed.
     """
     names = vars(type(task)).get("baselines", ())
     found = {_short(name): plugins.find("baseline", name, Baseline)() for name in names}
+    own = type(task).__name__
+    if foreign := {name: each.family.__name__ for name, each in found.items() if not isinstance(task, each.family)}:
+        told = [f"the baseline {name} answers as {family} does, which {own} is not" for name, family in foreign.items()]
+        raise problems(RecipeError, f"{own}.baselines", told, "name others, or write one that answers as the task does")
     return {name: baseline for name, baseline in found.items() if baseline.serves(task)}
 
 
@@ -84,5 +88,5 @@ def gain(task: Task, model: Scored, baselines: Mapping[str, Scored], metric: str
         "low": difference.low,
         "high": difference.high,
         "p": difference.p,
-        "verdict": verdict(difference, model.level, sign < 0),
+        "verdict": difference.verdict(model.level, sign < 0),
     }

@@ -176,9 +176,7 @@ def _decisions(trained: models.Trained, rows: Dataset, settings: EvaluateSpec, p
     t, sample = trained, _Sample(trained.task, trained.labels)
     progress.start(len(rows), "calibrating")
     try:
-        for _ in infer.predict(
-            t.model, t.task, t.tokenizer, t.labels, rows, settings, lambda done, _: progress.advance(done), sample
-        ):
+        for _ in infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, progress.advance, sample):
             pass
     finally:
         progress.stop()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -15,13 +15,12 @@ import yaml
 from ftkit.errors import RunError, every, nearest, problems
 from ftkit.metrics import intervals
 from ftkit.metrics.evidence import Evidence
-from ftkit.metrics.intervals import RESAMPLES, Difference, Spread
+from ftkit.metrics.intervals import RESAMPLES, Difference, Spread, Verdict
 from ftkit.plugins import resolve
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
-Verdict = Literal["better", "worse", "not distinguishable"]
 _SEED = "train.seed"
 
 
@@ -69,11 +68,12 @@ class Compared:
         """The verdict for a person, `first` being the first entry's name."""
         found = self.difference
         told = f"{self.metric} {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.2g}"
-        if found.low == found.high == 0:
+        if max(abs(found.value), abs(found.low), abs(found.high)) < 1e-12:
             return f"{self.name} scores exactly as {first} does, whichever rows are drawn ({self.metric}, n = {self.n})"
         if self.verdict != "not distinguishable":
             return f"{self.name} is {self.verdict} than {first}: {told}"
-        size = f"n = {self.n}; a difference of {(found.high - found.low) / 2:.3f} would be"
+        would = "none would be" if found.least is None else f"a difference of {found.least:.3f} would be"
+        size = f"n = {self.n}; {would}, so many answers differing"
         return f"{self.name} is not distinguishable from {first} at this size ({size}): {told}"
 
 
@@ -132,6 +132,8 @@ def compare(
     Raises RunError where they were not scored on the same rows, by the same task, or not on that metric.
     """
     names = [str(source) for source in sources]
+    if blank := [name for name in names if not name.strip() or name.endswith(":")]:
+        raise RunError(f"{blank[0]!r} names nothing to compare", "is a variable of the shell empty?")
     if len(names) < 2:
         raise RunError("there is nothing to compare", "name two or more: the first is what the others are measured by")
     home = _first_run(names)
@@ -141,7 +143,11 @@ def compare(
     decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
     spread = Spread(recipe.evaluate.level, recipe.evaluate.resamples or RESAMPLES)
     groups = next((model.evidence.groups for model in found if model.evidence.groups), None)
-    entries = [_entry(models, groups, spread) for models in _by_recipe(found)]
+    together = _by_recipe(found)
+    for models in together:
+        if len(models) > 1:
+            say(f"note: {', '.join(model.name for model in models)} differ in their seed alone: they are one entry")
+    entries = [_entry(models, groups, spread) for models in together]
     lower = decisive in task.lower_is_better
     compared = [_compared(entries[0], other, decisive, lower, groups, spread) for other in entries[1:]]
     return Comparison(split, decisive, spread.level, entries, compared)
@@ -225,8 +231,8 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
 def _kept(name: str, evidence: Evidence | None) -> Evidence:
     if evidence is None:
         raise RunError(
-            f"{name}: its task says what all rows score together, not what each adds",
-            "give the task a `tally` in place of its `score`",
+            f"{name}: its task says what all rows score together, not what each adds, or adds up in a way of its own",
+            "give the task a `tally` that ftkit.metrics makes",
         )
     return evidence
 
@@ -343,15 +349,8 @@ def _compared(
     found = intervals.differences(more, less, groups, spread)
     several = len(first.models) > 1 or len(other.models) > 1
     settings = _changed(first.models[0], other.models[0], but=_SEED if several else "")
-    said = verdict(found[metric], spread.level, lower)
+    said = found[metric].verdict(spread.level, lower)
     return Compared(other.name, said, metric, first.scores[metric]["n"], found, settings)
-
-
-def verdict(difference: Difference, level: float, lower_is_better: bool = False) -> Verdict:
-    """What a difference says of the one that it is more of."""
-    if difference.p > 1 - level:
-        return "not distinguishable"
-    return "worse" if (difference.value > 0) == lower_is_better else "better"
 
 
 def _changed(one: Model, other: Model, but: str = "") -> dict[str, tuple[Any, Any]]:

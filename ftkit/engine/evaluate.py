@@ -12,7 +12,6 @@ from datasets import Dataset
 from ftkit.data.load import load_file
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
-from ftkit.engine.analysis import truncated_rows
 from ftkit.engine.prepare import check, read_splits, unified
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, RunError
@@ -117,16 +116,14 @@ def answer(
     progress, cut = progress or Progress(show=False), [] if truncated is None else truncated
 
     def observe(outputs: Any, encoded: Batch, examples: list[Example]) -> None:
-        cut.extend(truncated_rows(encoded, len(examples)))
+        cut.extend(infer.truncated_rows(encoded, len(examples)))
         for other in observers:
             other(outputs, encoded, examples)
 
     progress.start(len(rows), "answering")
     t = trained
     try:
-        yield from infer.predict(
-            t.model, t.task, t.tokenizer, t.labels, rows, settings, lambda done, _: progress.advance(done), observe
-        )
+        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, progress.advance, observe)
     finally:
         progress.stop()
     if any(cut):

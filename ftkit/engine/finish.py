@@ -64,53 +64,76 @@ def finish(
     run: RunDirectory,
     prepared: Prepared,
     fitted: Fitted,
-    folds: dict[str, Scores],
-    beside: dict[str, dict[str, Scored]],
     say: Say,
     progress: Progress,
+    *,
+    folds: dict[str, Scores] | None = None,
+    beside: dict[str, dict[str, Scored]] | None = None,
+    seeds: dict[str, Any] | None = None,
+    analyse: bool = True,
 ) -> Finished:
-    """Score the model as it was saved, on every split but the training rows."""
+    """Score the model as it was saved on every split but the training rows, and keep all that was found in the run.
+
+    `folds`, `beside` (baselines) and `seeds` are kept with it. With `analyse` it is kept where the model goes wrong,
+    on the test rows if there are some.
+    """
     trained, is_calibrated = _calibrate(models.load(run.path), prepared, say, progress)
-    task, settings = prepared.task, prepared.recipe.evaluate
-    metric = prepared.recipe.train.metric or task.decider()
-    scores, breakdown, gains = dict(folds), {}, {}
+    held_out = {name: rows for name, rows in prepared.splits.items() if name != "train"}
     calibration: dict[str, dict[str, Any]] = {}
     answered: dict[str, evaluation.Evaluation] = {}
-    for name, rows in prepared.splits.items():
-        if name == "train":
-            continue
-        reliances = [calibrate.Reliance(trained.task, trained.labels)] if is_calibrated else []
-        found = evaluation.score(trained, rows, settings, say, progress, reliances)
-        run.write_predictions(name, found.predictions)
-        for reliance in reliances:
+    for name, rows in held_out.items():
+        reliance = calibrate.Reliance(trained.task, trained.labels) if is_calibrated else None
+        observers = [reliance] if reliance else []
+        answered[name] = evaluation.score(trained, rows, prepared.recipe.evaluate, say, progress, observers)
+        if reliance:
             calibration[name] = reliance.measured()
-        answered[name] = found
-        if found.evidence:
-            run.write_evidence(name, found.evidence)
-        scores[name] = found.scores
-        if found.breakdown:
-            breakdown[name] = found.breakdown
-        if gained := gain(task, found, beside.get(name, {}), metric, settings.resamples):
-            gains[name] = gained
-        for baseline, its in beside.get(name, {}).items():
-            if its.evidence:
-                run.write_evidence(f"{name}.{baseline}", its.evidence)
+    metric = prepared.recipe.train.metric or prepared.task.decider()
     result = Finished(
-        run.path,
-        scores,
-        settings.level,
-        breakdown,
-        calibration,
-        metric,
-        {split: {name: its.scores for name, its in each.items()} for split, each in beside.items()},
-        gains,
-        fitted.steps,
-        fitted.seconds,
-        fitted.examples,
+        run=run.path,
+        scores={**(folds or {}), **{name: found.scores for name, found in answered.items()}},
+        level=prepared.recipe.evaluate.level,
+        breakdown={name: found.breakdown for name, found in answered.items() if found.breakdown},
+        calibration=calibration,
+        metric=metric,
+        baselines={split: {name: its.scores for name, its in each.items()} for split, each in (beside or {}).items()},
+        gains=_gains(prepared, answered, beside or {}, metric),
+        steps=fitted.steps,
+        train_seconds=fitted.seconds,
+        examples=fitted.examples,
+        seeds=seeds or {},
     )
-    run.write_json("scores", result.as_json())
-    _analyse(run, prepared, trained, answered, metric)
+    _keep(run, result, answered, beside or {})
+    if analyse and answered:
+        split = "test" if "test" in answered else next(iter(answered))
+        _analyse(run, prepared, trained, split, answered[split], metric)
     return result
+
+
+def _gains(
+    prepared: Prepared,
+    answered: dict[str, evaluation.Evaluation],
+    beside: dict[str, dict[str, Scored]],
+    metric: str,
+) -> dict[str, Gain]:
+    resamples = prepared.recipe.evaluate.resamples
+    found = {name: gain(prepared.task, its, beside.get(name, {}), metric, resamples) for name, its in answered.items()}
+    return {name: gained for name, gained in found.items() if gained}
+
+
+def _keep(
+    run: RunDirectory,
+    result: Finished,
+    answered: dict[str, evaluation.Evaluation],
+    beside: dict[str, dict[str, Scored]],
+) -> None:
+    """Write predictions, scores, and what these were taken of."""
+    for name, found in answered.items():
+        run.write_predictions(name, found.predictions)
+        everyone = {name: found, **{f"{name}.{baseline}": its for baseline, its in beside.get(name, {}).items()}}
+        for whose, scored in everyone.items():
+            if scored.evidence:
+                run.write_evidence(whose, scored.evidence)
+    run.write_json("scores", result.as_json())
 
 
 def _calibrate(
@@ -130,15 +153,12 @@ def _analyse(
     run: RunDirectory,
     prepared: Prepared,
     trained: models.Trained,
-    answered: dict[str, evaluation.Evaluation],
+    split: str,
+    found: evaluation.Evaluation,
     metric: str,
 ) -> None:
-    """Keep where the model goes wrong. Words are weighed on one split, the test rows if there are some."""
-    splits, settings = prepared.splits, prepared.recipe.evaluate
-    seen = words(prepared.task, splits["train"])
-    for name, found in answered.items():
-        weigh = EXPLAINED if name == "test" or "test" not in answered else 0
-        where = analysis(
-            trained, found, found.predictions, splits[name], settings, metric, found.truncated, seen, weigh
-        )
-        run.write_analysis(name, where)
+    """Keep where the model goes wrong on one split."""
+    rows, settings = prepared.splits[split], prepared.recipe.evaluate
+    seen = words(prepared.task, prepared.splits["train"])
+    where = analysis(trained, found, found.predictions, rows, settings, metric, found.truncated, seen, EXPLAINED)
+    run.write_analysis(split, where)

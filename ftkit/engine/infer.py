@@ -27,16 +27,16 @@ def predict(
     labels: Labels,
     examples: Iterable[Example],
     settings: EvaluateSpec,
-    watch: Callable[[int, int], None] | None = None,
+    watch: Callable[[int], None] | None = None,
     observe: Observe | None = None,
 ) -> Iterator[Prediction]:
     """An answer for each example, in order; memory does not grow with their number.
 
     `settings` bound the tokens, padding included, that go through the model at once, and name the precision.
-    `watch` is told the numbers of examples answered so far, and cut among them. `observe` is shown what the model gave
-    for some examples at a time, before it is forgotten.
+    `watch` is told the number of examples answered so far. `observe` is shown what the model gave for some examples at
+    a time, before it is forgotten.
     """
-    rows, done, cut = iter(examples), 0, 0
+    rows, done = iter(examples), 0
     while chunk := list(islice(rows, CHUNK)):
         encoded = encode(task, chunk, tokenizer, labels)
         outputs = run(model, task, tokenizer, encoded, settings)
@@ -44,9 +44,8 @@ def predict(
             observe(outputs, encoded, chunk)
         yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
         done += len(chunk)
-        cut += len({i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was})
         if watch:
-            watch(done, cut)
+            watch(done)
 
 
 def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labels) -> Batch:
@@ -56,6 +55,12 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labe
     encoded = dict(task.encode(batch, tokenizer, labels))
     encoded.setdefault("example", list(range(len(examples))))
     return encoded
+
+
+def truncated_rows(encoded: Batch, count: int) -> list[bool]:
+    """Of each of `count` examples that were encoded together whether something of it was cut."""
+    cut = {i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was}
+    return [i in cut for i in range(count)]
 
 
 def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, settings: EvaluateSpec) -> list[Output]:

@@ -18,7 +18,10 @@ from ftkit.tasks._base import Labels, Prediction, Task
 
 @dataclass(frozen=True)
 class Scored:
-    """A split's scores, a row for each label, and what they were taken of (None where a task writes `score` itself)."""
+    """A split's scores, a row for each label, and what they were taken of.
+
+    Without `evidence` where a task has no tally, or one of a class of its own, which no file can hold.
+    """
 
     scores: Scores
     level: float
@@ -40,7 +43,8 @@ def scored(
         breakdown = task.breakdown(predictions, rows)
     for name in settings.metrics:
         scores |= _more(name, task, predictions, rows, labels, spread)
-    evidence = None if tally is None else Evidence(tally, groups, fingerprints(rows))
+    kept = tally if tally is not None and Evidence.keeps(tally) else None
+    evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows))
     return Scored(scores, settings.level, breakdown, evidence)
 
 

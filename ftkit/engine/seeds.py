@@ -47,8 +47,7 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
     sign = -1 if metric in prepared.task.lower_is_better else 1
     values = [sign * part.read_json("scores")["scores"]["validation"][metric]["value"] for part in runs]
     best = runs[values.index(max(values))]
-    for name in ("environment.json", "data.json", "log.jsonl"):
-        shutil.copy(best.path / name, run.path / name)
+    run.take_record(best)
     if prepared.method.standalone:
         run.write_model(lambda folder: average([part.model for part in runs], folder))
         trained = models.load(run.path)

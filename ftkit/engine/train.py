@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from ftkit import trust
 from ftkit.engine import calibrate, launch, machine
 from ftkit.engine import evaluate as evaluation
@@ -34,10 +36,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
 
     Raises FTKitError as `train` would.
     """
-    _check_processes(recipe, machine.processes() if processes is None else processes)
-    prepared = prepare(recipe)
-    calibrate.check(prepared)
-    fold_rows(prepared)
+    prepared, _, _ = _checked(recipe, processes)
     rows = {name: len(split) for name, split in prepared.splits.items()}
     encoded, cut = encode_training(prepared, prepared.splits["train"])
     times = epochs(recipe.train, len(encoded))
@@ -69,13 +68,7 @@ def train(
     """
     refuse_existing(path)
     trust.remember(recipe.model_dump())
-    machine.precision(recipe.train.precision)
-    processes = machine.processes() if processes is None else processes
-    _check_processes(recipe, processes)
-    prepared = prepare(recipe)
-    calibrate.check(prepared)
-    parts = fold_rows(prepared)
-    require_validation(prepared)
+    prepared, parts, processes = _checked(recipe, processes)
     for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
@@ -83,14 +76,24 @@ def train(
         beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
         folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
         each = _train_seeds(run, prepared, processes, progress, say)
-        fitted = _summed(each) if each else _fit(run, prepared, processes, progress)
+        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, processes, progress)
         for note in fitted.notes:
             say(f"note: {note}")
         if fitted.truncated:
             say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
-        result = replace(finish(run, prepared, fitted, folds, beside, say, progress), seeds=_over_seeds(each))
-        run.write_json("scores", result.as_json())
-    return result
+        spread = _over_seeds([done for _, done in each])
+        return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=spread)
+
+
+def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part], int]:
+    """All that is needed before the first step: the recipe made concrete, the folds, the number of processes."""
+    machine.precision(recipe.train.precision)
+    processes = machine.processes() if processes is None else processes
+    _check_processes(recipe, processes)
+    prepared = prepare(recipe)
+    calibrate.check(prepared)
+    require_validation(prepared)
+    return prepared, fold_rows(prepared), processes
 
 
 def _check_processes(recipe: Recipe, processes: int) -> None:
@@ -108,10 +111,18 @@ def _new_run(recipe: Recipe, path: Path) -> Iterator[RunDirectory]:
         run.discard()
 
 
-def _fit(run: RunDirectory, prepared: Prepared, processes: int, progress: Progress) -> Fitted:
+def _fit(
+    run: RunDirectory,
+    prepared: Prepared,
+    processes: int,
+    progress: Progress,
+    part: str = "",
+    rows: Dataset | None = None,
+) -> Fitted:
+    """Train the run, or a part of a larger one, on `rows` of the training rows or on all."""
     if processes > 1:
-        return launch.fit_in_processes(run, processes)
-    return fit(run, prepared, prepared.splits["train"], progress)
+        return launch.fit_in_processes(run.outer or run, processes, part)
+    return fit(run, prepared, prepared.splits["train"] if rows is None else rows, progress)
 
 
 def _cross_validate(
@@ -127,10 +138,7 @@ def _cross_validate(
     for fold, (kept, held) in enumerate(parts, 1):
         say(f"fold {fold} of {len(parts)}")
         inner = run.part("folds", str(fold))
-        if processes > 1:
-            launch.fit_in_processes(run, processes, f"folds/{fold}")
-        else:
-            fit(inner, prepared, train.select(kept), progress)
+        _fit(inner, prepared, processes, progress, f"folds/{fold}", train.select(kept))
         inner.publish()
         found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})
@@ -141,29 +149,28 @@ def _cross_validate(
     return {"folds": {name: _spread([scores[name] for scores in each if name in scores]) for name in each[0]}}
 
 
-def _train_seeds(run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say) -> list[Finished]:
+def _train_seeds(
+    run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say
+) -> list[tuple[Fitted, Finished]]:
     """Train and score a run for each seed of the recipe, and give `run` the one that is kept; none for one training."""
-    done, runs = [], []
-    wanted = seeds(prepared.recipe)
+    done, runs, wanted = [], [], seeds(prepared.recipe)
     for number, seed in enumerate(wanted, 1):
         say(f"seed {seed}, {number} of {len(wanted)}")
         one = with_seed(prepared, seed)
         inner = run.part("seeds", str(seed), one.recipe)
-        if processes > 1:
-            fitted = launch.fit_in_processes(run, processes, f"seeds/{seed}")
-        else:
-            fitted = fit(inner, one, one.splits["train"], progress)
+        fitted = _fit(inner, one, processes, progress, f"seeds/{seed}")
         inner.publish()
-        done.append(finish(inner, one, fitted, {}, {}, say, progress))
+        done.append((fitted, finish(inner, one, fitted, say, progress, analyse=False)))
         runs.append(inner)
     if runs:
         say(f"kept: {keep_best(run, prepared, runs)}")
     return done
 
 
-def _summed(each: list[Finished]) -> Fitted:
-    """What several trainings took."""
-    return Fitted(sum(one.steps for one in each), sum(one.train_seconds for one in each), each[0].examples, 0)
+def _summed(each: list[Fitted]) -> Fitted:
+    """What several trainings of the same rows took, and what is to be said of each."""
+    steps, seconds = sum(one.steps for one in each), sum(one.seconds for one in each)
+    return replace(each[0], steps=steps, seconds=seconds)
 
 
 def _over_seeds(each: list[Finished]) -> dict[str, Any]:

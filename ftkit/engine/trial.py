@@ -30,8 +30,8 @@ STEPS = 4
 def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
     """What the training will take of one process, from a few steps of it; `lengths` are the encoded rows' in tokens.
 
-    `seconds` is for the training loops alone: all epochs, all folds. `memory` is the process's peak in bytes, in a
-    step of the longest rows. `batch` is how many of these would fit at once.
+    `seconds` is for the training loops alone: all epochs, all folds, all seeds. `memory` is
+    the process's peak in bytes, in a step of the longest rows. `batch` is how many of these would fit at once.
     """
     train, settings = prepared.splits["train"], prepared.recipe.train
     memory = _memory(prepared, train)
@@ -40,7 +40,8 @@ def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
     per_epoch = sum(lengths) / tokens * half
-    seconds = per_epoch * (first + later * (epochs(settings, len(lengths)) - 1)) * (settings.folds or 1)
+    trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
+    seconds = per_epoch * (first + later * (epochs(settings, len(lengths)) - 1)) * trainings
     return {"seconds": round(seconds, 1), **memory}
 
 

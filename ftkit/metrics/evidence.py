@@ -30,6 +30,11 @@ class Evidence:
     """A number for each document (rows that belong to none have a number of their own); None where no row has one."""
     rows: NDArray[np.uint64]
 
+    @staticmethod
+    def keeps(tally: Tally) -> bool:
+        """Whether a tally is of a kind that can be read back: of a person's own class it can not."""
+        return type(tally) in _KINDS.values()
+
     def save(self, path: Path) -> None:
         """Write a .npz file."""
         rows = self.tally.rows

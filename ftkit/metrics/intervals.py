@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.metrics import ClassScores, Scores
-from ftkit.metrics.tally import Floats, LabelTally, MomentTally, Tally
+from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -32,6 +32,8 @@ RESAMPLES = 2000
 SEED = 13
 PARTS = 20
 """Parts that `by_parts` leaves out in turn."""
+_FEWEST = 5
+"""Rows or documents below which drawing them again tells nothing."""
 _AT_ONCE = 4_000_000
 """Weights that are held at once."""
 
@@ -111,7 +113,8 @@ def scores(
 ) -> tuple[Scores, list[ClassScores]]:
     """The tally's scores and its rows of labels, each with `low` and `high` (of a label: of its F1).
 
-    Neither has an interval where no draws are wanted.
+    There is none where no draws are wanted, where there are fewer than `_FEWEST` rows or documents to draw (but for
+    shares of rows), and where every draw gives the same: it would look like certainty.
     """
     found, of_labels = tally.scores(), tally.by_label()
     if not spread.resamples:
@@ -124,27 +127,28 @@ def scores(
             low, high = _wilson(entry["value"], entry["n"], spread.level)
             found[name] = {**entry, "low": low, "high": high, "method": "wilson"}
             continue
+        if len(resampled) < _FEWEST:
+            continue
         bounded = name != "mcc" and not isinstance(tally, MomentTally)
         low, high = bca(entry["value"], values[name], out[name], resampled.times, spread.level, bounded)
-        found[name] = {**entry, "low": low, "high": high, "method": "bca"}
+        if low < high:
+            found[name] = {**entry, "low": low, "high": high, "method": "bca"}
     if isinstance(tally, LabelTally):
         drawn_f1, left_f1 = tally.label_f1(sums), tally.label_f1(left)
         for i, row in enumerate(of_labels):
-            if row["n"]:
-                low, high = bca(row["f1"], drawn_f1[:, i], left_f1[:, i], resampled.times, spread.level)
+            if not row["n"] or len(resampled) < _FEWEST:
+                continue
+            low, high = bca(row["f1"], drawn_f1[:, i], left_f1[:, i], resampled.times, spread.level)
+            if low < high:
                 of_labels[i] = {**row, "low": low, "high": high}
     return found, of_labels
 
 
 def _shares(tally: Tally) -> tuple[str, ...]:
     """Metrics to which each row adds one or nothing."""
-    if tally.shares:
+    if not isinstance(tally, MeanTally):
         return tally.shares
-    columns = tally.rows[:, : len(tally.names)].tocsc() if tally.names else None
-    if columns is None:
-        return ()
-    ends = columns.indptr
-    return tuple(n for i, n in enumerate(tally.names) if np.isin(columns.data[ends[i] : ends[i + 1]], (0.0, 1.0)).all())
+    return tuple(name for name in tally.names if np.isin(tally.of(name)[0], (0.0, 1.0)).all())
 
 
 def _left_out(units: Units, total: Floats) -> Floats:
@@ -217,6 +221,9 @@ def by_parts(
     return found
 
 
+Verdict = Literal["better", "worse", "not distinguishable"]
+
+
 class Difference(NamedTuple):
     """How much more one has of a score than the other, over the same rows."""
 
@@ -227,6 +234,14 @@ class Difference(NamedTuple):
     """Probability of a difference at least as large if the two were alike."""
     test: Literal["mcnemar", "randomization"]
     """What `p` is of."""
+    least: float | None
+    """The smallest difference that the test would call one, as many answers differing; None where there is none."""
+
+    def verdict(self, level: float, lower_is_better: bool = False) -> Verdict:
+        """What it says of the one that it is more of: a difference is one from a `p` of 1 - level."""
+        if self.p > 1 - level:
+            return "not distinguishable"
+        return "worse" if (self.value > 0) == lower_is_better else "better"
 
 
 def differences(
@@ -253,9 +268,13 @@ def differences(
             continue
         low, high = bca(float(value), draws[name], out[name], together.times, spread.level, bounded=False)
         p, test = _p(float(value), swapped[name]), "randomization"
-        if name in ones[0].shares and groups is None and len(ones) == len(others) == 1:
-            p, test = mcnemar(ones[0], others[0]), "mcnemar"
-        found[name] = Difference(float(value), low, high, p, cast(Any, test))
+        least = _least(swapped[name], spread.level)
+        mine, yours = ones[0], others[0]
+        alone = groups is None and len(ones) == len(others) == 1
+        if alone and name in mine.shares and isinstance(mine, LabelTally) and isinstance(yours, LabelTally):
+            p, test = mcnemar(mine, yours), "mcnemar"
+            least = _least_discordant(mine, yours, spread.level)
+        found[name] = Difference(float(value), low, high, p, cast(Any, test), least)
     return found
 
 
@@ -315,10 +334,28 @@ def _p(value: float, swapped: Floats) -> float:
     return float((as_large.sum() + 1) / (len(swapped) + 1))
 
 
-def mcnemar(one: Tally, other: Tally) -> float:
+def _least(swapped: Floats, level: float) -> float | None:
+    """The smallest of the swapped differences whose p would be 1 - level or less."""
+    sizes = np.sort(np.abs(swapped))
+    as_large = len(sizes) - np.searchsorted(sizes, sizes * (1 - 1e-9))
+    called = sizes[(as_large + 1) / (len(sizes) + 1) <= 1 - level]
+    return float(called[0]) if len(called) and called[0] > 0 else None
+
+
+def _least_discordant(one: LabelTally, other: LabelTally, level: float) -> float | None:
+    """The smallest difference in the share of right rows that McNemar's test calls one, as many being discordant."""
+    from scipy.stats import binomtest
+
+    discordant = int((one.right != other.right).sum())
+    for won in range(discordant // 2 + 1, discordant + 1):
+        if binomtest(won, discordant).pvalue <= 1 - level:
+            return (2 * won - discordant) / len(one)
+    return None
+
+
+def mcnemar(one: LabelTally, other: LabelTally) -> float:
     """The exact p of McNemar's test (1947) on the rows that only one of the two has right as a whole."""
     from scipy.stats import binomtest
 
-    right = [tally.rows[:, [1]].toarray().ravel() for tally in (one, other)]
-    only_one, only_other = int((right[0] > right[1]).sum()), int((right[0] < right[1]).sum())
+    only_one, only_other = int((one.right > other.right).sum()), int((one.right < other.right).sum())
     return float(binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0

@@ -90,6 +90,11 @@ class LabelTally(Tally):
     leading: ClassVar[int] = 2
     blocks: ClassVar[int] = 3
 
+    @property
+    def right(self) -> Floats:
+        """1 for each row that is right as a whole, (rows)."""
+        return _column(self.rows, 1)
+
     def counts(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
         """(right, predicted, true), each (..., labels)."""
         right, said, true = np.split(sums[..., 2:], 3, axis=-1)
@@ -139,6 +144,11 @@ class MeanTally(Tally):
 
     blocks: ClassVar[int] = 2
 
+    def of(self, name: str) -> tuple[Floats, NDArray[np.bool_]]:
+        """A metric's value for each row, and whether it is asked of the row; (rows) each."""
+        place = self.names.index(name)
+        return _column(self.rows, place), _column(self.rows, len(self.names) + place) > 0
+
     def measure(self, sums: Floats) -> dict[str, Floats]:
         """The mean of each."""
         values, weights = np.split(sums, 2, axis=-1)
@@ -152,6 +162,11 @@ class MeanTally(Tally):
 @dataclass(frozen=True)
 class MomentTally(Tally):
     """Sums that correlations and the errors of numbers come of; truth and predictions stand centred and scaled."""
+
+    @property
+    def errors(self) -> Floats:
+        """How far each row's prediction is from its truth, (rows)."""
+        return _column(self.rows, _MOMENTS.index("absolute"))
 
     def measure(self, sums: Floats) -> dict[str, Floats]:
         """Pearson's and Spearman's correlation, mean squared and mean absolute error, and R squared.
@@ -272,6 +287,10 @@ def _ratio(part: Any, whole: Any) -> Floats:
     part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), np.asarray(whole, dtype=float))
     found: Floats = np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
     return found
+
+
+def _column(rows: csr_array, place: int) -> Floats:
+    return np.asarray(rows[:, [place]].toarray(), dtype=float).ravel()
 
 
 def _sparse(places: Iterable[tuple[int, int]], values: Floats, shape: tuple[int, int]) -> csr_array:

@@ -15,6 +15,8 @@ WIDTH, HEIGHT = 360, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 34
 _MOST_POINTS = 240
 """Points that a line keeps."""
+_STYLES = 6
+"""Colours with dashes that page.css has."""
 
 
 class Line(NamedTuple):
@@ -85,10 +87,14 @@ def lines(title: str, description: str, found: Sequence[Line], across: str = "st
     for line in kept:
         at = [(_x(x_axis, x), _y(y_axis, y)) for x, y in line.points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
-        drawn.append(element("path", d=path, class_=f"line s{line.style % 6}"))
+        drawn.append(element("path", d=path, class_=f"line {_style(line.style)}"))
         if line.dots or len(at) == 1:
-            drawn += [element("circle", cx=x, cy=y, r=2.5, class_=f"dot s{line.style % 6}") for x, y in at]
+            drawn += [element("circle", cx=x, cy=y, r=2.5, class_=f"dot {_style(line.style)}") for x, y in at]
     return _svg(title, description, *drawn)
+
+
+def _style(number: int) -> str:
+    return f"s{number % _STYLES}"
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -148,9 +154,10 @@ def reliability(title: str, description: str, found: Sequence[tuple[str, Sequenc
         at = [(_x(whole, r["confidence"]), _y(whole, r["accuracy"]), r["n"]) for r in rows if r["n"]]
         if at:
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in at)
-            drawn.append(element("path", d=path, class_=f"line s{style}"))
+            drawn.append(element("path", d=path, class_=f"line {_style(style)}"))
         drawn += [
-            element("circle", cx=x, cy=y, r=2 + 5 * math.sqrt(n / most), class_=f"dot s{style}") for x, y, n in at
+            element("circle", cx=x, cy=y, r=2 + 5 * math.sqrt(n / most), class_=f"dot {_style(style)}")
+            for x, y, n in at
         ]
     return _svg(title, description, *drawn)
 
@@ -166,8 +173,8 @@ def interval(score: Any, scale: Axis, style: int = 0, reference: float | None = 
         drawn.append(element("line", x1=x, x2=x, y1=1, y2=17, class_="reference"))
     if "low" in score:
         ends = {"x1": f"{100 * scale.share(low):.1f}%", "x2": f"{100 * scale.share(high):.1f}%"}
-        drawn.append(element("line", **ends, y1=9, y2=9, class_=f"bar s{style % 6}"))
+        drawn.append(element("line", **ends, y1=9, y2=9, class_=f"bar {_style(style)}"))
     for each in score.get("each", ()):
         drawn.append(element("circle", cx=f"{100 * scale.share(each):.1f}%", cy=9, r=2.5, class_="each"))
-    drawn.append(element("circle", cx=f"{100 * scale.share(value):.1f}%", cy=9, r=4, class_=f"dot s{style % 6}"))
+    drawn.append(element("circle", cx=f"{100 * scale.share(value):.1f}%", cy=9, r=4, class_=f"dot {_style(style)}"))
     return element("svg", *drawn, class_="interval", role="img", height=18)

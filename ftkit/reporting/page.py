@@ -16,13 +16,14 @@ import ftkit
 from ftkit.reporting import charts
 from ftkit.reporting.reading import Run
 from ftkit.reporting.text import pieces, visible
+from ftkit.tasks._base import Task
 
 Json = dict[str, Any]
 _FOLDER = Path(__file__).parent
 _SMALL = 12
 """Labels up to which a confusion map stands open; of more, the largest confusions stand before it."""
 _LARGEST = 20
-_ERRORS = ("mse", "mae", "loss")
+_ERRORS = Task.lower_is_better
 """Scores that are no share of anything."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def _renamed(run: Run, runs: Sequence[Run]) -> Run:
     for count in range(1, len(run.path.parts)):
         tail = run.path.parts[-count:]
         if sum(path.parts[-count:] == tail for path in paths) == 1:
-            return Run(**{**vars(run), "name": "/".join(tail)})
+            return replace(run, name="/".join(tail))
     return run
 
 

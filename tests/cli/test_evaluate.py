@@ -47,6 +47,12 @@ def test_tables_hold_scores_and_labels(lab: Lab) -> None:
         assert lines[name][:3] == [f"{row[metric]:.4f}" for metric in ("precision", "recall", "f1")]
 
 
+def test_without_intervals_no_line_stands_empty_for_them(lab: Lab) -> None:
+    done = ftkit("eval", lab.train("regression", "evaluate.resamples=0").run)
+    assert done.code == 0 and "[low, high]" not in done.out
+    assert "" not in done.out.splitlines()
+
+
 def test_file_is_scored_under_its_own_name(lab: Lab, tmp_path: Path) -> None:
     trained = lab.trained("single", "full")
     rows = [json.loads(line) for line in lab.file("single", "test").read_text().splitlines()]

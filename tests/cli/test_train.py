@@ -74,6 +74,12 @@ def test_table_holds_the_scores_that_json_has(recipe: Path) -> None:
     )
 
 
+def test_without_intervals_no_line_stands_empty_for_them(recipe: Path) -> None:
+    done = ftkit("train", recipe, "--set", "evaluate.resamples=0", "--set", "train.epochs=0", "--run", "new")
+    assert done.code == 0 and "[low, high]" not in done.out
+    assert "\n\n\n" not in done.out
+
+
 def test_run_is_called_after_its_recipe_and_the_time(recipe: Path) -> None:
     told = json.loads(ftkit("train", "mine.yaml", "--json").out)
     assert re.fullmatch(re.escape(f"{recipe.parent}/runs/mine-") + r"\d{8}-\d{6}", told["run"])

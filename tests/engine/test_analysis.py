@@ -12,7 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine import model as models
-from ftkit.engine.analysis import _LONGEST, ERRORS, analysis, entity_confusion, pairs, truncated_rows, words
+from ftkit.engine.analysis import (
+    _LONGEST,
+    ERRORS,
+    _inside,
+    _is_worse,
+    _part,
+    _ranges,
+    analysis,
+    entity_confusion,
+    pairs,
+    words,
+)
+from ftkit.engine.attribution import Explained, Word
 from ftkit.engine.scoring import scored
 from ftkit.recipe import EvaluateSpec
 from tests.runs import KINDS, Lab
@@ -67,6 +79,26 @@ def test_a_slice_that_is_wholly_worse_is_flagged_and_no_other(lab: Lab) -> None:
     assert web["high"] < by["group"]["whole"] and web["method"] == "wilson"
 
 
+def test_rows_that_belong_to_no_group_are_in_no_slice_by_group(lab: Lab) -> None:
+    groups = ["mail", "web", None] * 40
+    found = judged(lab, ["arts", "sport"] * 60, ["arts"] * 120, group=groups)
+    by = {group["by"]: group["slices"] for group in found["slices"]}
+    assert {one["name"]: one["rows"] for one in by["group"]} == {"mail": 40, "web": 40}
+    found = judged(lab, ["arts", "sport"] * 60, ["arts"] * 120, group=["mail", None] * 60)
+    assert "group" not in {group["by"] for group in found["slices"]}, "one group alone is beside none"
+
+
+def test_numbers_that_are_exact_are_no_mistakes(lab: Lab) -> None:
+    trained = models.load(lab.trained("regression", "full").run)
+    truth, said = [1.0, 2.0, 3.0, 4.0], [1.0, 2.5, 3.0, 2.0]
+    rows = Dataset.from_dict({"text": ["a", "b", "c", "d"], "label": truth, "row": [1, 2, 3, 4]})
+    predictions = [{"value": value} for value in said]
+    found = scored(trained.task, predictions, rows, SETTINGS, trained.labels)
+    errors = analysis(trained, found, predictions, rows, SETTINGS, "mse")["errors"]
+    assert (errors["order"], errors["wrong"]) == ("absolute error", 2)
+    assert [(error["row"], error["score"]) for error in errors["rows"]] == [(4, 2.0), (2, 0.5)]
+
+
 def test_confusions_and_the_most_confident_mistakes(lab: Lab) -> None:
     truth = ["arts", "arts", "sport", "trade", "trade", "trade"]
     found = judged(lab, truth, ["arts", "sport", "sport", "arts", "arts", "trade"])
@@ -108,16 +140,6 @@ def test_words_that_training_never_saw_make_slices(lab: Lab) -> None:
     assert {(one["name"], one["value"]) for one in by["cut to task.max_length"]} == {("cut", 1.0), ("whole", 0.0)}
 
 
-def test_cut_rows_are_told_by_any_of_their_windows() -> None:
-    assert truncated_rows({"example": [0, 1, 1, 2], "truncated": [False, False, True, False]}, 4) == [
-        False,
-        True,
-        False,
-        False,
-    ]
-    assert truncated_rows({"example": [0, 1]}, 2) == [False, False]
-
-
 # ---------------------------------------------------------------------- entities
 
 
@@ -157,3 +179,115 @@ def test_every_entity_is_counted_once_and_the_diagonal_is_what_is_right(truth: A
     assert counts[:-1].sum() == len(truth)
     assert counts.sum() - counts[:, -1].sum() == len(found)
     assert np.trace(counts[:-1, : len(table["true"]) - 1]) == len(set(truth) & set(found))
+
+
+# ---------------------------------------------------------------------- mistakes of other tasks
+
+
+def asked(lab: Lab) -> dict[str, Any]:
+    """The analysis of made up answers to three questions on a long passage."""
+    trained = models.load(lab.trained("qa", "full").run)
+    context = "so it goes " * 400 + "Anna lives in Rome with an old cat."
+    questions = {"Whose cat is it?": "Anna", "In which town is it, and where?": "in Rome", "How old?": "an old cat"}
+    at = {text: context.index(text) for text in ("Anna", "lives", "in Rome", "Rome", "an old cat")}
+    said = {"lives": 0.1, "Rome": 0.8, "an old cat": 0.9}
+    rows = Dataset.from_dict(
+        {
+            "question": list(questions),
+            "context": [context] * 3,
+            "answers": [{"text": [text], "answer_start": [at[text]]} for text in questions.values()],
+            "row": [1, 2, 3],
+        }
+    )
+    predictions = [
+        {"answer": text, "start": at[text], "end": at[text] + len(text), "score": score} for text, score in said.items()
+    ]
+    found = scored(trained.task, predictions, rows, SETTINGS, trained.labels)
+    return analysis(trained, found, predictions, rows, SETTINGS, "f1", explained=0)
+
+
+def test_the_worst_answers_come_first_however_sure_with_their_places_in_a_long_passage(lab: Lab) -> None:
+    errors = asked(lab)["errors"]
+    assert (errors["order"], errors["wrong"]) == ("f1", 2)
+    assert [(error["row"], error["confidence"]) for error in errors["rows"]] == [(1, 0.1), (2, 0.8)]
+    assert errors["rows"][0]["score"] == 0 < errors["rows"][1]["score"] < 1
+    part = next(part for part in errors["rows"][0]["texts"] if part["column"] == "context")
+    assert part["before"] > 0 and part["text"].endswith("old cat.")
+    assert {(m["kind"], part["text"][m["start"] : m["end"]]) for m in part["marks"]} == {
+        ("missed", "Anna"),
+        ("wrong", "lives"),
+    }
+
+
+def test_questions_make_slices_by_their_word_and_the_answers_length(lab: Lab) -> None:
+    by = {group["by"]: {one["name"]: one["rows"] for one in group["slices"]} for group in asked(lab)["slices"]}
+    assert by["question word"] == {"who": 1, "which": 1, "how": 1}
+    assert by["answer's length"] == {"1 word": 1, "2 to 3 words": 2}
+
+
+def test_entities_that_were_withheld_count_and_a_wrong_type_says_both(lab: Lab) -> None:
+    trained = models.load(lab.trained("ner", "lora").run)
+    rows = lab.prepared("ner").splits["train"]
+    rows = rows.select([i for i, row in enumerate(rows) if row["entities"]][:2])
+    other = {"LOC": "PER", "PER": "LOC"}
+    true = [[{k: e[k] for k in ("type", "start", "end")} | {"score": 0.4} for e in row["entities"]] for row in rows]
+    turned = {**true[1][0], "type": other[true[1][0]["type"]]}
+    predictions = [{"entities": [], "withheld": true[0]}, {"entities": [turned, *true[1][1:]], "withheld": []}]
+    found = scored(trained.task, predictions, rows, SETTINGS, trained.labels)
+    result = analysis(trained, found, predictions, rows, SETTINGS, "f1", explained=0)
+    counts = np.array(result["confusion"]["counts"])
+    assert counts[:, -2:].sum() == 0 and counts[-1].sum() == 0
+    assert counts[np.eye(*counts.shape, dtype=bool)].sum() == counts.sum() - 1
+    (error,) = result["errors"]["rows"]
+    (wrong,) = [mark for mark in error["texts"][0]["marks"] if mark["kind"] == "wrong"]
+    assert (wrong["label"], wrong["truth"]) == (turned["type"], true[1][0]["type"])
+
+
+def test_numbers_are_ordered_by_how_far_they_are_off_and_have_no_confidence(lab: Lab) -> None:
+    trained = models.load(lab.trained("regression", "full").run)
+    rows = Dataset.from_dict({"text": ["a", "b", "c"], "label": [0.0, 0.5, 1.0], "row": [1, 2, 3]})
+    predictions = [{"value": 0.2}, {"value": -0.1}, {"value": 1.3}]
+    found = scored(trained.task, predictions, rows, SETTINGS, trained.labels)
+    errors = analysis(trained, found, predictions, rows, SETTINGS, "mse")["errors"]
+    assert errors["order"] == "absolute error"
+    assert [error["row"] for error in errors["rows"]] == [2, 3, 1]
+    assert [error["score"] for error in errors["rows"]] == pytest.approx([0.6, 0.3, 0.2])
+    assert not any("confidence" in error for error in errors["rows"])
+
+
+def test_of_errors_a_slice_with_more_is_worse() -> None:
+    assert _is_worse({"low": 0.5, "high": 0.9}, 0.4, True) and not _is_worse({"low": 0.5, "high": 0.9}, 0.95, True)
+    assert _is_worse({"low": 0.5, "high": 0.9}, 0.95, False) and not _is_worse({"low": 0.5, "high": 0.9}, 0.4, False)
+
+
+def test_rows_of_documents_are_drawn_by_document_in_slices_too(lab: Lab) -> None:
+    truth = ["arts", "sport"] * 40
+    said = [label if i % 3 else "trade" for i, label in enumerate(truth)]
+    found = judged(lab, truth, said, group=[f"d{i // 8}" for i in range(80)])
+    by = {group["by"]: group["slices"] for group in found["slices"]}
+    assert {one["method"] for one in by["true label"]} == {"bca"}
+    assert {one["method"] for one in by["group"]} == {"wilson"}, "one document alone can't be drawn again"
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_mistakes_say_whether_their_own_row_was_cut(lab: Lab, cut: bool) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    rows = Dataset.from_dict({"text": ["a b"] * 8, "label": ["arts"] * 8, "row": range(8)})
+    predictions = [{"label": "arts", "score": 0.9}, {"label": "sport", "score": 0.9}] * 4
+    found = scored(trained.task, predictions, rows, SETTINGS, trained.labels)
+    truncated = [not cut, cut] * 4
+    errors = analysis(trained, found, predictions, rows, SETTINGS, "accuracy", truncated, explained=0)["errors"]["rows"]
+    assert [error.get("cut", False) for error in errors] == [cut] * 4
+
+
+def test_weights_are_shares_of_the_strongest_whatever_its_sign_and_places_are_cut_at_the_edges() -> None:
+    explained = Explained([Word("text", 0, 1, -4.0), Word("text", 2, 3, 1.0), Word("other", 0, 1, 2.0)], "", "", 0.0)
+    assert _part("text", "a b", [], explained)["weights"] == [[0, 1, -1.0], [2, 3, 0.25]]
+    places = [{"start": 5, "end": 15}, {"start": 12, "end": 25}, {"start": 0, "end": 10}]
+    assert _inside(places, 10, 20) == [{"start": 0, "end": 5}, {"start": 2, "end": 10}]
+
+
+def test_ranges_are_of_equal_size_and_equal_values_stay_together() -> None:
+    found = _ranges([1, 2, 3, 4, 1, 2, 3, 4], 4, lambda low, high: f"{low:.0f}-{high:.0f}")
+    assert [(one.name, len(one.places)) for one in found] == [(f"{i}-{i}", 2) for i in (1, 2, 3, 4)]
+    assert [one.name for one in _ranges([0, 0, 0, 5], 2, lambda low, high: f"{low:.0f}-{high:.0f}")] == ["0-0", "5-5"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ftkit.engine.arguments import arguments, epochs
+from ftkit.engine.arguments import arguments, epochs, evaluation_steps
 from ftkit.errors import MachineError, RecipeError
 from ftkit.recipe import TrainSpec
 
@@ -34,7 +35,7 @@ def test_settings_reach_the_trainer(tmp_path: Path) -> None:
 
 
 def test_validation_comes_with_each_epoch_where_there_are_rows(tmp_path: Path) -> None:
-    assert arguments(TrainSpec(precision="fp32"), 10, tmp_path, validates=True).eval_strategy == "epoch"
+    assert arguments(TrainSpec(precision="fp32", epochs=2), 10, tmp_path, validates=True).eval_strategy == "epoch"
     assert arguments(TrainSpec(precision="fp32"), 10, tmp_path, validates=False).eval_strategy == "no"
 
 
@@ -50,3 +51,21 @@ def test_step_that_does_not_split_over_the_processes_is_refused(
 def test_fp16_on_a_processor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="fp16 needs a GPU"):
         arguments(TrainSpec(precision="fp16"), 10, tmp_path, validates=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "expected"),
+    [
+        (294, {}, 42),  # 11 epochs, 209 steps
+        (6920, {}, None),  # 3 epochs
+        (294, {"epochs": 5}, None),
+        (294, {"epochs": 6}, 23),
+        (294, {"evaluate_every": "epoch"}, None),
+        (294, {"evaluate_every": 7}, 7),
+        (1, {"epochs": 6}, 2),
+    ],
+)
+def test_validation_is_scored_five_times_where_there_are_many_epochs(
+    rows: int, given: dict[str, Any], expected: int | None
+) -> None:
+    assert evaluation_steps(TrainSpec(**given), rows) == expected

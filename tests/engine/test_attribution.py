@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftkit.engine import attribution
+from ftkit.engine import attribution, infer
 from ftkit.engine import model as models
 from ftkit.engine.attribution import integrated_gradients
 from tests.runs import Lab
@@ -77,6 +77,12 @@ def test_words_of_a_text_and_of_its_pair_stand_where_they_are(lab: Lab) -> None:
     assert any(word.weight for word in found.words)
 
 
+def test_answers_in_other_names_than_the_models_are_not_explained(lab: Lab) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    example, known = {"text": "The waiter forgot!", "row": 1}, trained.labels[0]
+    assert attribution.explain(trained, [(example, "Sports", known), (example, known, "Sports")]) == [None, None]
+
+
 def test_tags_that_are_wrong_are_explained_by_the_words_of_the_row(lab: Lab) -> None:
     run = lab.trained("ner", "lora").run
     trained, rows = models.load(run), lab.prepared("ner").splits["test"]
@@ -88,6 +94,49 @@ def test_tags_that_are_wrong_are_explained_by_the_words_of_the_row(lab: Lab) -> 
             assert any(word.weight for word in each.words)
     right = dict(rows[0]) | {"tags": ["unknown"] * len(rows[0]["tags"])}
     assert attribution.explain(trained, [(right, "", "")]) == [None]
+
+
+def test_weights_speak_for_the_answer_and_against_the_truth(lab: Lab) -> None:
+    """They add up to what the text changes in the answer's logit less the truth's."""
+    trained = models.load(lab.trained("single", "full").run)
+    example = {"text": "The waiter forgot our order.", "row": 1}
+    ids = torch.tensor([trained.tokenizer(example["text"])["input_ids"]])
+    with torch.no_grad():
+        text, empty = (trained.model(each).logits[0] for each in (ids, attribution._baseline(trained, ids)))
+    labels = trained.labels
+    for said, true in ((0, 1), (1, 0), (2, 1)):
+        (found,) = attribution.explain(trained, [(example, labels[said], labels[true])])
+        assert found is not None and (found.said, found.instead_of) == (labels[said], labels[true])
+        change = float((text - empty)[said] - (text - empty)[true])
+        assert sum(word.weight for word in found.words) == pytest.approx(change, rel=0.05, abs=1e-3)
+
+
+def test_weights_of_tags_speak_for_what_was_said_and_against_what_is_true(lab: Lab) -> None:
+    trained, rows = models.load(lab.trained("ner", "lora").run), lab.prepared("ner").splits["test"]
+    told = 0
+    for row, found in zip(rows, attribution.explain(trained, [(row, "", "") for row in rows]), strict=True):
+        if found is None:
+            continue
+        encoded = infer.encode(trained.task, [row], trained.tokenizer, trained.labels)
+        ids = torch.tensor([encoded["input_ids"][0]])
+        with torch.no_grad():
+            text, empty = (trained.model(each).logits[0] for each in (ids, attribution._baseline(trained, ids)))
+        change = 0.0
+        for place, word in enumerate(encoded["words"][0]):
+            if word is not None:
+                true, said = trained.labels.index(row["tags"][word]), int(text[place].argmax())
+                change += float((text - empty)[place, said] - (text - empty)[place, true])
+        assert sum(word.weight for word in found.words) == pytest.approx(change, rel=0.05, abs=1e-2)
+        told += 1
+    assert told
+
+
+def test_the_empty_text_has_masks_for_words_and_keeps_what_is_special(lab: Lab) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    tokenizer = trained.tokenizer
+    ids = torch.tensor([tokenizer.cls_token_id, 40, 41, tokenizer.sep_token_id])
+    mask = tokenizer.mask_token_id
+    assert attribution._baseline(trained, ids).tolist() == [tokenizer.cls_token_id, mask, mask, tokenizer.sep_token_id]
 
 
 def test_what_would_take_too_long_is_left_out(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

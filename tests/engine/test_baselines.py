@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from ftkit import plugins
 from ftkit.engine.baselines import gain, of, run_baselines
@@ -19,6 +21,7 @@ from tests.runs import KINDS, Lab
 
 SPEC = EvaluateSpec(resamples=200)
 TASK = """
+import dataclasses
 from pathlib import Path
 from ftkit.tasks.classification import Classification
 class Mine(Classification):
@@ -104,6 +107,30 @@ def test_baseline_that_there_is_not_is_told(tmp_path: Path) -> None:
         of(task_of(str(path)))
 
 
+@pytest.mark.parametrize("task", ["ner", "qa", "summarization", "sentiment"])
+def test_baseline_of_another_family_is_refused_with_all_that_are_wrong(tmp_path: Path, task: str) -> None:
+    """Before anything is learned."""
+    family = plugins.find("task", task, Task)
+    others = [name for name in plugins.names("baseline") if name not in family.baselines]
+    path, inherits = tmp_path / "mine.py", f"from {family.__module__} import {family.__name__}"
+    path.write_text(f"{inherits}\nclass Mine({family.__name__}):\n    baselines = {tuple(plugins.names('baseline'))}\n")
+    with pytest.raises(RecipeError) as caught:
+        of(task_of(str(path)))
+    for name in others:
+        assert f"the baseline {name} " in caught.value.message
+    for name in family.baselines:
+        assert f"the baseline {name} " not in caught.value.message
+    assert "Mine" in caught.value.message and caught.value.hint
+
+
+def test_task_of_no_family_may_have_a_baseline_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "recorder.py").write_text(BASELINE)
+    path = tmp_path / "mine.py"
+    named = str(tmp_path / "recorder.py")
+    path.write_text(f"from ftkit.tasks._base import Task\nclass Mine(Task):\n    baselines = ({named!r},)\n")
+    assert list(of(task_of(str(path)))) == ["recorder"]
+
+
 def test_options_decide_who_serves() -> None:
     assert list(of(task_of("sentiment"))) == ["majority", "svm", "lexicon"]
     assert list(of(task_of("sentiment", kind="regression"))) == ["majority", "svm"]
@@ -153,3 +180,28 @@ def test_nothing_is_said_without_draws_baselines_or_the_metric(lab: Lab) -> None
     assert gain(task, ours, others, "accuracy", 0) is None
     assert gain(task, ours, {}, "accuracy", 500) is None
     assert gain(task, ours, others, "bleurt", 500) is None
+
+
+def test_rows_of_documents_are_compared_by_document(lab: Lab) -> None:
+    """Twenty rows rightly answered against none tell a lot; two documents of ten rows tell nothing."""
+    task = task_of("classification")
+    rows = Dataset.from_dict({"text": ["a"] * 20, "label": ["yes"] * 20, "group": [f"d{i // 10}" for i in range(20)]})
+    found = {}
+    for name, each in (("documents", rows), ("rows", rows.remove_columns("group"))):
+        ours, theirs = (
+            scored(task, [{"label": label, "score": 1.0}] * 20, each, SPEC, ("no", "yes")) for label in ("yes", "no")
+        )
+        found[name] = gain(task, ours, {"no": theirs}, "accuracy", 500)
+    assert found["rows"]["verdict"] == "better"  # type: ignore[index]
+    assert found["documents"]["verdict"] == "not distinguishable"  # type: ignore[index]
+
+
+def test_what_is_added_has_the_level_of_the_models_scores(lab: Lab) -> None:
+    task, ours = answered(lab, 0.8)
+    others = {"good": answered(lab, 0.5)[1]}
+    width = {}
+    for level in (0.5, 0.99):
+        found = gain(task, dataclasses.replace(ours, level=level), others, "accuracy", 2000)
+        assert found is not None
+        width[level] = found["high"] - found["low"]
+    assert width[0.5] < width[0.99] / 2

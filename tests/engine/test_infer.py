@@ -51,11 +51,21 @@ def test_many_rows_go_through_in_chunks(lab: Lab, monkeypatch: pytest.MonkeyPatc
             t.labels,
             iter(examples),
             FIVE_HUNDRED,
-            lambda done, _: told.append(done),
+            told.append,
         )
     )
     assert_close(parts, whole, 1e-6)
     assert told == [10, 20, 25]
+
+
+def test_cut_rows_are_told_by_any_of_their_windows() -> None:
+    assert infer.truncated_rows({"example": [0, 1, 1, 2], "truncated": [False, False, True, False]}, 4) == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert infer.truncated_rows({"example": [0, 1]}, 2) == [False, False]
 
 
 def test_observer_is_shown_all_that_answers_come_of(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from ftkit.engine.scoring import documents, scored
 from ftkit.metrics import Scores
+from ftkit.metrics.tally import LabelTally, Tally
 from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Column, Task
 from ftkit.tasks.classification import Classification
@@ -38,6 +39,21 @@ class Harsh(Classification):
         return {**scores, "squared": {"value": scores["accuracy"]["value"] ** 2, "n": scores["accuracy"]["n"]}}
 
 
+class Doubled(LabelTally):
+    """A tally of one's own, which no file can be read back as."""
+
+    def measure(self, sums: Any) -> dict[str, Any]:
+        return {**super().measure(sums), "doubled": 2 * super().measure(sums)["accuracy"]}
+
+
+class Tallied(Classification):
+    """Tallies in a way of its own."""
+
+    def tally(self, predictions: Any, examples: Any) -> Tally:
+        found: Any = super().tally(predictions, examples)
+        return Doubled(found.names, found.rows, found.kind)
+
+
 def test_every_score_has_an_interval() -> None:
     found = scored(Classification(Classification.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
     assert found.level == 0.95 and all({"low", "high", "method"} <= set(score) for score in found.scores.values())
@@ -56,6 +72,13 @@ def test_scores_that_a_task_adds_stand_beside_the_tallied_ones() -> None:
     found = scored(Harsh(Harsh.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
     methods = {name: score["method"] for name, score in found.scores.items()}
     assert methods["accuracy"] == "wilson" and methods["f1"] == "bca" and methods["squared"] == "jackknife"
+
+
+def test_a_tally_of_ones_own_is_scored_and_leaves_no_evidence() -> None:
+    found = scored(Tallied(Tallied.Options()), PREDICTIONS, ROWS, EvaluateSpec(), LABELS)
+    assert found.scores["doubled"]["value"] == 2 * found.scores["accuracy"]["value"]
+    assert "low" in found.scores["doubled"] and found.breakdown
+    assert found.evidence is None
 
 
 def test_named_metrics_have_intervals_too() -> None:
@@ -77,3 +100,19 @@ def test_rows_of_one_group_or_passage_are_one_document() -> None:
     passages = Dataset.from_dict({"context": ["one", "two", "one"], "question": ["a", "b", "c"]})
     assert documents(QuestionAnswering(QuestionAnswering.Options()), passages) == (0, 1, 0)
     assert documents(QuestionAnswering(QuestionAnswering.Options()), passages.select([0, 1])) is None
+
+
+def test_the_recipes_level_and_draws_are_those_of_every_interval() -> None:
+    """Of the tally's scores, of a task's own, and of named metrics."""
+    width = {}
+    for level in (0.6, 0.99):
+        settings = EvaluateSpec(level=level, metrics=("ftkit/mcc",))
+        found = scored(Harsh(Harsh.Options()), PREDICTIONS, ROWS, settings, LABELS)
+        assert found.level == level
+        width[level] = {name: score["high"] - score["low"] for name, score in found.scores.items()}
+    assert all(width[0.6][name] < width[0.99][name] / 2 for name in ("accuracy", "f1", "squared", "mcc"))
+
+
+def test_what_stands_first_of_groups_and_passages_is_the_document() -> None:
+    rows = Dataset.from_dict({"group": ["x", "x", "y"], "context": ["one", "two", "one"], "question": ["a", "b", "c"]})
+    assert documents(QuestionAnswering(QuestionAnswering.Options()), rows) == (0, 0, 1)

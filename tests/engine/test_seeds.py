@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from safetensors.torch import load_file
 
 from ftkit.engine import seeds
 from ftkit.engine.evaluate import evaluate
-from ftkit.engine.train import train
+from ftkit.engine.train import plan, train
 from ftkit.errors import RecipeError
+from ftkit.run import RunDirectory
 from tests.runs import Lab, weights
 
 LEARN = ("train.learning_rate=0.02", "train.epochs=2")
@@ -97,3 +99,43 @@ def test_no_validation_rows_no_choice(lab: Lab) -> None:
 def test_folds_and_seeds_are_not_for_one_recipe(lab: Lab) -> None:
     with pytest.raises(RecipeError, match=r"train\.seeds and train\.folds"):
         lab.recipe("single", "train.seeds=2", "train.folds=2")
+
+
+def test_seeds_are_checked_before_they_are_trained(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match="go beyond 4294967295"):
+        lab.recipe("single", "train.seeds=2", "train.seed=4294967295")
+    with pytest.raises(RecipeError, match=r"train\.seeds: there are no validation rows"):
+        plan(lab.recipe("single", "train.seeds=2", "data.validation=null"), 1)
+
+
+def test_seeds_of_an_untrained_model_and_of_one_that_errs(lab: Lab) -> None:
+    """Nothing is logged without a step; of the errors of numbers the least is best."""
+    assert lab.train("single", "train.seeds=2", "train.epochs=0").scores
+    run = lab.train("regression", "train.seeds=2", "method=lora", "train.epochs=1").run
+    each = [scores(path)["validation"]["mse"]["value"] for path in sorted((run / "seeds").iterdir())]
+    assert scores(run)["validation"]["mse"]["value"] == min(each)
+
+
+def test_rows_that_were_cut_are_told(lab: Lab) -> None:
+    told: list[str] = []
+    train(lab.recipe("single", "train.seeds=2", "train.epochs=0", "task.max_length=4"), lab.new(), 1, say=told.append)
+    assert any("training rows were cut to task.max_length=4" in message for message in told)
+
+
+def test_of_errors_the_least_is_kept_with_what_its_training_told(lab: Lab, tmp_path: Path) -> None:
+    recipe = ("regression", "train.seeds=3", *LEARN)
+    done = lab.train(*recipe).run
+    parts = sorted((done / "seeds").iterdir(), key=lambda path: -scores(path)["validation"]["mse"]["value"])
+    each = [scores(path)["validation"]["mse"]["value"] for path in parts]
+    assert scores(done)["validation"]["mse"]["value"] <= min(each) < max(each)
+    again = RunDirectory.open(Path(shutil.copytree(done, tmp_path / "again")))
+    shutil.rmtree(again.model)
+    told = seeds.keep_best(again, lab.prepared(*recipe), [RunDirectory.open(path) for path in parts])
+    assert (again.path / "log.jsonl").read_bytes() == (parts[-1] / "log.jsonl").read_bytes()
+    assert parts[-1].name in told or "average" in told
+
+
+def test_the_recipes_metric_chooses_the_seed(lab: Lab) -> None:
+    done = lab.train("regression", "train.seeds=4", "train.metric=pearson", "method=head", *LEARN).run
+    each = [scores(path)["validation"] for path in (done / "seeds").iterdir()]
+    assert scores(done)["validation"]["pearson"]["value"] >= max(one["pearson"]["value"] for one in each)

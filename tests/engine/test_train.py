@@ -28,6 +28,7 @@ FILES = {
     "data.json",
     "scores.json",
     "log.jsonl",
+    "analysis",
     "evidence",
     "predictions",
     "model",

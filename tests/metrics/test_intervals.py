@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from scipy.stats import binomtest, bootstrap
 
 from ftkit.metrics import intervals, tally
 from ftkit.metrics.classification import regression_tally, single_label_tally
 from ftkit.metrics.intervals import Spread
-from ftkit.metrics.tally import LabelTally
+from ftkit.metrics.tally import Floats, LabelTally, Tally
 
 WIDE = Spread(0.95, 20_000)
 
@@ -53,9 +54,16 @@ def test_a_correlation_has_the_interval_of_scipys_bootstrap() -> None:
 @given(st.integers(2, 400), st.floats(0, 1), st.integers(2, 5), st.integers(0, 2**20))
 def test_every_score_lies_in_its_interval(n: int, right: float, count: int, seed: int) -> None:
     found, rows = intervals.scores(labels(n, right, count, seed), None, Spread(0.95, 200))
+    assert "low" in found["accuracy"]
     for score in found.values():
-        assert score["low"] <= score["value"] <= score["high"]
-    assert all(row["low"] <= row["f1"] <= row["high"] for row in rows if row["n"])
+        assert "low" not in score or score["low"] <= score["value"] <= score["high"] != score["low"]
+    assert all(row["low"] <= row["f1"] <= row["high"] for row in rows if "low" in row)
+
+
+@pytest.mark.parametrize("documents", [1, 4, 5])
+def test_few_documents_tell_no_interval(documents: int) -> None:
+    found, rows = intervals.scores(labels(60, 0.8), [i % documents for i in range(60)])
+    assert ("low" in found["accuracy"]) == ("low" in rows[0]) == (documents >= 5)
 
 
 def test_accuracy_has_wilsons_interval_and_documents_the_bootstraps() -> None:
@@ -148,3 +156,41 @@ def test_a_difference_of_means_is_the_bootstrap_of_the_rows_differences() -> Non
 def test_different_numbers_of_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="5 rows and 6 rows"):
         intervals.differences(labels(5, 0.5), labels(6, 0.5))
+
+
+class Rate(Tally):
+    """Hits in so many characters: no share of rows, though a row has one hit or none."""
+
+    def measure(self, sums: Floats) -> dict[str, Floats]:
+        return {"rate": sums[..., 0] / sums[..., 1]}
+
+    def sizes(self, total: Floats) -> dict[str, int]:
+        return {"rate": len(self)}
+
+
+def test_a_tally_of_ones_own_has_intervals_of_its_own_measure() -> None:
+    hits, sizes = np.array([1.0, 0.0, 1.0, 1.0] * 10), np.array([0.5, 0.1, 0.2, 0.2] * 10)
+    found, _ = intervals.scores(Rate(("rate",), csr_array(np.stack([hits, sizes], axis=1))))
+    assert found["rate"]["value"] == pytest.approx(3)
+    assert found["rate"]["method"] == "bca" and found["rate"]["low"] < 3 < found["rate"]["high"]
+
+
+@pytest.mark.parametrize(("discordant", "least"), [(5, None), (6, 6 / 20), (9, 7 / 20), (20, 10 / 20)])
+def test_the_least_difference_is_where_mcnemars_test_begins_to_call_one(discordant: int, least: float | None) -> None:
+    """Of 6 rows all must go one way (p = 0.031), of 9 eight (0.039), of 20 fifteen (0.041)."""
+    truth = ["a"] * 20
+    other = single_label_tally(truth, ["b"] * discordant + ["a"] * (20 - discordant), ["a", "b"])
+    found = intervals.differences(single_label_tally(truth, truth, ["a", "b"]), other)["accuracy"]
+    assert found.least == pytest.approx(least)
+
+
+def test_the_least_difference_is_called_and_a_smaller_one_is_not() -> None:
+    random = np.random.default_rng(8)
+    base = random.random(200)
+    one, other = tally.means({"f1": base.tolist()}), tally.means({"f1": random.random(200).tolist()})
+    least = intervals.differences(one, other)["f1"].least
+    assert least is not None
+    shift = least - intervals.differences(one, other)["f1"].value
+    for more, called in ((1.3, True), (0.7, False)):
+        moved = tally.means({"f1": (base + shift + (more - 1) * least).tolist()})
+        assert (intervals.differences(moved, other)["f1"].p <= 0.05) == called

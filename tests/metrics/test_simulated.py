@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from ftkit.engine.compare import verdict
 from ftkit.metrics import intervals, tally
 from ftkit.metrics.intervals import LEVEL, Spread
 from ftkit.metrics.tally import LabelTally, Tally
@@ -113,7 +112,7 @@ def called(case: Case, times: int) -> float:
     """Share of test sets on which one of two equal models is called better or worse."""
     random = np.random.default_rng(17)
     found = (intervals.differences(*case.draw(random), case.groups, QUICK)[case.metric] for _ in range(times))
-    return sum(verdict(difference, LEVEL) != "not distinguishable" for difference in found) / times
+    return sum(difference.verdict(LEVEL) != "not distinguishable" for difference in found) / times
 
 
 @pytest.mark.parametrize("name", ["accuracy 0.6 of 100", "macro F1, uneven, of 100", "entity F1 of 15 documents"])
@@ -147,8 +146,6 @@ def test_a_better_model_is_found(size: int, least: float) -> None:
     for _ in range(100):
         values = random.beta(2, 3, size)
         better = tally.means({"rouge": (values + random.normal(0.04, 0.12, size)).tolist()})
-        found += (
-            verdict(intervals.differences(better, tally.means({"rouge": values.tolist()}), None, QUICK)["rouge"], LEVEL)
-            == "better"
-        )
+        difference = intervals.differences(better, tally.means({"rouge": values.tolist()}), None, QUICK)["rouge"]
+        found += difference.verdict(LEVEL) == "better"
     assert found / 100 >= least

@@ -83,3 +83,16 @@ def test_moments_of_drawn_rows(seed: int, n: int, scale: float, offset: float) -
 def test_means_ask_each_row_or_not() -> None:
     found = tally.means({"all": [1.0, 0.0, 0.5], "some": [None, 0.25, None], "none": [None, None, None]})
     assert found.scores() == {"all": {"value": 0.5, "n": 3}, "some": {"value": 0.25, "n": 1}}
+
+
+def test_a_label_that_was_predicted_and_never_true_has_an_f1_of_nothing_else_none() -> None:
+    found = tally.labels([["a"], ["a"]], [["a"], ["b"]], "abc", "single")
+    assert found.label_f1(found.total)[:2].tolist() == [pytest.approx(2 / 3), 0.0]
+    assert np.isnan(found.label_f1(found.total)[2])
+
+
+def test_one_number_alone_explains_nothing_of_the_spread() -> None:
+    scores = regression_tally([0.5], [0.5]).scores()
+    assert {name: score["value"] for name, score in scores.items()} == {
+        "pearson": 0.0, "spearman": 0.0, "mse": 0.0, "mae": 0.0, "r2": 0.0
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -205,3 +206,78 @@ def test_a_report_needs_no_heavy_library(tmp_path: Path) -> None:
     script = f"{call}\nprint([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def cells(text: str, caption: str) -> list[list[str]]:
+    """The texts of the cells of the table that has a caption, row by row."""
+    (table,) = (t for t in re.findall(r"<table.*?</table>", text, re.S) if caption in t)
+    rows = re.findall(r"<tr.*?</tr>", table.partition("<tbody>")[2], re.S)
+    return [[re.sub("<.*?>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)] for row in rows]
+
+
+def test_confusions_are_shares_of_the_true_labels_rows_and_the_largest_come_first(tmp_path: Path) -> None:
+    names = ["arts", "sport", "trade"]
+    table = {"true": names, "said": names, "counts": [[6, 1, 3], [0, 5, 0], [4, 0, 4]]}
+    run = made(tmp_path / "run", **{"analysis/test.json": {"rows": 23, "metric": "accuracy", "confusion": table}})
+    text = write_report([run]).read_text(encoding="utf-8")
+    assert re.findall(r'class="(right|wrong)" style="--h:(\d+)%">(\d+)<', text) == [
+        ("right", "60", "6"),
+        ("wrong", "10", "1"),
+        ("wrong", "30", "3"),
+        ("right", "100", "5"),
+        ("wrong", "50", "4"),
+        ("right", "50", "4"),
+    ]
+    assert cells(text, "The largest confusions") == [
+        ["trade", "arts", "4 of 8", "50 %"],
+        ["arts", "trade", "3 of 10", "30 %"],
+        ["arts", "sport", "1 of 10", "10 %"],
+    ]
+
+
+def test_rows_of_labels_stand_under_their_split(tmp_path: Path) -> None:
+    data = {"rows": {"train": 7, "test": 3}, "labels": {"train": {"arts": 5, "sport": 2}, "test": {"sport": 3}}}
+    text = write_report([made(tmp_path / "run", **{"data.json": data})]).read_text(encoding="utf-8")
+    assert cells(text, "Rows of each label") == [["arts", "5", "0"], ["sport", "2", "3"]]
+
+
+def test_reliability_before_is_named_before(tmp_path: Path) -> None:
+    run = made(tmp_path / "run")
+    scores = json.loads((run / "scores.json").read_text())
+    told = scores["calibration"]["test"]
+    told["reliability_before"] = [{"low": 0.8, "high": 0.9, "n": 5, "confidence": 0.85, "accuracy": 0.1}]
+    told["reliability_after"] = [{"low": 0.2, "high": 0.3, "n": 5, "confidence": 0.25, "accuracy": 0.2}]
+    (run / "scores.json").write_text(json.dumps(scores))
+    text = write_report([run]).read_text(encoding="utf-8")
+    (block,) = re.findall(r"<h3>On test</h3>\s*<ul class=\"legend\">.*?</figure>", text, re.S)
+    assert re.findall(r"<bdi>(.*?)</bdi>", block) == ["before", "after"]
+    across = [float(re.findall(rf'cx="([\d.]+)"[^>]*class="dot s{i}"', block)[0]) for i in (0, 1)]
+    assert across[0] > across[1], "the surer line is the one from before"
+
+
+def test_each_run_keeps_its_line_in_all_charts(tmp_path: Path) -> None:
+    one, two = (made(tmp_path / name) for name in ("one", "two"))
+    log = [{"step": i, "kind": "train", "loss": 5.0} for i in (1, 2)]
+    (two / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    text = write_report([one, two], tmp_path / "both.html").read_text(encoding="utf-8")
+    (legend,) = re.findall(r'<h2 id="curves">.*?</ul>', text, re.S)
+    assert re.findall(r'class="line s(\d)".*?<bdi>(.*?)</bdi>', legend, re.S) == [("0", "one"), ("1", "two")]
+    (rate,) = re.findall(r"<figcaption>Learning rate</figcaption>.*?</figure>", text, re.S)
+    assert re.findall(r'class="line s(\d)"', rate) == ["0"], "the second has none"
+
+
+def test_the_level_is_told_where_the_runs_agree_on_it(tmp_path: Path) -> None:
+    one, two = (made(tmp_path / name) for name in ("one", "two"))
+    assert "in 95% of such test sets" in page(one, two).text
+    scores = json.loads((two / "scores.json").read_text())
+    (two / "scores.json").write_text(json.dumps({**scores, "level": 0.9}))
+    assert "of such test sets" not in page(one, two).text
+
+
+def test_a_draw_with_the_baselines_is_no_win(tmp_path: Path) -> None:
+    run = made(tmp_path / "run")
+    scores = json.loads((run / "scores.json").read_text())
+    scores["gains"]["test"] |= {"verdict": "not distinguishable", "value": 0.01, "low": -0.02, "high": 0.04}
+    (run / "scores.json").write_text(json.dumps(scores))
+    said = "Not distinguishable from the best baseline, majority: accuracy differs by +0.010, from -0.020 to +0.040."
+    assert said in page(run).text
