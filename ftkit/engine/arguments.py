@@ -31,7 +31,7 @@ def evaluation_steps(settings: TrainSpec, rows: int) -> int | None:
     if isinstance(settings.evaluate_every, int):
         return settings.evaluate_every
     times = epochs(settings, rows)
-    if settings.evaluate_every == "epoch" or times <= _AUTO_SCORINGS:
+    if settings.evaluate_every == "epoch" or settings.epochs != "auto" or times <= _AUTO_SCORINGS:
         return None
     return math.ceil(-(-rows // settings.batch) * times / _AUTO_SCORINGS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,17 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.errors import RunError
+from ftkit.errors import RunError, one_line
 from ftkit.metrics.tally import LabelTally, MeanTally, MomentTally, Tally
 
 _KINDS: dict[str, type[Tally]] = {"labels": LabelTally, "means": MeanTally, "moments": MomentTally}
+_SETS = ("single", "multi", "entities")
+"""Kinds of a LabelTally."""
+_UNREADABLE = (
+    *(OSError, EOFError, BadZipFile, zlib.error),
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
+)
+"""What a torn file, and one that something else wrote, lead to."""
 _NO_CONTENT = frozenset({"row", "id", "group"})
 """Columns that say where a row is from, not what is in it."""
 
@@ -49,19 +57,54 @@ class Evidence:
     @classmethod
     def load(cls, path: Path) -> Evidence:
         """Read what `save` wrote. Raises RunError where it can't be read."""
-        from scipy.sparse import csr_array
-
         try:
             with np.load(path, allow_pickle=False) as file:
-                detail = json.loads(str(file["detail"]))
-                rows = csr_array((file["data"], file["indices"], file["indptr"]), shape=tuple(file["shape"]))
-                groups = tuple(file["groups"].tolist()) if "groups" in file else None
-                more = {"kind": detail["of"]} if detail["of"] else {}
-                return cls(_KINDS[detail["kind"]](tuple(detail["names"]), rows, **more), groups, file["rows"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+                arrays = dict(file)
+            tally = _tally(json.loads(str(arrays["detail"])), arrays)
+            groups = _groups(arrays["groups"], len(tally)) if "groups" in arrays else None
+            rows = arrays["rows"]
+            _require(rows.dtype == np.uint64 and rows.shape == (len(tally),), "its rows are not those of its tally")
+            return cls(tally, groups, rows)
+        except _UNREADABLE as error:
             raise RunError(
-                f"{path} can't be read: {error}", "remove the file: `ftkit compare` then scores the run again"
+                f"{path} can't be read: {one_line(error) or type(error).__name__}",
+                "remove the file: `ftkit compare` then scores the run again",
             ) from error
+
+
+def _tally(detail: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Tally:
+    """The tally. Raises one of `_UNREADABLE` where its parts don't belong together."""
+    from scipy.sparse import csr_array
+
+    kind, names, of = _KINDS[detail["kind"]], detail["names"], detail["of"]
+    _require(isinstance(names, list) and all(isinstance(name, str) for name in names), "its names are no texts")
+    _require(len(set(names)) == len(names), "a name is there twice")
+    _require(of in (_SETS if kind is LabelTally else (None,)), f"there is no tally of {of!r}")
+    data, indices, indptr, shape = (arrays[name] for name in ("data", "indices", "indptr", "shape"))
+    _require(data.dtype.kind in "fiu" and bool(np.isfinite(data).all()), "its data are not all finite numbers")
+    _require(all(array.dtype.kind in "iu" for array in (indices, indptr, shape)), "its places are no whole numbers")
+    _require(shape.shape == (2,), "its shape is not that of a table")
+    columns = int(shape[1])
+    if kind.blocks:
+        _require(
+            columns == kind.leading + kind.blocks * len(names), f"it has {columns} columns, not those of its names"
+        )
+    rows = csr_array((data, indices, indptr), shape=(int(shape[0]), columns))
+    rows.check_format(full_check=True)
+    tally = kind(tuple(names), rows, **({"kind": of} if of else {}))
+    tally.measure(np.zeros(columns))  # raises where the columns are not those that it takes
+    return tally
+
+
+def _groups(groups: NDArray[Any], count: int) -> tuple[int, ...]:
+    _require(groups.dtype.kind in "iu" and groups.shape == (count,), "its groups are not those of its rows")
+    _require(bool(((groups >= 0) & (groups < count)).all()), "its groups are not numbered from 0")
+    return tuple(groups.tolist())
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
 
 
 def fingerprints(rows: Iterable[Mapping[str, Any]]) -> NDArray[np.uint64]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import RunError, every
+from ftkit.errors import RunError, every, one_line
 from ftkit.recipe import read_raw
 from ftkit.run import RECIPE, RunDirectory
 
 Json = dict[str, Any]
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
+"""What files of a shape that ftkit does not write lead to."""
+HINT = "it is not as ftkit wrote it: bring back the file as it was, or remove it"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,16 @@ class Run:
         order = sorted(found, key=lambda name: ("test", "validation").index(name) if name in _USUAL else len(_USUAL))
         return {name: found[name] for name in order}
 
+    def with_one_file_less(self) -> Iterator[tuple[str, Run]]:
+        """Each file's name, and the run as if that file held nothing."""
+        for name in ("scores", "environment", "data"):
+            nothing: dict[str, Any] = {name: {}}
+            yield f"{name}.json", replace(self, **nothing)
+        yield "log.jsonl", replace(self, log=[])
+        for split in self.analysis:
+            yield f"analysis/{split}.json", replace(self, analysis={**self.analysis, split: {}})
+        yield RECIPE, replace(self, recipe={})
+
 
 _USUAL = ("test", "validation")
 
@@ -66,40 +80,60 @@ def _renamed(run: Run, runs: Sequence[Run]) -> Run:
     return run
 
 
+def told(error: Exception) -> str:
+    """What an error says, with its kind, as "KeyError: 'value'"; of the system's the reason alone."""
+    return getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise RunError(f"{path} can't be read: {told(error)}", HINT) from error
+
+
 def _read(source: Path) -> Run:
-    run = RunDirectory.open(source)
-    log = run.path / "log.jsonl"
-    splits = sorted(path.stem for path in (run.path / "analysis").glob("*.json"))
+    with _reading(source):
+        path = RunDirectory.open(source).path
+        splits = sorted(file.stem for file in (path / "analysis").glob("*.json"))
+    with _reading(path / RECIPE):
+        recipe, text = read_raw(path / RECIPE), (path / RECIPE).read_text(encoding="utf-8")
     return Run(
-        name=run.path.name,
-        path=run.path,
-        recipe=read_raw(run.path / RECIPE),
-        recipe_text=(run.path / RECIPE).read_text(encoding="utf-8"),
-        scores=_json(run, "scores"),
-        environment=_json(run, "environment"),
-        data=_json(run, "data"),
-        log=_lines(log) if log.is_file() else [],
-        analysis={name: _json(run, f"analysis/{name}") for name in splits},
+        name=path.name,
+        path=path,
+        recipe=recipe,
+        recipe_text=text,
+        scores=_json(path / "scores.json"),
+        environment=_json(path / "environment.json"),
+        data=_json(path / "data.json"),
+        log=_lines(path / "log.jsonl"),
+        analysis={split: _json(path / "analysis" / f"{split}.json") for split in splits},
     )
 
 
-def _json(run: RunDirectory, name: str) -> Json:
-    if not (run.path / f"{name}.json").is_file():
-        return {}
-    found = run.read_json(name)
-    if not isinstance(found, dict):
-        raise RunError(f"{run.path / f'{name}.json'} holds no object", "it was changed by hand; score the run again")
-    return found
+def _json(path: Path) -> Json:
+    with _reading(path):
+        return _object(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _lines(path: Path) -> list[Json]:
     """A log's entries; the last line of a training that was killed may be torn."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    with _reading(path):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise RunError(f"{path}, line {number} can't be read: {error}") from error
+            found.append(_object(line))
+        except UNREADABLE as error:
+            if number < lines[-1][0] or not isinstance(error, json.JSONDecodeError):
+                raise RunError(f"{path}, line {number} can't be read: {told(error)}", HINT) from error
+    return found
+
+
+def _object(text: str) -> Json:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds no object, but a {type(found).__name__}")
     return found

@@ -59,13 +59,14 @@ def test_fp16_on_a_processor_is_refused(tmp_path: Path) -> None:
         (294, {}, 42),  # 11 epochs, 209 steps
         (6920, {}, None),  # 3 epochs
         (294, {"epochs": 5}, None),
-        (294, {"epochs": 6}, 23),
+        (294, {"epochs": 60}, None),
+        (500, {}, 45),  # 7 epochs, 224 steps
         (294, {"evaluate_every": "epoch"}, None),
         (294, {"evaluate_every": 7}, 7),
-        (1, {"epochs": 6}, 2),
+        (1, {}, 4),  # 20 epochs
     ],
 )
-def test_validation_is_scored_five_times_where_there_are_many_epochs(
+def test_validation_is_scored_five_times_where_small_data_has_many_epochs(
     rows: int, given: dict[str, Any], expected: int | None
 ) -> None:
     assert evaluation_steps(TrainSpec(**given), rows) == expected

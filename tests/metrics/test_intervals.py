@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.stats import binomtest, bootstrap
+from scipy.stats import t as student
 
 from ftkit.metrics import intervals, tally
 from ftkit.metrics.classification import regression_tally, single_label_tally
@@ -194,3 +195,22 @@ def test_the_least_difference_is_called_and_a_smaller_one_is_not() -> None:
     for more, called in ((1.3, True), (0.7, False)):
         moved = tally.means({"f1": (base + shift + (more - 1) * least).tolist()})
         assert (intervals.differences(moved, other)["f1"].p <= 0.05) == called
+
+
+def test_parts_left_out_have_the_jackknifes_standard_error() -> None:
+    """For a mean over parts of equal size it is the parts' own: their deviation by the root of their number."""
+    values = np.random.default_rng(1).normal(size=400)
+    found = intervals.by_parts(
+        lambda places: {"mean": float(values[list(places)].mean())}, {"mean": float(values.mean())}, 400
+    )
+    order = np.random.default_rng(intervals.SEED).permutation(400)
+    parts = np.array([values[order[i :: intervals.PARTS]].mean() for i in range(intervals.PARTS)])
+    reach = student.ppf(0.975, intervals.PARTS - 1) * parts.std(ddof=1) / intervals.PARTS**0.5
+    low, high = found["mean"]
+    assert (high - low) / 2 == pytest.approx(reach)
+
+
+def test_another_seed_draws_otherwise() -> None:
+    whole = labels(60, 0.7, 3)
+    one, other = (intervals.scores(whole, None, Spread(0.95, 300, seed))[0]["f1"] for seed in (1, 2))
+    assert (one["low"], one["high"]) != (other["low"], other["high"])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ftkit
-from ftkit.errors import RunError
+from ftkit.errors import FTKitError, RunError
 from ftkit.reporting import write_report
 from tests.reporting.made import HOSTILE, made
 from tests.runs import Lab
@@ -141,6 +141,7 @@ def test_many_labels_fit(tmp_path: Path) -> None:
         ("scores.json", "the training did not end"),
         ("log.jsonl", "not a single step"),
         ("analysis/test.json", "keeps no analysis"),
+        ("scores.json", "No probabilities were calibrated in this run: its task has none, it was not asked for, or "),
         ("data.json", "No data.json"),
         ("environment.json", "No environment.json"),
     ],
@@ -187,9 +188,98 @@ def test_what_can_not_be_reported_is_refused(tmp_path: Path) -> None:
         write_report([run], tmp_path)
     with pytest.raises(RunError, match="can't be written"):
         write_report([run], run / "recipe.yaml" / "page.html")
-    (run / "scores.json").write_text("{")
-    with pytest.raises(RunError, match="can't be read"):
-        write_report([run])
+    with pytest.raises(RunError, match="can't be written: File name too long"):
+        write_report([run], tmp_path / ("x" * 300 + ".html"))
+    with pytest.raises(RunError, match="no home folder"):
+        write_report([run], "~nobody-of-that-name/page.html")
+    with pytest.raises(RunError, match=r"x can't be read: .*too long"):
+        write_report(["x" * 300])
+
+
+@pytest.mark.parametrize("name", ["run/recipe.yaml", "run/new.json", "run/own.html", "notes.md", "link.html"])
+def test_nothing_but_a_report_is_replaced(tmp_path: Path, name: str) -> None:
+    run = made(tmp_path / "run")
+    (run / "own.html").write_text("<!doctype html><title>Mine</title>")
+    (tmp_path / "notes.md").write_text("# Mine")
+    (tmp_path / "link.html").symlink_to(run / "recipe.yaml")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"is no report of ftkit|is inside the run"):
+        write_report([run], tmp_path / name)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_and_an_empty_file_are_replaced(tmp_path: Path) -> None:
+    run, other = made(tmp_path / "run"), made(tmp_path / "other")
+    assert write_report([run]) == write_report([run])
+    path = tmp_path / "page.txt"
+    path.touch()
+    write_report([run], path)
+    write_report([other], path)
+    assert "<title>other</title>" in path.read_text()
+
+
+def test_a_home_folder_is_meant_by_its_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert write_report([made(tmp_path / "run")], "~/page.html") == tmp_path / "page.html"
+    assert not (tmp_path / "~").exists()
+
+
+DEEP = "[" * 20_000 + "]" * 20_000
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("scores.json", "{"),
+        ("scores.json", "[]"),
+        ("scores.json", DEEP),
+        ("scores.json", {"scores": ["accuracy"]}),
+        ("scores.json", {"scores": {"test": {"accuracy": 0.5}}}),
+        ("scores.json", {"metric": "f1", "scores": {"test": {"f1": {"n": 3}}}}),
+        ("scores.json", {"metric": "f1", "scores": {"test\ud800": {"f1": {"value": 0.5}}}}),
+        ("scores.json", {"level": []}),
+        ("scores.json", {"gains": {"test": {}}, "baselines": {"test": []}, "scores": {"test": {}}}),
+        ("scores.json", {"calibration": {"test": {"reliability_after": [{"n": 1}]}}}),
+        ("environment.json", DEEP),
+        ("data.json", {"labels": ["a"]}),
+        ("data.json", {"warnings": ["a"]}),
+        ("log.jsonl", '{"kind": "train", "loss": 1.0}\n'),
+        ("log.jsonl", "[1, 2]\n"),
+        ("log.jsonl", f"{DEEP}\n"),
+        ("log.jsonl", "no json\n{}\n"),
+        ("analysis/test.json", {"errors": {}}),
+        ("analysis/test.json", {"confusion": {"true": ["a"], "said": ["a"], "counts": [[1, 2]]}}),
+        ("analysis/test.json", {"slices": [{"whole": 0.5}]}),
+        ("recipe.yaml", "a: &a\n  b: *a\n"),
+        ("recipe.yaml", f"a: {DEEP}\n"),
+        ("recipe.yaml", b"\xff\xfe"),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_named(tmp_path: Path, file: str, content: Any) -> None:
+    run = made(tmp_path / "run")
+    text = content if isinstance(content, (str, bytes)) else json.dumps(content)
+    (run / file).write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(FTKitError) as caught:
+        write_report([run], tmp_path / "page.html")
+    assert str(run / file) in caught.value.message and caught.value.exit_code == 3
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_of_several_runs_those_that_can_not_be_shown_are_named(tmp_path: Path) -> None:
+    good = made(tmp_path / "good")
+    bad = [made(tmp_path / name, **{"data.json": {"labels": ["a"]}}) for name in ("one", "two")]
+    with pytest.raises(RunError) as caught:
+        write_report([bad[0], good, bad[1]], tmp_path / "page.html")
+    assert all(str(run / "data.json") in caught.value.message for run in bad)
+    assert str(good) not in caught.value.message
+
+
+def test_blank_lines_of_a_log_are_skipped(tmp_path: Path) -> None:
+    run = made(tmp_path / "run")
+    log = run / "log.jsonl"
+    log.write_text("\n" + log.read_text().replace("\n", "\n \n") + "\n\n")
+    assert "Training loss" in page(run).text
 
 
 def test_a_torn_last_line_of_the_log_is_left_out(tmp_path: Path) -> None:
