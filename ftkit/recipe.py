@@ -130,7 +130,7 @@ class TrainSpec(Section):
     metric: str | None = None
     """Decides which epoch is kept; the task's own when not set."""
     evaluate_every: Literal["auto", "epoch"] | int = "auto"
-    """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, or 5 times in `epochs: auto`."""
+    """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, 5 times in `epochs: auto`."""
     patience: int | None = Field(None, gt=0)
     """Evaluations without a better score after which training stops."""
 
