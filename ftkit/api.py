@@ -1,4 +1,4 @@
-"""The commands as functions: what `ftkit.train`, `ftkit.evaluate`, `ftkit.export` and `ftkit.report` are."""
+"""The commands as functions: `ftkit.train`, `ftkit.evaluate`, `ftkit.compare`, `ftkit.export` and `ftkit.report`."""
 
 from __future__ import annotations
 

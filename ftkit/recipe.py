@@ -177,12 +177,16 @@ class Recipe(Section):
     train: TrainSpec = TrainSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
 
-    def dump(self) -> str:
-        """The recipe as YAML, every default written out."""
+    def filled(self) -> dict[str, Any]:
+        """The recipe as plain data, every default written out."""
         data = self.model_dump(mode="json")
         for setting, base in _bases().items():
             data[setting] = _filled(setting, getattr(self, setting), base)
-        return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+        return data
+
+    def dump(self) -> str:
+        """The recipe as YAML, every default written out."""
+        return yaml.dump(self.filled(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Loader(yaml.SafeLoader):

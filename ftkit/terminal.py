@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ftkit.metrics import Scores
+from ftkit.metrics import Scores, in_table
 
 Say = Callable[[str], None]
 """Takes a sentence for the person at the terminal."""
@@ -98,14 +98,10 @@ def _is_number(cell: str) -> bool:
 def scores_table(scores: Mapping[str, Scores]) -> str:
     """A row for each metric, a column for each split."""
     splits = list(scores)
-    names = [name for name in dict.fromkeys(n for split in scores.values() for n in split) if name not in _IN_FILE]
+    names = [name for name in dict.fromkeys(n for split in scores.values() for n in split) if in_table(name)]
     rows = [[name, *(_cell(scores[split].get(name)) for split in splits)] for name in names]
     counts = ["rows", *(_count(scores[split]) for split in splits)]
     return table(["", *splits], [*rows, counts])
-
-
-_IN_FILE = {f"{average}_{name}" for average in ("micro", "weighted") for name in ("precision", "recall")}
-"""Scores that scores.json and --json have and a terminal's table does without."""
 
 
 def _cell(score: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftkit.baselines._base import SEED, Baseline, some
 from ftkit.baselines._text import words
+from ftkit.metrics.calibration import softmax
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
 from ftkit.tasks.classification import Classification
@@ -62,11 +63,9 @@ class SVM(Baseline):
             return [{"value": float(value)} for value in self.models[0].predict(inputs)]
         if self.kind == "single":
             margins = _margins(self.models[0], inputs)
-            shares = np.exp(margins - margins.max(-1, keepdims=True))
-            shares /= shares.sum(-1, keepdims=True)
             return [
                 {"label": self.labels[i], "score": float(row[i])}
-                for i, row in zip(margins.argmax(-1), shares, strict=True)
+                for i, row in zip(margins.argmax(-1), softmax(margins), strict=True)
             ]
         margins = np.stack([_margins(model, inputs)[:, -1] for model in self.models], axis=1)
         return [self._given(row) for row in margins]

@@ -39,6 +39,9 @@ def sparsify(model: nn.Module) -> None:
 class RowAdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)` that takes gradients by rows; for processors."""
 
+    grad_scale: torch.Tensor | None = None
+    """What the next step divides gradients by; the fused kernel asks for it by this name."""
+
     def watch(self, model: nn.Module) -> None:
         """Bring rows of sparse embeddings in `model` up to date before they are read, and all before they are saved."""
         for module in model.modules():
@@ -46,9 +49,6 @@ class RowAdamW(torch.optim.AdamW):
                 weight = module.weight
                 module.register_forward_pre_hook(lambda _, given, weight=weight: self.catch_up(weight, given[0]))
                 module.register_state_dict_pre_hook(lambda *_, weight=weight: self.catch_up(weight))  # type: ignore[no-untyped-call]
-
-    grad_scale: torch.Tensor | None = None
-    """What the next step divides gradients by; the fused kernel asks for it by this name."""
 
     def clip(self, most: float = math.inf) -> torch.Tensor:
         """The norm of all gradients, which the next step scales down to `most` where they are longer."""

@@ -23,7 +23,7 @@ from ftkit.metrics.intervals import Spread
 from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally, means
 from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Example, Prediction, Task
-from ftkit.tasks.ner import NamedEntities
+from ftkit.tasks.ner import NamedEntities, all_entities
 from ftkit.tasks.qa import QuestionAnswering
 
 ERRORS = 30
@@ -225,7 +225,7 @@ def _confusion(trained: Trained, predictions: Sequence[Prediction], rows: Datase
         return None
     if tally.kind == "entities":
         truth = [[_span(entity) for entity in row] for row in rows["entities"]]
-        found = [[_span(entity) for entity in _entities(row)] for row in predictions]
+        found = [[_span(entity) for entity in all_entities(row)] for row in predictions]
         return entity_confusion(truth, found)
     said, true = trained.task.answers(predictions, rows)
     names = [*trained.labels, *sorted({*said, *true} - set(trained.labels))]
@@ -241,11 +241,6 @@ Span = tuple[str, int, int]
 
 def _span(entity: Mapping[str, Any]) -> Span:
     return entity["type"], entity["start"], entity["end"]
-
-
-def _entities(prediction: Prediction) -> list[Mapping[str, Any]]:
-    """The entities that were found, also those that were withheld: scores count both."""
-    return [*prediction.get("entities", ()), *(prediction.get("withheld", ()) if "entities" in prediction else ())]
 
 
 def entity_confusion(truth: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]) -> Json:
@@ -358,7 +353,8 @@ def _surety(prediction: Prediction) -> float:
     """The probability of an answer, of entities the highest; -1 where it has none."""
     if isinstance(prediction.get("score"), float):
         return float(prediction["score"])
-    return max((float(e.get("score", -1)) for e in _entities(prediction)), default=-1.0)
+    entities = all_entities(prediction) if "entities" in prediction else []
+    return max((float(e.get("score", -1)) for e in entities), default=-1.0)
 
 
 def _said(tally: Tally, answer: Any, truth: Any) -> Json:
@@ -377,7 +373,7 @@ def _short(value: Any) -> Any:
 def _marks(task: Task, row: Example, prediction: Prediction) -> list[Json]:
     """Places in a text: what is true (`missed`), what was answered (`wrong`), and what is both (`right`)."""
     if isinstance(task, NamedEntities):
-        paired = pairs([_span(e) for e in row["entities"]], [_span(e) for e in _entities(prediction)])
+        paired = pairs([_span(e) for e in row["entities"]], [_span(e) for e in all_entities(prediction)])
         return [mark for one, other in paired for mark in _pair_marks(one, other)]
     if isinstance(task, QuestionAnswering):
         answers = row["answers"]

@@ -70,8 +70,8 @@ def _short(name: str) -> str:
 
 def gain(task: Task, model: Scored, baselines: Mapping[str, Scored], metric: str, resamples: int) -> Gain | None:
     """What the model adds to the baseline that is best in `metric`; None where they can't be compared in it."""
-    sign = -1 if metric in task.lower_is_better else 1
-    able = {name: s.evidence for name, s in baselines.items() if s.evidence and metric in s.evidence.tally.scores()}
+    sign = task.sign(metric)
+    able = {name: its.evidence for name, its in baselines.items() if its.evidence and metric in its.scores}
     if not able or model.evidence is None or not resamples:
         return None
     best = max(able, key=lambda name: sign * baselines[name].scores[metric]["value"])

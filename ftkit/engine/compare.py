@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from ftkit.errors import RunError, every, nearest, problems
-from ftkit.metrics import intervals
+from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import RESAMPLES, Difference, Spread, Verdict
 from ftkit.plugins import resolve
@@ -190,7 +189,7 @@ def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progre
         raise _no_baseline(run, split, baseline)
     else:
         evidence = _evidence_now(run, split, say, progress)
-    return Model(name, task, evidence, {} if baseline else dict(_flat(yaml.safe_load(recipe.dump()))))
+    return Model(name, task, evidence, {} if baseline else dict(_flat(recipe.filled())))
 
 
 def _no_baseline(run: RunDirectory, split: str, baseline: str) -> RunError:
@@ -337,9 +336,7 @@ def _entry(models: tuple[Model, ...], groups: Sequence[int] | None, spread: Spre
 
 
 def _mean(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
-    values = [score[name]["value"] for score in scores if name in score]
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"value": float(np.mean(values)), "sd": deviation, "n": scores[0][name]["n"], "each": values}
+    return over_trainings([score[name] for score in scores if name in score])
 
 
 def _compared(

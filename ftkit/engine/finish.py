@@ -87,16 +87,15 @@ def finish(
         answered[name] = evaluation.score(trained, rows, prepared.recipe.evaluate, say, progress, observers)
         if reliance:
             calibration[name] = reliance.measured()
-    metric = prepared.recipe.train.metric or prepared.task.decider()
     result = Finished(
         run=run.path,
         scores={**(folds or {}), **{name: found.scores for name, found in answered.items()}},
         level=prepared.recipe.evaluate.level,
         breakdown={name: found.breakdown for name, found in answered.items() if found.breakdown},
         calibration=calibration,
-        metric=metric,
+        metric=prepared.metric,
         baselines={split: {name: its.scores for name, its in each.items()} for split, each in (beside or {}).items()},
-        gains=_gains(prepared, answered, beside or {}, metric),
+        gains=_gains(prepared, answered, beside or {}),
         steps=fitted.steps,
         train_seconds=fitted.seconds,
         examples=fitted.examples,
@@ -105,7 +104,7 @@ def finish(
     _keep(run, result, answered, beside or {})
     if analyse and answered:
         split = "test" if "test" in answered else next(iter(answered))
-        _analyse(run, prepared, trained, split, answered[split], metric)
+        _analyse(run, prepared, trained, split, answered[split])
     return result
 
 
@@ -113,10 +112,9 @@ def _gains(
     prepared: Prepared,
     answered: dict[str, evaluation.Evaluation],
     beside: dict[str, dict[str, Scored]],
-    metric: str,
 ) -> dict[str, Gain]:
-    resamples = prepared.recipe.evaluate.resamples
-    found = {name: gain(prepared.task, its, beside.get(name, {}), metric, resamples) for name, its in answered.items()}
+    p, resamples = prepared, prepared.recipe.evaluate.resamples
+    found = {name: gain(p.task, its, beside.get(name, {}), p.metric, resamples) for name, its in answered.items()}
     return {name: gained for name, gained in found.items() if gained}
 
 
@@ -155,10 +153,11 @@ def _analyse(
     trained: models.Trained,
     split: str,
     found: evaluation.Evaluation,
-    metric: str,
 ) -> None:
     """Keep where the model goes wrong on one split."""
     rows, settings = prepared.splits[split], prepared.recipe.evaluate
     seen = words(prepared.task, prepared.splits["train"])
-    where = analysis(trained, found, found.predictions, rows, settings, metric, found.truncated, seen, EXPLAINED)
+    where = analysis(
+        trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen, EXPLAINED
+    )
     run.write_analysis(split, where)

@@ -172,9 +172,8 @@ def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], No
 
 def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
     """The callback that keeps the best model."""
-    task, settings = prepared.task, prepared.recipe.train
-    metric = settings.metric or task.decider()
-    return [Best(save, metric, metric in task.lower_is_better, settings.patience)]
+    lower_is_better = prepared.metric in prepared.task.lower_is_better
+    return [Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)]
 
 
 def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:

@@ -41,6 +41,11 @@ class Prepared:
     """SHA-256 of each file, as it was when it was read."""
 
     @property
+    def metric(self) -> str:
+        """The score that decides which model is kept: the recipe's, or the task's own."""
+        return self.recipe.train.metric or self.task.decider()
+
+    @property
     def contract(self) -> models.Contract:
         """What the trained folder will promise."""
         spec = self.recipe.model

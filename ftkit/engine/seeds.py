@@ -43,8 +43,7 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
     (Averaged weights: Wortsman et al. 2022, "Model soups".) Only methods that train a whole checkpoint have an average.
     Tells which it is.
     """
-    metric = prepared.recipe.train.metric or prepared.task.decider()
-    sign = -1 if metric in prepared.task.lower_is_better else 1
+    metric, sign = prepared.metric, prepared.task.sign(prepared.metric)
     values = [sign * part.read_json("scores")["scores"]["validation"][metric]["value"] for part in runs]
     best = runs[values.index(max(values))]
     run.take_record(best)

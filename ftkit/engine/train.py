@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +24,7 @@ from ftkit.engine.prepare import Prepared, encode_training, prepare
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trial import measure
 from ftkit.errors import MachineError
-from ftkit.metrics import Score, Scores
+from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory, refuse_existing
 from ftkit.terminal import Progress, Say, silence
@@ -81,8 +80,8 @@ def train(
             say(f"note: {note}")
         if fitted.truncated:
             say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
-        spread = _over_seeds([done for _, done in each])
-        return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=spread)
+        several = _over_seeds([done for _, done in each])
+        return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
 
 
 def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part], int]:
@@ -146,7 +145,12 @@ def _cross_validate(
         for i, prediction in zip(held, found.predictions, strict=True):
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
-    return {"folds": {name: _spread([scores[name] for scores in each if name in scores]) for name in each[0]}}
+    return {"folds": {name: _over_folds([scores[name] for scores in each if name in scores]) for name in each[0]}}
+
+
+def _over_folds(scores: list[Score]) -> Any:
+    """Each fold has rows of its own, which are counted together."""
+    return {**over_trainings(scores), "n": sum(score["n"] for score in scores)}
 
 
 def _train_seeds(
@@ -176,16 +180,6 @@ def _summed(each: list[Fitted]) -> Fitted:
 def _over_seeds(each: list[Finished]) -> dict[str, Any]:
     splits = each[0].scores if each else {}
     return {
-        split: {name: {**_spread([one.scores[split][name] for one in each]), "n": found[name]["n"]} for name in found}
+        split: {name: over_trainings([one.scores[split][name] for one in each]) for name in found}
         for split, found in splits.items()
-    }
-
-
-def _spread(scores: list[Score]) -> Any:
-    values = [score["value"] for score in scores]
-    return {
-        "value": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
-        "n": sum(score["n"] for score in scores),
-        "each": values,
     }

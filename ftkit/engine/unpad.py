@@ -280,7 +280,7 @@ def unpadded(model: torch.nn.Module) -> Iterator[bool]:
         yield True
         return
     layers = stack_of(core)
-    if layers is None:
+    if layers is None or _AGREES.get(core) is False:
         yield False
         return
     wanted = [] if core in _AGREES else _probe(core)

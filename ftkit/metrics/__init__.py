@@ -7,6 +7,7 @@ Every function takes the truth and the predictions row by row and gives `Scores`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import Any, NotRequired, TypedDict
 
 from ftkit.errors import DataError
@@ -42,6 +43,18 @@ Scores = dict[str, Score]
 def score(value: Any, n: int) -> Score:
     """A score as plain Python numbers, whatever numeric type `value` has."""
     return {"value": float(value), "n": int(n)}
+
+
+def over_trainings(scores: Sequence[Score]) -> dict[str, Any]:
+    """One metric over several trainings on the same rows: mean, standard deviation (`sd`), and `each` value."""
+    values = [score["value"] for score in scores]
+    deviation = stdev(values) if len(values) > 1 else 0.0
+    return {"value": fmean(values), "sd": deviation, "n": scores[0]["n"], "each": values}
+
+
+def in_table(name: str) -> bool:
+    """Whether tables show a score: of precision and recall the macro averages; scores.json has the others too."""
+    return not (name.startswith(("micro_", "weighted_")) and name.endswith(("precision", "recall")))
 
 
 def require_pairs(truth: Sequence[Any], predicted: Sequence[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 import ftkit
+from ftkit.metrics import in_table
 from ftkit.reporting import charts
 from ftkit.reporting.reading import Run
 from ftkit.reporting.text import pieces, visible
@@ -83,7 +84,7 @@ def _scores(runs: Sequence[Run]) -> list[Json]:
     for split in dict.fromkeys(name for run in runs for name in run.splits()):
         cells = [run.splits().get(split, {}) for run in runs]
         names = list(dict.fromkeys([*(run.metric() for run in runs), *(name for cell in cells for name in cell)]))
-        names = [name for name in names if _in_table(name) and any(name in cell for cell in cells)]
+        names = [name for name in names if in_table(name) and any(name in cell for cell in cells)]
         scale = _scale(score for cell in cells for name, score in cell.items() if name not in _ERRORS)
         rows = [
             {
@@ -120,11 +121,6 @@ def _baselines(run: Run) -> list[Json]:
         if drawn:
             found.append({"split": split, "metrics": metrics, "rows": rows, "scale": _scale(drawn), "verdict": verdict})
     return found
-
-
-def _in_table(name: str) -> bool:
-    """Whether a score is shown: precision and recall are by labels' means, other means of them only in scores.json."""
-    return not (name.startswith(("micro_", "weighted_")) and name.endswith(("precision", "recall")))
 
 
 def _verdict(gain: Mapping[str, Any] | None) -> str:
@@ -298,7 +294,7 @@ def _spread(run: Run) -> list[Json]:
     found = []
     seeds = {f"seeds, {split}": scores for split, scores in (run.scores.get("seeds") or {}).items()}
     for split, scores in {**run.splits(), **seeds}.items():
-        rows = [{"name": name, **score} for name, score in scores.items() if "each" in score and _in_table(name)]
+        rows = [{"name": name, **score} for name, score in scores.items() if "each" in score and in_table(name)]
         if rows:
             known = {"value": 0.0}
             scale = _scale([{"value": v} for row in rows for v in row["each"] if row["name"] not in _ERRORS] or [known])

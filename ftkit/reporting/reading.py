@@ -45,7 +45,7 @@ class Run:
     def splits(self) -> dict[str, Json]:
         """Scores by split, the test rows first."""
         found = self.scores.get("scores") or {}
-        order = sorted(found, key=lambda name: ("test", "validation").index(name) if name in _USUAL else len(_USUAL))
+        order = sorted(found, key=lambda name: _USUAL.index(name) if name in _USUAL else len(_USUAL))
         return {name: found[name] for name in order}
 
     def with_one_file_less(self) -> Iterator[tuple[str, Run]]:

@@ -244,6 +244,10 @@ class Task:
         """The metric that decides which epoch is kept, where the recipe names none."""
         return self.best_metric
 
+    def sign(self, metric: str) -> int:
+        """What a metric is multiplied by so that more is better: -1 or 1."""
+        return -1 if metric in self.lower_is_better else 1
+
     def breakdown(self, predictions: Sequence[Prediction], examples: Any) -> list[ClassScores]:
         """A row of scores for each label or type; empty where there are none."""
         tally = self.tally(predictions, examples)

@@ -213,14 +213,14 @@ class NamedEntities(Task):
         return spans.entity_tally(truth, predicted)
 
     def _places(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
-        found = ([_all(prediction) for prediction in predictions], examples["entities"])
+        found = ([all_entities(prediction) for prediction in predictions], examples["entities"])
         predicted, truth = ([[(e["type"], e["start"], e["end"]) for e in row] for row in rows] for rows in found)
         return predicted, truth
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         """BIO tags of each row's words, as seqeval takes them; of withheld entities too."""
         places = list(examples["spans"])
-        found = ([_all(prediction) for prediction in predictions], examples["entities"])
+        found = ([all_entities(prediction) for prediction in predictions], examples["entities"])
         predicted, truth = ([_tags(e, words) for e, words in zip(rows, places, strict=True)] for rows in found)
         return predicted, truth
 
@@ -233,7 +233,7 @@ class NamedEntities(Task):
         return "".join([*parts, text[place:]])
 
 
-def _all(prediction: Prediction) -> list[dict[str, Any]]:
+def all_entities(prediction: Prediction) -> list[dict[str, Any]]:
     """The entities found, those that were withheld among them."""
     return [*prediction["entities"], *prediction.get("withheld", ())]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftkit.metrics.calibration import softmax
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class QuestionAnswering(Task):
         legal = (length >= 0) & (length < self.options.answer_tokens)
         logits = np.where(legal, start[places][:, None] + end[places][None, :], -np.inf)
         first, last = (places[i] for i in np.unravel_index(logits.argmax(), logits.shape))
-        probability = _softmax(start)[first] * _softmax(end)[last]
+        probability = softmax(start)[first] * softmax(end)[last]
         return float(logits.max()), offsets[first][0], offsets[last][1], float(probability)
 
     def _choose(self, found: tuple[float, Prediction] | None, null: float) -> Prediction:
@@ -225,8 +226,3 @@ def _answer(context: str, start: int, end: int, probability: float) -> Predictio
     text = context[start:end]
     start += len(text) - len(text.lstrip())  # some tokenizers count the space before a word as part of it
     return {"answer": text.strip(), "start": start, "end": start + len(text.strip()), "score": probability}
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    values = np.exp(values - values.max())
-    return np.asarray(values / values.sum())
