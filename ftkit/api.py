@@ -83,7 +83,7 @@ def evaluate(
     """Score a run, an export or a fine-tuned checkpoint on a split of its run, or on the file `data`.
 
     `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`;
-    `precision` is `fp32` or `bf16`, the recipe's when not given.
+    `precision` is `fp32`, `bf16` or `auto`; the recipe's when not given.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
     from ftkit.engine.evaluate import evaluate as run_evaluation

@@ -19,7 +19,7 @@ from ftkit.errors import RecipeError, nearest, one_line, problems
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.shelf import find_recipe
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 """Those that a model answers in."""
 _LEAST_RESAMPLES = 100
 """Fewer draws have no ends of 95 % to speak of."""
@@ -161,8 +161,11 @@ class EvaluateSpec(Section):
     """Withhold unsure answers, so that this share of those given is right on the validation rows."""
     wished_coverage: float | None = Field(None, gt=0, le=1)
     """Withhold the least sure answers, so that this share of them is given on the validation rows."""
-    precision: Precision = "fp32"
-    """Of the answers: fp32 gives plain transformers'; bf16 is about twice as fast, and other in the third digit."""
+    precision: Precision = "auto"
+    """Of the answers: fp32 gives plain transformers'; bf16 is several times as fast, and other in the third digit.
+
+    `auto` is bf16 where the processor or GPU has it and where training found no difference on the validation rows.
+    """
 
 
 class Recipe(Section):

@@ -27,7 +27,7 @@ AllowCode = Annotated[
 
 
 Precision = Annotated[
-    str | None, typer.Option(help="fp32, or bf16: twice as fast, and other in the third digit.", show_default=False)
+    str | None, typer.Option(help="fp32, bf16 (faster, other in the third digit) or auto.", show_default="the recipe's")
 ]
 
 

@@ -17,6 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ftkit.engine.lowered import LowWeights
+from ftkit.methods._layers import held_once
+
 REACH = 480
 """Steps after which a row that rests moves no more."""
 _LEAST = 1e-30
@@ -27,13 +30,10 @@ _WORTH = 4096
 
 def sparsify(model: nn.Module) -> None:
     """Let the large embeddings that learn, and that no other layer shares, give their gradients by rows."""
-    users: dict[int, int] = {}
-    for module in model.modules():
-        for weight in module.parameters(recurse=False):
-            users[id(weight)] = users.get(id(weight), 0) + 1
+    alone = held_once(model)
     for module in model.modules():
         if type(module) is nn.Embedding and module.max_norm is None and module.num_embeddings >= _WORTH:
-            module.sparse = module.weight.requires_grad and users[id(module.weight)] == 1
+            module.sparse = module.weight.requires_grad and module.weight in alone
 
 
 class RowAdamW(torch.optim.AdamW):
@@ -41,6 +41,10 @@ class RowAdamW(torch.optim.AdamW):
 
     grad_scale: torch.Tensor | None = None
     """What the next step divides gradients by; the fused kernel asks for it by this name."""
+    low: LowWeights | None = None
+    """Copies of weights to be written as these move; their gradients come in bfloat16."""
+
+    _wide = torch.empty(0)
 
     def watch(self, model: nn.Module) -> None:
         """Bring rows of sparse embeddings in `model` up to date before they are read, and all before they are saved."""
@@ -57,7 +61,8 @@ class RowAdamW(torch.optim.AdamW):
             if weight.grad.is_sparse:
                 weight.grad = weight.grad.coalesce()  # `step` finds it done
             parts.append(weight.grad.values() if weight.grad.is_sparse else weight.grad)
-        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(parts)))
+        norms = torch._foreach_norm(parts, 2, torch.float32)
+        norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
         scale = (norm + 1e-6) / most
         self.grad_scale = scale if bool(scale > 1) else None
         return norm
@@ -65,17 +70,49 @@ class RowAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step; the fused kernel moves what has a dense gradient."""
-        by_rows = []
+        apart, copied = [], self.low.adopted if self.low else ()
         for group in self.param_groups:
             for weight in group["params"]:
-                if weight.grad is not None and weight.grad.is_sparse:
-                    by_rows.append((group, weight, weight.grad.coalesce()))
+                if weight.grad is not None and (weight.grad.is_sparse or weight in copied):
+                    apart.append((group, weight, weight.grad))
                     weight.grad = None
         loss = super().step(closure)
-        for group, weight, gradient in by_rows:
-            self._step_rows(group, weight, gradient)
+        for group, weight, gradient in apart:
+            if gradient.is_sparse:
+                self._step_rows(group, weight, gradient.coalesce())
+            else:
+                self._step_low(group, weight, gradient)
         self.grad_scale = None
         return loss
+
+    def _step_low(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
+        """One weight at a time, so that its gradient in float32, and its copy, are at hand and not in memory."""
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        if self._wide.numel() < weight.numel():
+            self._wide = torch.empty(weight.numel(), dtype=weight.dtype)
+        state["step"] += 1
+        torch._fused_adamw_(
+            [weight],
+            [self._wide[: weight.numel()].view_as(weight).copy_(gradient)],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+            grad_scale=self.grad_scale,
+            found_inf=None,
+        )
+        assert self.low is not None
+        self.low.written(weight)
 
     def load_state_dict(self, state_dict: Any) -> None:
         """As torch does it, but for what is kept of rows, which is not in the weights' type."""

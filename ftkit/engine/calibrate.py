@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from ftkit.engine import infer
+from ftkit.engine import infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError, problems
@@ -22,6 +22,10 @@ from ftkit.terminal import Progress
 
 LEAST = 50
 """Answers to validation rows that a temperature is fitted to, or more."""
+SAME, NEAR = 0.998, 0.005
+"""Share of the decisions that bf16 must leave as they are, and how far probabilities may move on average."""
+ENOUGH = 200
+"""Answers to validation rows that tell such a share, or more."""
 MOST = 2_000_000
 """Logits that are kept for it; where there are more, a random sample of the answers is."""
 SEED = 13
@@ -35,6 +39,8 @@ class Calibration:
     abstain: float = 0.0
     n: int = 0
     """Answers to validation rows that it was fitted to; 0 where nothing was."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """That of these answers, and of those to come."""
     notes: tuple[str, ...] = ()
     """What a person should know of it."""
 
@@ -71,7 +77,8 @@ def calibrated(
     """
     if rows is None:
         return _unfitted(trained.task, settings, "there are no validation rows")
-    decisions = _decisions(trained, rows, settings, progress or Progress(show=False))
+    progress = progress or Progress(show=False)
+    decisions, precision = _in_its_precision(trained, rows, settings, progress)
     n = len(decisions.answers()[0])
     if n < LEAST:
         return _unfitted(trained.task, settings, f"there are {n} answers to validation rows, and {LEAST} are needed")
@@ -80,7 +87,31 @@ def calibrated(
     always_right = bool(decisions.right.all())
     temperature = 1.0 if always_right else decisions.temperature()
     abstain, notes = _threshold(trained.task, decisions.answers(temperature), settings)
-    return Calibration(temperature, abstain, n, (_NEVER_WRONG, *notes) if always_right else notes)
+    return Calibration(temperature, abstain, n, precision, (_NEVER_WRONG, *notes) if always_right else notes)
+
+
+def _in_its_precision(
+    trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress
+) -> tuple[Decisions, Literal["fp32", "bf16"]]:
+    """The decisions in the precision that the recipe names; for `auto`, in bf16 where these are as good as fp32's."""
+    if settings.precision != "auto":
+        return _decisions(trained, rows, settings, progress), settings.precision
+    found = {
+        precision: _decisions(trained, rows, settings.model_copy(update={"precision": precision}), progress)
+        for precision in (("fp32", "bf16") if machine.has_bf16() else ("fp32",))
+    }
+    if "bf16" in found and _alike(found["fp32"], found["bf16"]):
+        return found["bf16"], "bf16"
+    return found["fp32"], "fp32"
+
+
+def _alike(exact: Decisions, low: Decisions) -> bool:
+    """Whether two precisions decide alike; entities that one of them alone found make them other answers."""
+    if exact.logits.shape != low.logits.shape or len(exact.answers()[0]) < ENOUGH:
+        return False
+    same = float((exact.logits.argmax(-1) == low.logits.argmax(-1)).mean())
+    moved = float(np.abs(exact.answers()[0] - low.answers()[0]).mean())
+    return same >= SAME and moved <= NEAR
 
 
 def _unfitted(task: Task, settings: EvaluateSpec, why: str) -> Calibration:
@@ -97,7 +128,8 @@ def applied(trained: models.Trained, found: Calibration) -> models.Trained:
     """The model with what was fitted; the contract in its folder is replaced by one that holds it too."""
     options = {"temperature": found.temperature, "abstain": found.abstain}
     task = type(trained.task)(trained.task.options.model_copy(update=options))
-    contract = trained.contract.model_copy(update={"task": {**trained.contract.task, **options}})
+    changed = {"task": {**trained.contract.task, **options}, "precision": found.precision}
+    contract = trained.contract.model_copy(update=changed)
     models.write_contract(trained.source, contract)
     return replace(trained, task=task, contract=contract)
 

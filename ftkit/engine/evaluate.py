@@ -56,21 +56,22 @@ def evaluate(
         rows, name = _split(trained, recipe, split, source, say), split
     for warning in check(trained.task, [(name, rows)], trained.labels):
         say(f"warning: {warning}")
-    return score(trained, rows, spec_of(recipe, precision), say, progress)
+    return score(trained, rows, spec_of(trained, recipe, precision), say, progress)
 
 
-def spec_of(recipe: Recipe | None, precision: str | None = None) -> EvaluateSpec:
-    """How a run's recipe evaluates, or the defaults; in another precision if one is named.
+def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | None = None) -> EvaluateSpec:
+    """How a run's recipe evaluates, or the defaults, with the precision settled: one that is named, or the model's own.
 
     Raises RecipeError for one that there is not, MachineError where the machine lacks it.
     """
     spec = recipe.evaluate if recipe else EvaluateSpec()
-    if precision is not None:
-        if precision not in (known := get_args(Precision)):
-            raise RecipeError(f"--precision {precision}: there is no such precision", f"one of {', '.join(known)}")
-        spec = spec.model_copy(update={"precision": precision})
-    machine.precision(spec.precision)
-    return spec
+    wanted = precision or spec.precision
+    if wanted not in (known := get_args(Precision)):
+        raise RecipeError(f"--precision {wanted}: there is no such precision", f"one of {', '.join(known)}")
+    if wanted == "auto":
+        wanted = trained.contract.precision if machine.has_bf16() else "fp32"
+    machine.precision(wanted)
+    return spec.model_copy(update={"precision": wanted})
 
 
 def recipe_of(source: str | Path, say: Say) -> Recipe | None:

@@ -78,19 +78,20 @@ def finish(
     on the test rows if there are some.
     """
     trained, is_calibrated = _calibrate(models.load(run.path), prepared, say, progress)
+    settings = evaluation.spec_of(trained, prepared.recipe)
     held_out = {name: rows for name, rows in prepared.splits.items() if name != "train"}
     calibration: dict[str, dict[str, Any]] = {}
     answered: dict[str, evaluation.Evaluation] = {}
     for name, rows in held_out.items():
         reliance = calibrate.Reliance(trained.task, trained.labels) if is_calibrated else None
         observers = [reliance] if reliance else []
-        answered[name] = evaluation.score(trained, rows, prepared.recipe.evaluate, say, progress, observers)
+        answered[name] = evaluation.score(trained, rows, settings, say, progress, observers)
         if reliance:
             calibration[name] = reliance.measured()
     result = Finished(
         run=run.path,
         scores={**(folds or {}), **{name: found.scores for name, found in answered.items()}},
-        level=prepared.recipe.evaluate.level,
+        level=settings.level,
         breakdown={name: found.breakdown for name, found in answered.items() if found.breakdown},
         calibration=calibration,
         metric=prepared.metric,

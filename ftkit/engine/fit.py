@@ -18,13 +18,14 @@ from ftkit.engine import dropout, frozen, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
+from ftkit.engine.lowered import lowered
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
 from ftkit.engine.trainer import FTTrainer
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.run import RunDirectory
-from ftkit.tasks._base import Prediction, Task
+from ftkit.tasks._base import Prediction
 from ftkit.terminal import Progress
 
 _FEW = 8
@@ -136,12 +137,12 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ..
     model: Any = trainer.model
     most = int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method}"
-    whole = type(prepared.task).forward is not Task.forward  # then nobody knows what it reads
     try:
         with (
             machine.memory_kept(),
-            unpadded(model) as without_padding,
-            frozen.computed_once(model, origin, store, most, whole) as layers,
+            unpadded(model, prepared.task.reads_otherwise) as without_padding,
+            frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
+            lowered(model) as trainer.low,
         ):
             if layers:
                 trainer.add_callback(Sharing(layers.flush))

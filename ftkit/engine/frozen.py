@@ -20,7 +20,7 @@ from torch import nn
 
 import ftkit
 from ftkit.engine.features import KEY, FeatureStore
-from ftkit.engine.unpad import ATTENTION, rounded, stack_of
+from ftkit.engine.unpad import ATTENTION, reads_first_only, rounded, stack_of
 from ftkit.methods._layers import head_modules, layout, plain_model
 
 
@@ -47,10 +47,11 @@ def computed_once(
     if not count or plain_model(model).config._attn_implementation != ATTENTION:
         yield None
         return
-    frozen = FrozenLayers(model, count, origin, parent, most)
+    all_frozen = count == len(stack_of(model) or ())
+    first_only = all_frozen and not whole and reads_first_only(plain_model(model))
+    frozen = FrozenLayers(model, count, origin, parent, most, first_only)
     frozen.install()
     try:
-        frozen.first_only = not whole and frozen.reads_first_only()
         yield frozen
     finally:
         frozen.remove()
@@ -59,17 +60,19 @@ def computed_once(
 class FrozenLayers:
     """The lowest `count` layers of a model, with a memory."""
 
-    def __init__(self, model: nn.Module, count: int, origin: str, parent: Path, most: int) -> None:
+    def __init__(
+        self, model: nn.Module, count: int, origin: str, parent: Path, most: int, first_only: bool = False
+    ) -> None:
         self.core: Any = plain_model(model)
         self.base: Any = self.core.base_model
         stack: Any = stack_of(model)
         self.layers, self.above = list(stack[:count]), list(stack[count:])
         self.above += [self.core.get_submodule(name) for name in head_modules(self.core)]
-        self.all_frozen = not stack[count:]
         self.origin, self.parent, self.most = origin, parent, most
         self.signature = inspect.signature(self.base.forward)
         self.stores: dict[str, FeatureStore] = {}
-        self.first_only = False
+        self.first_only = first_only
+        """Whether of each text only its first token is kept."""
         self.refused = False
         self.active = False
         self.keys: list[bytes] = []
@@ -177,40 +180,11 @@ class FrozenLayers:
         store = self._store()
         assert store is not None
         output = output.to(store.dtype).to(output.dtype)
-        for key, row in zip(self.keys, torch.split(output[0, : sum(self.lengths)], self.lengths), strict=True):
+        firsts = output.shape[1] == len(self.lengths)  # `unpadded` may have dropped all other tokens
+        lengths = [1] * len(self.lengths) if firsts else self.lengths
+        for key, row in zip(self.keys, torch.split(output[0, : sum(lengths)], lengths), strict=True):
             store.put(key, row[:1] if self.first_only else row)
         return output
-
-    # ------------------------------------------------------------------ what the head reads
-
-    @torch.enable_grad()
-    def reads_first_only(self) -> bool:
-        """Whether the head looks at each row's first token alone: then nothing else has to be kept."""
-        rows, width = 2, 3
-        if not self.all_frozen:
-            return False
-        seen = []
-
-        def probe(layer: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
-            seen.append(torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output).requires_grad_())
-            return seen[0]
-
-        self.refused = True  # nothing that is made up goes into a store
-        training = self.core.training
-        handle = self.layers[-1].register_forward_hook(probe, prepend=True)
-        try:
-            ids = torch.ones(rows, width, dtype=torch.long, device=self.core.device)
-            outputs = self.core.eval()(input_ids=ids, attention_mask=ids)
-            total = sum(value.float().square().sum() for name, value in outputs.items() if name.endswith("logits"))
-            (gradient,) = torch.autograd.grad(total, seen)
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):  # a head that is called otherwise
-            return False
-        finally:
-            handle.remove()
-            self.core.train(training)
-            self.refused = False
-        reached = gradient.view(rows, width, -1).abs().sum(dim=(0, 2)) > 0
-        return reached.tolist() == [True, False, False]
 
 
 def _by_token(inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:

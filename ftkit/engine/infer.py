@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ftkit.engine.generate import write
+from ftkit.engine.lowered import lowered
 from ftkit.engine.unpad import unpadded
 from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
@@ -70,12 +72,12 @@ def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, sett
     room = int(writes["max_new_tokens"]) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
     low = torch.autocast(_device(model).type, torch.bfloat16, enabled=settings.precision == "bf16")
-    with _answering(model), unpadded(model), low:
+    with _answering(model), unpadded(model, task.reads_otherwise), lowered(model, still=True), low:
         for places in batches(lengths, settings.batch_tokens, room):
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
             batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}
-            found = _write(model, batch, writes) if writes else _read(model, task, batch)
+            found = {"tokens": write(model, batch, writes)} if writes else _read(model, task, batch)
             for row, i in enumerate(places):
                 length = lengths[i] if task.per_token else None
                 outputs[i] = {name: value[row][:length] for name, value in found.items()}
@@ -94,17 +96,9 @@ def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterato
         order = order[size:]
 
 
-def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
+def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Sequence[np.ndarray]]:
     outputs = task.forward(model, batch)
     return {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
-
-
-def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, Any]) -> dict[str, np.ndarray]:
-    inputs = {name: value for name, value in batch.items() if name != "position_ids"}
-    tokens = model.generate(**inputs, **settings)
-    if not model.config.is_encoder_decoder:
-        tokens = tokens[:, batch["input_ids"].shape[1] :]
-    return {"tokens": tokens.cpu().numpy()}
 
 
 @contextmanager

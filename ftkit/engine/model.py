@@ -11,7 +11,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -57,6 +57,8 @@ class Contract(BaseModel):
 
     data: dict[str, Any] = {}
     """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What it answers in where the machine can and nobody asks for another."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from ftkit.terminal import Progress, Say, silence
 class Predictor:
     """A trained model that answers: a run, an export, or a fine-tuned checkpoint (a folder or a Hub id).
 
-    `say` is told what a person should know of the run. `precision` is `fp32` or `bf16`, the recipe's when not given.
+    `say` is told what a person should know of the run. `precision` is `fp32`, `bf16` or `auto`; where none is given,
+    the recipe's.
 
     >>> predictor = Predictor("runs/reviews")  # doctest: +SKIP
     >>> list(predictor(["Would buy it again."]))  # doctest: +SKIP
@@ -28,7 +29,7 @@ class Predictor:
     def __init__(self, source: str | Path, say: Say = silence, precision: str | None = None) -> None:
         self.trained = models.load(source)
         self.recipe = recipe_of(source, say)
-        self.settings = spec_of(self.recipe, precision)
+        self.settings = spec_of(self.trained, self.recipe, precision)
 
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.

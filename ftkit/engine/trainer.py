@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
 from ftkit.engine.adamw import RowAdamW, sparsify
+from ftkit.engine.lowered import LowWeights
 from ftkit.engine.rates import param_groups
 from ftkit.recipe import TrainSpec
 from ftkit.tasks._base import Task, Weighting
@@ -96,6 +97,8 @@ class FTTrainer(Trainer):
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
         self.validate, self.rows = validate, rows
+        self.low: LowWeights | None = None
+        """Copies of the weights in bfloat16, where the caller keeps some."""
         super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks)
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
@@ -140,6 +143,8 @@ class FTTrainer(Trainer):
                 loss = self.compute_loss(model, self._prepare_inputs(batch)) * (0 if blank else 1)
                 loss = loss * self.args.world_size / size
                 self.accelerator.backward(loss)
+            if self.low and not last:
+                self.low.widen()
             total += loss.detach()
         return total
 
@@ -195,6 +200,9 @@ class FTTrainer(Trainer):
         if isinstance(optimizer, RowAdamW):
             assert self.model is not None
             optimizer.watch(self.model)
+            if self.low and self.args.bf16:
+                self.low.adopt([weight for group in optimizer.param_groups for weight in group["params"]])
+                optimizer.low = self.low
         return optimizer
 
     @property

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from ftkit.engine.dropout import dropout as fast_dropout
-from ftkit.methods._layers import plain_model, stacks
+from ftkit.methods._layers import is_norm, plain_model, stacks
 
 ATTENTION = "ftkit_unpadded"
 """Name of the attention function in transformers' registry."""
@@ -66,6 +66,15 @@ class Packing:
         if self.real is not None:
             flat = _Scatter.apply(flat, self.real, self.rows * self.width)  # type: ignore[no-untyped-call]
         return flat.view(self.rows, self.width, *flat.shape[1:])
+
+    def firsts(self, device: torch.device) -> torch.Tensor:
+        """Place in the long row of each example's first token, shape (rows,)."""
+        starts = torch.arange(self.rows, device=device) * self.width
+        return starts if self.slots is None else self.slots[starts]
+
+    def unpack_firsts(self, states: torch.Tensor) -> torch.Tensor:
+        """(1, rows, ...), each example's first token, to (rows, width, ...), with zeros for all others."""
+        return functional.pad(states[0].unsqueeze(1), (0, 0, 0, self.width - 1))
 
     def hidden(self, window: int | None, device: torch.device) -> torch.Tensor | None:
         """True where a token may not look, (rows or 1, 1, width or 1, width): padding, and outside of a window."""
@@ -163,7 +172,7 @@ def attend(
             scores = torch.matmul(query * scaling, key.transpose(2, 3))
             if hidden is not None:
                 scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
-            weights = scores.softmax(dim=-1)
+            weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)  # in bfloat16, four times slower
             found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
     return packing.pack(found.transpose(1, 2)), None
 
@@ -184,11 +193,15 @@ class _Hooks:
         self.core, self.before = core, core.config._attn_implementation
         self.packing: Packing | None = None
         self.off = False
+        self.narrow = False
+        """Whether the last layer goes on with each example's first token alone once attention is through."""
         self.handles = [
             core.base_model.register_forward_pre_hook(self.begin, with_kwargs=True),
             core.base_model.register_forward_hook(self.end, always_call=True),
             layers[-1].register_forward_hook(self.leave),
         ]
+        if (norm := first_norm(layers[-1])) is not None:
+            self.handles.append(norm.register_forward_hook(self.narrowed))
         for place, layer in enumerate(layers):
             enter = self.first if place == 0 else self.next
             self.handles.append(layer.register_forward_pre_hook(enter, with_kwargs=True))
@@ -234,14 +247,22 @@ class _Hooks:
             named["attention_mask"] = self.packing
         return (*args[:1], *rest, *args[2:]), named
 
+    def narrowed(self, norm: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        """Go on with the first tokens alone, where nothing else is read."""
+        if self.off or not self.narrow:
+            return output
+        assert self.packing is not None
+        return output.index_select(1, self.packing.firsts(output.device))
+
     def leave(self, layer: Any, args: tuple[Any, ...], output: Any) -> Any:
         """Put the padding back."""
         if self.off:
             return output
         assert self.packing is not None
+        unpack = self.packing.unpack_firsts if self.narrow else self.packing.unpack
         if isinstance(output, tuple):
-            return (self.packing.unpack(output[0]), *output[1:])
-        return self.packing.unpack(output)
+            return (unpack(output[0]), *output[1:])
+        return unpack(output)
 
     def _by_position(self, value: Any) -> Any:
         """A tensor of shape (1 or rows, width, ...), as rotary embeddings are, in the packed order."""
@@ -260,6 +281,11 @@ def is_encoder(model: torch.nn.Module) -> bool:
     return not (core.config.is_encoder_decoder or causal)
 
 
+def first_norm(layer: torch.nn.Module) -> torch.nn.Module | None:
+    """The first norm of a layer. Where it stands behind attention (BERT and its kin), all that follows reads it."""
+    return next((module for module in layer.modules() if is_norm(module)), None)
+
+
 def stack_of(model: torch.nn.Module) -> torch.nn.ModuleList | None:
     """The one layer stack of an encoder whose attention can be exchanged; none for other models."""
     core = plain_model(model)
@@ -270,10 +296,11 @@ def stack_of(model: torch.nn.Module) -> torch.nn.ModuleList | None:
 
 
 @contextmanager
-def unpadded(model: torch.nn.Module) -> Iterator[bool]:
+def unpadded(model: torch.nn.Module, whole: bool = False) -> Iterator[bool]:
     """While this lasts, the model computes no padding, if it is of a kind that can; tells whether it does.
 
-    Of each model it is tried once that the outputs are those of the padded path.
+    Where the head reads each text's first token alone, what the last layer makes of the others is not computed either,
+    unless `whole` asks for it. Of each model it is tried once that the outputs are those of the padded path.
     """
     core = plain_model(model)
     if core.config._attn_implementation == ATTENTION:
@@ -291,6 +318,8 @@ def unpadded(model: torch.nn.Module) -> Iterator[bool]:
             _AGREES[core] = _agree(wanted, _probe(core))
         if not _AGREES[core]:
             hooks.remove()
+        elif not whole:
+            hooks.narrow = _narrows(core, hooks)
         yield _AGREES[core]
     finally:
         hooks.remove()
@@ -310,11 +339,61 @@ def _agree(wanted: list[torch.Tensor], found: list[torch.Tensor]) -> bool:
 _PROBES = 2
 
 
+def _narrows(core: Any, hooks: _Hooks) -> bool:
+    """Whether the last layer may go on with first tokens alone: tried once, the logits are those of all tokens."""
+    if core not in _NARROWS:
+        wanted = _probe(core, logits=True) if reads_first_only(core) else []
+        hooks.narrow = True
+        _NARROWS[core] = bool(wanted) and _agree(wanted, _probe(core, logits=True))
+    return _NARROWS[core]
+
+
+_NARROWS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def reads_first_only(core: Any) -> bool:
+    """Whether the head looks at each row's first token alone: the gradient of its logits reaches no other."""
+    if core not in _READS_FIRST_ONLY:
+        _READS_FIRST_ONLY[core] = _reached(core) == [True, False, False]
+    return _READS_FIRST_ONLY[core]
+
+
+_READS_FIRST_ONLY: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def _reached(core: Any) -> list[bool]:
+    """Which of three tokens the head's logits depend on, by what the last layer gives; nothing for unusual heads."""
+    rows, width = 2, 3
+    layers, seen = stack_of(core), []
+    assert layers is not None
+
+    def probe(layer: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output).requires_grad_())
+        return seen[0]
+
+    training = core.training
+    handle = layers[-1].register_forward_hook(probe, prepend=True)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            ids = torch.ones(rows, width, dtype=torch.long, device=core.device)
+            outputs = core.eval()(input_ids=ids, attention_mask=ids)
+            total = sum(value.float().square().sum() for name, value in outputs.items() if name.endswith("logits"))
+            (gradient,) = torch.autograd.grad(total, seen)
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):  # a head that is called otherwise
+        return []
+    finally:
+        handle.remove()
+        core.train(training)
+    found: list[bool] = (gradient.view(rows, width, -1).abs().sum(dim=(0, 2)) > 0).tolist()
+    return found
+
+
 @torch.no_grad()
-def _probe(core: Any) -> list[torch.Tensor]:
+def _probe(core: Any, logits: bool = False) -> list[torch.Tensor]:
     """The base model's outputs for the real tokens of two made up rows, one of them shorter: short ones, then long.
 
     The long ones go beyond windows and `_LONG`. There are fewer outputs where the architecture is built otherwise.
+    With `logits`, those of the whole model instead.
     """
     window = max((getattr(part, "sliding_window", None) or 0 for part in core.modules()), default=0)
     most = getattr(core.config, "max_position_embeddings", 512) // 2
@@ -326,6 +405,9 @@ def _probe(core: Any) -> list[torch.Tensor]:
             mask = torch.ones_like(ids)
             mask[1, width // 2 :] = 0
             with torch.autocast(core.device.type, enabled=False):
+                if logits:
+                    found.append(core(input_ids=ids, attention_mask=mask).logits.float())
+                    continue
                 states = core.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
             found.append(states[mask.bool()].float())
     except Exception:  # whatever it is, the model then runs as transformers has it

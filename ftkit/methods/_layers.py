@@ -8,6 +8,7 @@ are the plain model's own (`bert.encoder.layer.0`), whatever has been wrapped ar
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -198,6 +199,14 @@ def trainable(model: nn.Module) -> tuple[int, int]:
     """Number of weights that learn, and of all weights; shared ones count once."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
     return sum(size for size, learns in sizes if learns), sum(size for size, _ in sizes)
+
+
+def held_once(model: nn.Module) -> set[nn.Parameter]:
+    """The weights that one module alone holds: tied ones are not among them."""
+    holders: Counter[nn.Parameter] = Counter()
+    for module in model.modules():
+        holders.update(module.parameters(recurse=False))
+    return {weight for weight, count in holders.items() if count == 1}
 
 
 def _inside(name: str, module: str) -> bool:

@@ -187,6 +187,11 @@ class Task:
         """The model's outputs for a batch; targets stay out, the loss is `loss`'s affair."""
         return model(**{name: value for name, value in batch.items() if name not in self.targets})
 
+    @property
+    def reads_otherwise(self) -> bool:
+        """Whether the task asks the model in a way of its own: then nobody else knows what it reads of it."""
+        return type(self).forward is not Task.forward
+
     def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
         """The loss summed over the batch's targets, in float32; divided by `loss_size` of the whole step."""
         from ftkit.tasks._tensors import cross_entropy

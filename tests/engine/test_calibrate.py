@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftkit.engine import calibrate, infer
+from ftkit.engine import calibrate, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.calibrate import Reliance, calibrated
 from ftkit.engine.evaluate import evaluate
@@ -350,3 +350,65 @@ def test_several_processes_calibrate_as_one_does(lab: Lab, monkeypatch: pytest.M
     assert two.calibration["test"]["temperature"] == pytest.approx(one.calibration["test"]["temperature"], rel=1e-3)
     assert two.calibration["test"]["threshold"] == pytest.approx(one.calibration["test"]["threshold"], abs=1e-3)
     assert evaluate(two.run).scores == two.scores["test"]
+
+
+# ---------------------------------------------------------------------- the precision of answers
+
+
+def contract(run: Path) -> dict[str, Any]:
+    return json.loads((run / "model" / "ftkit.json").read_text())
+
+
+@pytest.fixture
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that computes in bf16, and rules that the small data here can tell something by."""
+    monkeypatch.setattr(machine, "has_bf16", lambda: True)
+    monkeypatch.setattr(calibrate, "ENOUGH", 20)
+    monkeypatch.setattr(calibrate, "SAME", 0.9)
+
+
+@pytest.mark.usefixtures("bf16")
+@pytest.mark.parametrize("kind", ["single", "ner"])
+def test_bf16_answers_where_it_changes_nothing(lab: Lab, tmp_path: Path, kind: str) -> None:
+    """Training's scores, `eval`'s and `predict`'s are then bf16's to the last digit, an export's too."""
+    run = run_of(lab, kind, "train.seed=4").run
+    assert contract(run)["precision"] == "bf16"
+    test = json.loads((run / "scores.json").read_text())["scores"]["test"]
+    assert evaluate(run).scores == test
+    stored = read_jsonl(run / "predictions" / "test.jsonl")
+    file = next(named.partition("=")[2] for named in settings(lab, kind) if named.startswith("data.test="))
+    assert list(Predictor(run).file(file)) == stored == list(Predictor(run, precision="bf16").file(file))
+    assert list(Predictor(run, precision="fp32").file(file)) != stored
+    assert list(Predictor(export(run, tmp_path / "plain")).file(file)) == stored
+
+
+@pytest.mark.usefixtures("bf16")
+@pytest.mark.parametrize("rule", [("SAME", 1.01), ("NEAR", -1.0), ("ENOUGH", 10_000)])
+def test_fp32_answers_where_bf16_is_not_shown_to_be_as_good(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, rule: tuple[str, float]
+) -> None:
+    monkeypatch.setattr(calibrate, *rule)
+    run = run_of(lab, "single", "train.epochs=1", f"train.seed={list(rule[0]).count('E') + 20}").run
+    assert contract(run)["precision"] == "fp32"
+    assert list(Predictor(run)(held_out(lab, "single"))) == list(
+        Predictor(run, precision="fp32")(held_out(lab, "single"))
+    )
+
+
+@pytest.mark.usefixtures("bf16")
+def test_a_named_precision_is_kept(lab: Lab) -> None:
+    for named in ("fp32", "bf16"):
+        run = run_of(lab, "single", "train.epochs=1", f"evaluate.precision={named}").run
+        assert contract(run)["precision"] == named
+        assert read_jsonl(run / "predictions" / "test.jsonl") == list(
+            Predictor(run, precision=named)(held_out(lab, "single"))
+        )
+
+
+@pytest.mark.usefixtures("bf16")
+def test_a_machine_without_bf16_answers_in_fp32(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(lab, "single", "train.seed=4").run
+    exact = list(Predictor(run, precision="fp32")(held_out(lab, "single")))
+    monkeypatch.setattr(machine, "has_bf16", lambda: False)
+    assert list(Predictor(run)(held_out(lab, "single"))) == exact
+    assert list(Predictor(run, precision="auto")(held_out(lab, "single"))) == exact

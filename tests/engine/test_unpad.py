@@ -20,6 +20,7 @@ from torch import nn
 from ftkit.engine import dropout, unpad
 from ftkit.engine.unpad import ATTENTION, Packing, attend, rounded, unpadded
 from ftkit.methods._base import Method
+from ftkit.methods._layers import plain_model
 from ftkit.methods.adapter import Adapter
 from ftkit.methods.ia3 import IA3
 from ftkit.methods.lora import Lora
@@ -151,6 +152,52 @@ def test_layers_see_real_tokens_alone(name: str) -> None:
         logits = model(**inputs(3, 10, (torch.arange(10) < torch.tensor([[10], [4], [1]])).long())).logits
     assert seen[-1] == (1, 15)
     assert logits.shape == (3, 10, 3)
+
+
+NARROWED = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
+"""Encoders whose norms stand behind what they norm: past the last attention, first tokens go on alone."""
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("whole", [False, True])
+def test_past_the_last_attention_only_what_the_head_reads_is_computed(name: str, whole: bool) -> None:
+    model = encoder(name, "SEQ_CLS")
+    assert last_tokens(model, whole) == (3 if name in NARROWED and not whole else 15)
+    assert last_tokens(encoder(name, "TOKEN_CLS"), whole) == 15
+
+
+def test_a_head_that_reads_a_mean_gets_all_tokens() -> None:
+    assert last_tokens(encoder("modernbert", "SEQ_CLS", classifier_pooling="mean"), whole=False) == 15
+
+
+def last_tokens(model: Any, whole: bool) -> int:
+    """The tokens that go through the last linear layer of the last layer; 15 in three rows are real."""
+    layers, seen = unpad.stack_of(model), []
+    assert layers is not None
+    linear = [module for module in layers[-1].modules() if isinstance(module, nn.Linear)][-1]
+    linear.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    with torch.inference_mode(), unpadded(model, whole):
+        model(**inputs(3, 10, (torch.arange(10) < torch.tensor([[10], [4], [1]])).long()))
+    return int(seen[-1])
+
+
+def test_first_tokens_alone_train_as_all_do() -> None:
+    """With dropout, checkpointed layers and PEFT's weights, gradients are those of the whole rows."""
+    for method in (None, "lora", "adapter"):
+        model = without_dropout(encoder("bert", "SEQ_CLS"))
+        if method:
+            model = without_dropout(learn(METHODS[method].apply(model, "SEQ_CLS"), "SEQ_CLS"))
+        batch, found = inputs(3, 10, (torch.arange(10) < torch.tensor([[10], [4], [1]])).long()), []
+        for whole, switch in product(
+            (True, False), ("activation_checkpointing_disable", "activation_checkpointing_enable")
+        ):
+            with unpadded(model, whole):
+                getattr(plain_model(model), switch)()
+                found.append(answer(model, "SEQ_CLS", batch))
+        for logits, gradients in found[1:]:
+            torch.testing.assert_close(logits, found[0][0], rtol=0, atol=2e-6)
+            for one, other in zip(gradients, found[0][1], strict=True):
+                torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
 @settings(max_examples=15, deadline=None)

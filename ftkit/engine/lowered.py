@@ -1,0 +1,193 @@
+"""Mixed precision on a processor that casts no weights: linear layers read bfloat16 copies that are kept.
+
+Autocast takes every weight to bfloat16 in each forward pass and every gradient back to float32 in each backward pass:
+memory traffic that products wait for. Here copies are kept beside the float32 weights (the master weights of
+Micikevicius et al. 2018, "Mixed precision training"); the optimizer writes them while it has a weight at hand, and
+takes gradients as the products give them. Linear layers that read the same states, as query, key and value do, become
+one product. Nothing is rounded that autocast would not round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ftkit.methods._layers import held_once
+
+LOW = torch.bfloat16
+
+
+@contextmanager
+def lowered(model: nn.Module, still: bool = False) -> Iterator[LowWeights]:
+    """While this lasts, the linear layers of `model` read kept copies wherever bfloat16 autocast is on.
+
+    Of weights that learn, copies are read where an optimizer writes them (`LowWeights.adopt`), or where all stand
+    `still` as long as this lasts.
+    """
+    low = LowWeights(model, still)
+    low.install()
+    try:
+        yield low
+    finally:
+        low.remove()
+
+
+class LowWeights:
+    """The copies of a model's weights, and which of its layers are one product."""
+
+    def __init__(self, model: nn.Module, still: bool) -> None:
+        self.layers = [part for part in model.modules() if type(part) is nn.Linear and "forward" not in vars(part)]
+        self.still = still
+        self.alone = held_once(model)
+        self.adopted: set[nn.Parameter] = set()
+        self.products: dict[nn.Linear, Product] = {}
+        self._run: list[nn.Linear] = []
+        self._read: Callable[[], torch.Tensor | None] = lambda: None
+
+    def install(self) -> None:
+        """Stand in for the layers' `forward`."""
+        for layer in self.layers:
+            layer.forward = partial(self._forward, layer)  # type: ignore[method-assign]
+
+    def remove(self) -> None:
+        """Make the layers, and what their gradients may be, as they were."""
+        for layer in self.layers:
+            del layer.forward
+        for weight in self.adopted:
+            weight.grad = None
+            weight.grad_dtype = weight.dtype
+        self.adopted, self.products, self._run = set(), {}, []
+
+    def adopt(self, weights: Collection[nn.Parameter]) -> None:
+        """Read copies of these weights too; their gradients stay in bfloat16, and the caller calls `written`.
+
+        Weights that are tied are left out: others add to their gradients.
+        """
+        there = {layer.weight for layer in self.layers if layer.weight.dtype == torch.float32}
+        self.adopted = {weight for weight in weights if weight in there and weight in self.alone}
+        for weight in self.adopted:
+            weight.grad_dtype = None
+
+    def written(self, weight: nn.Parameter) -> None:
+        """Copy a weight that has just moved: torch's fused optimizers leave no trace of it on the weight itself."""
+        for layer, product in self.products.items():
+            if layer.weight is weight:
+                product.write(layer)
+
+    def widen(self) -> None:
+        """Take gradients to float32, for more to be added."""
+        for weight in self.adopted:
+            if weight.grad is not None:
+                weight.grad = weight.grad.float()
+
+    def _forward(self, layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
+        if not (_wanted(states) and self._may(layer)):
+            return functional.linear(states, layer.weight, layer.bias)
+        if layer not in self.products:
+            self._meet(layer, states)
+        return self.products[layer](layer, states)
+
+    def _may(self, layer: nn.Linear) -> bool:
+        weight = layer.weight
+        return weight.dtype == torch.float32 and (self.still or not weight.requires_grad or weight in self.adopted)
+
+    def _meet(self, layer: nn.Linear, states: torch.Tensor) -> None:
+        """Make a layer's product: one with those before it, where these read the same states."""
+        together = states is self._read() and all(_alike(layer, other) for other in self._run)
+        self._run, self._read = [*self._run, layer] if together else [layer], ref(states)
+        product = Product(self._run)
+        self.products.update(dict.fromkeys(self._run, product))
+
+
+def _wanted(states: torch.Tensor) -> bool:
+    return states.is_cpu and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == LOW
+
+
+def _alike(one: nn.Linear, other: nn.Linear) -> bool:
+    """Whether two layers can be one product: what one of them needs of it, the other needs too."""
+    same = one.weight.requires_grad == other.weight.requires_grad and (one.bias is None) == (other.bias is None)
+    return same and one is not other and one.in_features == other.in_features
+
+
+class Product:
+    """Linear layers that read the same states, as one matrix product."""
+
+    def __init__(self, layers: list[nn.Linear]) -> None:
+        self.layers = list(layers)
+        self.sizes = [layer.out_features for layer in layers]
+        with torch.inference_mode(False):  # for training may read what validation made
+            self.copy = torch.empty(sum(self.sizes), layers[0].in_features, dtype=LOW)
+        self.parts = dict(zip(layers, torch.split(self.copy, self.sizes), strict=True))
+        self.versions: dict[nn.Linear, int] = {}
+        self.states: torch.Tensor | None = None
+        self.waiting: dict[nn.Linear, torch.Tensor] = {}
+
+    def write(self, layer: nn.Linear) -> None:
+        """Copy a layer's weight as it is now."""
+        with torch.inference_mode(False), torch.no_grad():
+            self.parts[layer].copy_(layer.weight)
+        self.versions[layer] = layer.weight._version
+
+    def __call__(self, layer: nn.Linear, states: torch.Tensor) -> torch.Tensor:
+        """What `layer` gives; the others' for the same states are computed with it, and wait to be asked for."""
+        if states is self.states and layer in self.waiting:
+            output = self.waiting.pop(layer)
+            if not self.waiting:
+                self.states = None
+            return output
+        for other in self.layers:
+            if self.versions.get(other) != other.weight._version:
+                self.write(other)
+        outputs = self._outputs(states.to(LOW))
+        self.waiting = dict(zip(self.layers, outputs, strict=True))
+        output = self.waiting.pop(layer)
+        self.states = states if self.waiting else None
+        return output
+
+    def _outputs(self, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        biases = [layer.bias for layer in self.layers if layer.bias is not None]
+        if torch.is_grad_enabled():
+            weights = [layer.weight for layer in self.layers]
+            found: Any = _Linears.apply(states, self.copy, self.sizes, *weights, *biases)  # type: ignore[no-untyped-call]
+            return found  # type: ignore[no-any-return]
+        return torch.split(functional.linear(states, self.copy, _joined(biases)), self.sizes, -1)
+
+
+def _joined(biases: Collection[torch.Tensor]) -> torch.Tensor | None:
+    return torch.cat(list(biases)).to(LOW) if biases else None
+
+
+class _Linears(torch.autograd.Function):
+    """One product of bfloat16 states (..., in) and weights (out, in), its columns dealt out by `sizes`.
+
+    The float32 weights and biases are given for their gradients alone.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, states: torch.Tensor, copy: torch.Tensor, sizes: list[int], *own: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.save_for_backward(states, copy)
+        ctx.sizes = sizes
+        return torch.split(functional.linear(states, copy, _joined(own[len(sizes) :])), sizes, -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        states, copy = ctx.saved_tensors
+        sizes, needed = ctx.sizes, ctx.needs_input_grad
+        gradient = gradients[0] if len(sizes) == 1 else torch.cat(gradients, -1)
+        flat = gradient.reshape(-1, len(copy))
+        own: list[torch.Tensor | None] = [None] * (len(needed) - 3)
+        if needed[3]:
+            own[: len(sizes)] = torch.split(flat.t() @ states.reshape(len(flat), -1), sizes)
+        if len(own) > len(sizes) and needed[-1]:
+            own[len(sizes) :] = torch.split(flat.sum(0), sizes)
+        back = (flat @ copy).view_as(states) if needed[0] else None
+        return back, None, None, *own

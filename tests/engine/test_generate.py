@@ -1,0 +1,103 @@
+"""What is written is what transformers writes, though rows leave the batch as they end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftkit.engine.generate import write
+from tests.tiny import tiny
+
+PAD = 0
+ENDS = {"llama": 5, "gpt2": 88, "t5": 1, "bart": 94}
+"""Tokens that the models below come to write, each after a while of its own for most rows."""
+
+
+def model_that_ends(architecture: str) -> Any:
+    """A random model that does not write the same token for ever."""
+    model = tiny(architecture, "SEQ_2_SEQ_LM" if architecture in ("t5", "bart") else "CAUSAL_LM")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(5 if weight.ndim > 1 else 1)
+    model.generation_config.eos_token_id = ENDS[architecture]
+    return model
+
+
+def padded(lengths: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
+    """Rows of random tokens, padded on the left."""
+    width, random = max(lengths), torch.Generator().manual_seed(seed)
+    mask = (torch.arange(width) >= width - torch.tensor(lengths)[:, None]).long()
+    ids = torch.randint(8, 99, (len(lengths), width), generator=random)
+    return {"input_ids": ids * mask + PAD * (1 - mask), "attention_mask": mask}
+
+
+def settings_of(model: Any, **changes: Any) -> dict[str, Any]:
+    usual = {"max_new_tokens": 12, "num_beams": 1, "no_repeat_ngram_size": 0, "do_sample": False}
+    return usual | {"pad_token_id": PAD, "eos_token_id": model.generation_config.eos_token_id} | changes
+
+
+def theirs(model: Any, batch: dict[str, torch.Tensor], asked: dict[str, Any]) -> list[list[int]]:
+    with torch.no_grad():
+        tokens = model.generate(**batch, **asked)
+    start = 0 if model.config.is_encoder_decoder else batch["input_ids"].shape[1]
+    return [until_end(row, asked) for row in tokens[:, start:].tolist()]
+
+
+def until_end(row: list[int], asked: dict[str, Any]) -> list[int]:
+    end = asked["eos_token_id"]
+    return row[: row.index(end) + 1] if end in row else row
+
+
+def ours(model: Any, batch: dict[str, torch.Tensor], asked: dict[str, Any]) -> list[list[int]]:
+    with torch.inference_mode():
+        return [until_end(row.tolist(), asked) for row in write(model, batch, asked)]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@pytest.mark.parametrize("repeats", [0, 2])
+def test_greedy_search_writes_what_transformers_writes(architecture: str, repeats: int) -> None:
+    model, ends = model_that_ends(architecture), set()
+
+    @settings(max_examples=15, deadline=None)
+    @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6), seed=st.integers(0, 999))
+    def check(lengths: list[int], seed: int) -> None:
+        batch, asked = padded(lengths, seed), settings_of(model, no_repeat_ngram_size=repeats)
+        found = ours(model, batch, asked)
+        assert found == theirs(model, batch, asked)
+        ends.update(len(row) for row in found)
+
+    check()
+    assert len(ends) > 3  # rows did end at different places
+
+
+def test_ended_rows_are_computed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    asked = settings_of(model)
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _, args, given: rows.append(len(given["input_ids"])), with_kwargs=True)
+    written = ours(model, batch, asked)
+    assert sum(rows) == sum(len(row) for row in written)
+    assert rows[0] == 5 > rows[-1]
+
+
+@pytest.mark.parametrize("setting", [{"repetition_penalty": 5.0}, {"min_new_tokens": 6}, {"suppress_tokens": [9, 10]}])
+def test_what_a_checkpoint_asks_for_is_done(setting: dict[str, Any]) -> None:
+    model, batch = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    asked = settings_of(model)
+    plain = ours(model, batch, asked)
+    for name, value in setting.items():
+        setattr(model.generation_config, name, value)
+    assert ours(model, batch, asked) == theirs(model, batch, asked) != plain
+
+
+@pytest.mark.parametrize(("architecture", "beams"), [("llama", 3), ("t5", 1), ("bart", 1), ("t5", 3)])
+def test_beams_and_encoders_go_to_transformers(architecture: str, beams: int) -> None:
+    model, batch = model_that_ends(architecture), padded([6, 6, 6])
+    asked = settings_of(model, num_beams=beams)
+    found = ours(model, batch, asked)
+    assert found == theirs(model, batch, asked)
+    assert any(len(row) > 1 for row in found)

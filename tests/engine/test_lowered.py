@@ -1,0 +1,199 @@
+"""Kept copies of weights give what autocast gives, forwards, backwards and after steps; nothing stays."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ftkit.engine.adamw import RowAdamW
+from ftkit.engine.lowered import LowWeights, lowered
+from ftkit.methods.lora import Lora
+from tests.runs import Lab, curve
+from tests.tiny import batch, learn, tiny
+
+NAMES = ("bert", "roberta", "distilbert", "electra", "modernbert", "deberta_v2", "albert")
+
+
+def low(model: Any, inputs: Any) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return model(**inputs)
+
+
+def gradients(model: Any) -> list[torch.Tensor | None]:
+    return [None if weight.grad is None else weight.grad.clone() for weight in model.parameters()]
+
+
+def together(kept: LowWeights) -> list[int]:
+    """Of each product how many layers it holds."""
+    return sorted(len(product.layers) for product in {id(p): p for p in kept.products.values()}.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_and_gradients_are_autocasts(name: str) -> None:
+    model, inputs = tiny(name, "TOKEN_CLS"), batch("TOKEN_CLS")
+    wanted = low(model, inputs)
+    wanted.loss.backward()
+    expected = gradients(model)
+    model.zero_grad()
+    with lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        for _ in range(2):  # the first pass meets the layers, the next has them in products
+            model.zero_grad()
+            found = low(model, inputs)
+            found.loss.backward()
+            torch.testing.assert_close(found.logits, wanted.logits, rtol=0, atol=2e-2)
+            for one, other in zip(gradients(model), expected, strict=True):
+                assert (one is None) == (other is None)
+                if one is not None and other is not None:
+                    assert (one.float() - other).abs().max() <= 0.02 * other.abs().max() + 1e-4
+        assert {weight.grad.dtype for weight in kept.adopted if weight.grad is not None} == {torch.bfloat16}
+    assert not kept.products and not kept.adopted
+
+
+@pytest.mark.parametrize(("name", "triples"), [("bert", 3), ("distilbert", 3), ("roberta", 3), ("modernbert", 0)])
+def test_query_key_and_value_are_one_product(name: str, triples: int) -> None:
+    model, inputs = tiny(name, "TOKEN_CLS"), batch("TOKEN_CLS")
+    with torch.no_grad(), lowered(model, still=True) as kept:
+        low(model, inputs)
+        assert together(kept).count(3) == triples
+        assert set(together(kept)) <= {1, 2, 3}
+
+
+def test_layers_that_learn_and_layers_that_do_not_are_no_product() -> None:
+    model = tiny("bert", "TOKEN_CLS")
+    for name, weight in model.named_parameters():
+        weight.requires_grad = "query" in name
+    with lowered(model) as kept:
+        kept.adopt([weight for weight in model.parameters() if weight.requires_grad])
+        low(model, batch("TOKEN_CLS")).loss.backward()
+        assert together(kept).count(3) == 0
+        assert together(kept).count(2) == 3  # key and value
+        assert all((weight.grad is not None) == ("query" in name) for name, weight in model.named_parameters())
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_a_weight_that_others_move_is_read_as_it_is(still: bool) -> None:
+    """Not adopted, or moved in place by somebody else: never a copy of what was."""
+    model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with torch.no_grad(), lowered(model, still) as kept:
+        low(model, inputs)
+        for weight in model.parameters():
+            weight.mul_(1.5)
+        found = low(model, inputs).logits
+        assert bool(kept.products) == still
+    with torch.no_grad():
+        torch.testing.assert_close(found, low(model, inputs).logits, rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+def test_steps_are_those_of_autocast(micro: int) -> None:
+    """The same weights after some clipped steps as with float32 gradients of autocast, micro-batches added up."""
+    inputs = batch("TOKEN_CLS")
+    ours, theirs = tiny("bert", "TOKEN_CLS"), tiny("bert", "TOKEN_CLS")
+    mine = RowAdamW(ours.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
+    usual = torch.optim.AdamW(theirs.parameters(), lr=1e-3, weight_decay=0.1, fused=True)
+    with lowered(ours) as kept:
+        kept.adopt(list(ours.parameters()))
+        mine.low = kept
+        for _ in range(4):
+            for part in range(micro):
+                low(ours, inputs).loss.backward()
+                if part < micro - 1:
+                    kept.widen()
+                low(theirs, inputs).loss.backward()
+            norm = mine.clip(0.5)
+            torch.testing.assert_close(norm, nn.utils.clip_grad_norm_(theirs.parameters(), 0.5), rtol=1e-2, atol=0)
+            mine.step()
+            usual.step()
+            mine.zero_grad()
+            usual.zero_grad()
+        for product in kept.products.values():
+            for layer, part in product.parts.items():
+                assert torch.equal(part, layer.weight.to(torch.bfloat16))
+    steps = {int(state["step"]) for state in mine.state.values()}
+    assert steps == {4}
+    moved, other, start = (dict(model.named_parameters()) for model in (ours, theirs, tiny("bert", "TOKEN_CLS")))
+    for name in moved:
+        if "key.bias" in name:  # it changes no attention: its gradient is rounding alone
+            continue
+        way = (other[name] - start[name]).abs().mean()
+        assert (moved[name] - other[name]).abs().mean() <= 0.05 * way
+        assert way > 1e-4 or "embeddings" in name
+
+
+def test_tied_weights_keep_float32_gradients() -> None:
+    model, inputs = tiny("llama", "CAUSAL_LM", tie_word_embeddings=True), batch("CAUSAL_LM")
+    tied = model.get_input_embeddings().weight
+    assert tied is model.get_output_embeddings().weight
+    low(model, inputs).loss.backward()
+    expected = tied.grad.clone()
+    model.zero_grad()
+    with lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        assert tied not in kept.adopted and kept.adopted
+        low(model, inputs).loss.backward()
+        assert tied.grad.dtype == torch.float32
+        assert (tied.grad - expected).abs().max() <= 0.02 * expected.abs().max()
+
+
+def test_frozen_weights_are_copied_once() -> None:
+    model = Lora(Lora.Options()).apply(tiny("bert", "TOKEN_CLS"), "TOKEN_CLS")
+    inputs = batch("TOKEN_CLS")
+    expected = low(model.eval(), inputs).logits
+    with lowered(model) as kept:
+        found = low(model, inputs)
+        found.loss.backward()
+        copies = [product.copy for product in kept.products.values()]
+        for made in copies:
+            made.zero_()  # whoever copied again would leave no zeros
+        low(model, inputs)
+        assert copies and not any(made.any() for made in copies)
+        assert all(not layer.weight.requires_grad for layer in kept.products)
+        torch.testing.assert_close(found.logits, expected, rtol=0, atol=2e-2)
+
+
+def test_without_autocast_nothing_is_lowered() -> None:
+    model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        with lowered(model, still=True) as kept:
+            assert torch.equal(model(**inputs).logits, expected)
+            assert not kept.products
+
+
+def test_copies_made_while_answering_serve_training() -> None:
+    model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        with torch.inference_mode():
+            low(model, inputs)
+        low(model, inputs).loss.backward()
+
+
+def test_nothing_stays() -> None:
+    model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    before = [sorted(vars(module)) for module in model.modules()]
+    with pytest.raises(ZeroDivisionError), lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        low(model, inputs).loss.backward()
+        with lowered(model) as inner:  # a second one inside has nothing to do
+            assert not inner.layers
+        raise ZeroDivisionError
+    assert [sorted(vars(module)) for module in model.modules()] == before
+    assert all(weight.grad_dtype == torch.float32 for weight in model.parameters())
+    copy.deepcopy(model)
+    learn(model, "TOKEN_CLS")
+
+
+def test_training_in_bf16_is_what_it_was_with_autocast(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("train.precision=bf16", "train.epochs=2", "train.learning_rate=0.002")
+    kept = lab.train("single", *settings)
+    monkeypatch.setattr(LowWeights, "install", lambda self: setattr(self, "layers", []))
+    cast = lab.train("single", *settings, "train.seed=13")
+    ours, theirs = curve(kept.run), curve(cast.run)
+    assert ours["loss"] == pytest.approx(theirs["loss"], abs=0.02)
+    assert ours["loss"] != theirs["loss"] or ours["grad_norm"] != theirs["grad_norm"]
