@@ -1,12 +1,13 @@
-"""Writing: greedy or beam search, where a causal model's rows leave the batch as soon as they have ended.
+"""Writing: greedy, by beam search or by drawing; a causal model's rows leave the batch as soon as they have ended.
 
-`generate` of transformers computes finished rows on until the longest has ended; with greedy search they are dropped
-here, out of the cache too, and what is written is the same.
+`generate` of transformers computes finished rows on until the longest has ended. Here they are dropped, out of the
+cache too, a document is read once for all its candidates, and what greedy search writes is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,20 @@ Settings = Mapping[str, Any]
 """As `generate` of transformers takes them: what `Task.generation` gives."""
 
 
-def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> list[np.ndarray]:
-    """The tokens written behind each row of a batch that is padded on the left, or for an encoder's batch, in answer.
+def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> list[list[np.ndarray]]:
+    """What is written behind each row of a batch that is padded on the left, or for an encoder's batch, in answer.
 
-    A row ends with its end token; what follows it, if anything does, are padding tokens.
+    One row of tokens each; with `candidates`, so many: the greedy one, and others drawn at `temperature` by numbers
+    that come of the row alone. What follows an end token, if anything does, are padding tokens. Encoder-decoders, beams
+    and checkpoints with generation settings of their own (penalties, forced tokens) write one.
     """
     inputs = {name: value for name, value in batch.items() if name != "position_ids"}
-    if model.config.is_encoder_decoder:
-        return list(model.generate(**inputs, **settings).cpu().numpy())
-    if settings["num_beams"] > 1 or _guided(model.generation_config):
-        return list(model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :].cpu().numpy())
-    return _greedy(model, inputs["input_ids"], inputs["attention_mask"], settings)
+    asked = dict(settings)
+    count, temperature = asked.pop("candidates", 1), asked.pop("temperature", 1.0)
+    if model.config.is_encoder_decoder or asked["num_beams"] > 1 or _guided(model.generation_config):
+        start = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        return [[row] for row in model.generate(**inputs, **asked)[:, start:].cpu().numpy()]
+    return _Writing(model, inputs["input_ids"], inputs["attention_mask"], asked, count, temperature).done()
 
 
 _UNGUIDED = {
@@ -52,32 +56,79 @@ def _guided(config: Any) -> bool:
     return any(name not in _UNGUIDED and not name.startswith("_") for name in config.to_diff_dict())
 
 
-def _greedy(model: Any, ids: torch.Tensor, mask: torch.Tensor, settings: Settings) -> list[np.ndarray]:
-    cache, start, most = DynamicCache(config=model.config), ids.shape[1], settings["max_new_tokens"]
-    repeats = settings["no_repeat_ngram_size"]
-    allowed = NoRepeatNGramLogitsProcessor(repeats) if repeats else None
-    written: list[np.ndarray] = [np.empty(0)] * len(ids)
-    rows = torch.arange(len(ids), device=ids.device)
-    places, fed = (mask.cumsum(-1) - 1).clamp(min=0), ids
-    while len(rows):
-        logits = model(
-            input_ids=fed,
-            attention_mask=mask,
+class _Writing:
+    """The candidates of a batch while they are written, a token each at a time."""
+
+    def __init__(
+        self, model: Any, ids: torch.Tensor, mask: torch.Tensor, settings: Settings, count: int, temperature: float
+    ) -> None:
+        self.model, self.settings, self.count, self.temperature = model, settings, count, temperature
+        self.ids, self.mask, self.start = ids, mask, ids.shape[1]
+        self.cache = DynamicCache(config=model.config)
+        repeats = settings["no_repeat_ngram_size"]
+        self.allowed = NoRepeatNGramLogitsProcessor(repeats) if repeats else None
+
+    def done(self) -> list[list[np.ndarray]]:
+        """The tokens of each row's candidates."""
+        most, rows = self.settings["max_new_tokens"], len(self.ids)
+        draws = torch.stack([_draws(row[real], self.count, most) for row, real in self._rows()]).flatten(0, 1)
+        places = (self.mask.cumsum(-1) - 1).clamp(min=0)
+        logits = self._logits(self.ids, places).repeat_interleave(self.count, 0)
+        self.ids, self.mask = (x.repeat_interleave(self.count, 0) for x in (self.ids, self.mask))
+        places = places[:, -1:].repeat_interleave(self.count, 0)
+        self.cache.batch_repeat_interleave(self.count)
+        written: list[np.ndarray] = [np.empty(0)] * len(self.ids)
+        going = torch.arange(len(self.ids), device=self.ids.device)
+        for step in range(most):
+            token = self._choose(logits, draws[going.cpu(), step].to(logits.device))
+            self.ids = torch.cat([self.ids, token], -1)
+            ended = (token[:, 0] == self.settings["eos_token_id"]) | (step == most - 1)
+            for place in ended.nonzero()[:, 0].tolist():
+                written[going[place]] = self.ids[place, self.start :].cpu().numpy()
+            self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], -1)
+            places = places + 1
+            if ended.any():
+                kept = (~ended).nonzero()[:, 0]
+                if not len(kept):
+                    break
+                going, places, token = going[kept], places[kept], token[kept]
+                self.ids, self.mask = self.ids[kept], self.mask[kept]
+                self.cache.batch_select_indices(kept)
+            logits = self._logits(token, places)
+        return [written[i : i + self.count] for i in range(0, rows * self.count, self.count)]
+
+    def _rows(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return zip(self.ids.cpu(), self.mask.bool().cpu(), strict=True)
+
+    def _logits(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Of the next token of each row (rows, vocabulary), in float32."""
+        outputs = self.model(
+            input_ids=ids,
+            attention_mask=self.mask,
             position_ids=places,
-            past_key_values=cache,
+            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
-        ).logits[:, -1]
-        logits = logits.float()
-        fed = (allowed(ids, logits) if allowed else logits).argmax(-1, keepdim=True)
-        ids = torch.cat([ids, fed], -1)
-        ended = (fed[:, 0] == settings["eos_token_id"]) | (ids.shape[1] - start == most)
-        for place in ended.nonzero()[:, 0].tolist():
-            written[rows[place]] = ids[place, start:].cpu().numpy()
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
-        places = places[:, -1:] + 1
-        if ended.any():
-            going = (~ended).nonzero()[:, 0]
-            rows, ids, mask, places, fed = rows[going], ids[going], mask[going], places[going], fed[going]
-            cache.batch_select_indices(going)
-    return written
+        )
+        logits: torch.Tensor = outputs.logits[:, -1].float()
+        return logits
+
+    def _choose(self, logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """The next tokens (rows, 1): the likeliest where the draw is none, else that at which the sum passes it."""
+        if self.allowed:
+            logits = self.allowed(self.ids, logits)
+        token = logits.argmax(-1, keepdim=True)
+        drawn = (draws >= 0).nonzero()[:, 0]
+        if len(drawn):
+            sums = (logits[drawn] / self.temperature).softmax(-1).cumsum(-1)
+            found = torch.searchsorted(sums, draws[drawn, None]).clamp(max=logits.shape[-1] - 1)
+            token[drawn] = found
+        return token
+
+
+def _draws(ids: torch.Tensor, count: int, most: int) -> torch.Tensor:
+    """Numbers from 0 to 1 for each candidate and place (count, most), always the same for the same row; -1: none."""
+    seed = zlib.crc32(ids.numpy().tobytes())
+    draws = torch.rand(count, most, generator=torch.Generator().manual_seed(seed))
+    draws[0] = -1
+    return draws

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 
 from ftkit.engine.generate import write
@@ -66,10 +65,10 @@ def truncated_rows(encoded: Batch, count: int) -> list[bool]:
 
 
 def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, settings: EvaluateSpec) -> list[Output]:
-    """The model's output for each encoded row, in order: float arrays, or for a task that writes, `tokens`."""
+    """The model's output for each encoded row, in order: float arrays, or for a task that writes, `candidates`."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
-    room = int(writes["max_new_tokens"]) if writes else 0
+    room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
     low = torch.autocast(_device(model).type, torch.bfloat16, enabled=settings.precision == "bf16")
     with _answering(model), unpadded(model, task.reads_otherwise), lowered(model, still=True), low:
@@ -77,7 +76,7 @@ def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, sett
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
             batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}
-            found = {"tokens": write(model, batch, writes)} if writes else _read(model, task, batch)
+            found = {"candidates": write(model, batch, writes)} if writes else _read(model, task, batch)
             for row, i in enumerate(places):
                 length = lengths[i] if task.per_token else None
                 outputs[i] = {name: value[row][:length] for name, value in found.items()}
@@ -96,7 +95,7 @@ def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterato
         order = order[size:]
 
 
-def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Sequence[np.ndarray]]:
+def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     outputs = task.forward(model, batch)
     return {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
 

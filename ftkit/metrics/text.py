@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from ftkit.metrics import Scores, require_pairs
@@ -31,6 +34,26 @@ def rouge_tally(predictions: Sequence[str], references: Sequence[Sequence[str]])
             raise ValueError(f"prediction {row} has no reference")
         rows.append(scorer.score_multi(accepted, prediction))
     return means({name: [row[name].fmeasure for row in rows] for name in _TYPES})
+
+
+def most_alike(texts: Sequence[str]) -> int:
+    """The number of the text that has most words and pairs of words in common with all: the mean of both F-measures.
+
+    The first of several that have as much.
+    """
+    grams = []
+    for text in texts:
+        words = _WORD.findall(text.lower())
+        grams.append((Counter(words), Counter(pairwise(words))))
+    alike = [sum(_overlap(mine, other) for other in grams) for mine in grams]
+    return alike.index(max(alike))
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _overlap(one: Sequence[Counter[Any]], other: Sequence[Counter[Any]]) -> float:
+    return sum(2 * (a & b).total() / max(1, a.total() + b.total()) for a, b in zip(one, other, strict=True))
 
 
 def _scorer() -> Any:

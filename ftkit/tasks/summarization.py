@@ -47,6 +47,14 @@ class Summarization(Task):
         """Summaries followed at once while writing."""
         no_repeat: int = Field(0, ge=0)
         """Longest run of tokens that may not occur twice in a summary; 0 allows all."""
+        candidates: int = Field(1, gt=0, le=64)
+        """Summaries that a causal checkpoint writes of a document; kept is the one that has most in common with all.
+
+        (Minimum Bayes risk decoding: Kumar and Byrne 2004, Eikema and Aziz 2022.) One is the likeliest word by word,
+        the others are drawn, always the same ones for the same document; 8 take three times as long as 1.
+        """
+        candidate_temperature: float = Field(0.5, gt=0)
+        """How freely the other candidates are drawn: lower ones are more alike."""
 
         @field_validator("prompt")
         @classmethod
@@ -62,6 +70,11 @@ class Summarization(Task):
         found = "seq2seq" if config.is_encoder_decoder else "causal"
         if self.options.family not in ("auto", found):
             raise CheckpointError(f"task.family: the checkpoint is {found}, not {self.options.family}")
+        if self.options.candidates > 1 and (found == "seq2seq" or self.options.beams > 1):
+            raise CheckpointError(
+                "task.candidates: only a causal checkpoint, without task.beams, writes more than one",
+                "set task.candidates to 1",
+            )
         return type(self)(self.options.model_copy(update={"family": found}))
 
     def model_class(self, config: Any) -> str:
@@ -183,7 +196,7 @@ class Summarization(Task):
     # ------------------------------------------------------------------ how outputs become answers
 
     def generation(self, config: Any, tokenizer: Any) -> dict[str, Any]:
-        """Greedy or beam search, as the options say."""
+        """Greedy search, beam search or drawing, as the options say."""
         settings: dict[str, Any] = {
             "max_new_tokens": self.options.target_length,
             "num_beams": self.options.beams,
@@ -193,6 +206,8 @@ class Summarization(Task):
         }
         if self.causal:
             settings["eos_token_id"] = tokenizer.eos_token_id
+        if self.options.candidates > 1:
+            settings |= {"candidates": self.options.candidates, "temperature": self.options.candidate_temperature}
         return settings
 
     def decode(
@@ -203,9 +218,14 @@ class Summarization(Task):
         tokenizer: Any,
         labels: Labels,
     ) -> list[Prediction]:
-        """{"summary"}: what was written, special tokens left out."""
-        texts = tokenizer.batch_decode([output["tokens"] for output in outputs], skip_special_tokens=True)
-        return [{"summary": text.strip()} for text in texts]
+        """{"summary"}: what was written, special tokens left out; of several candidates the one most like all."""
+        from ftkit.metrics.text import most_alike
+
+        found: list[Prediction] = []
+        for output in outputs:
+            texts = tokenizer.batch_decode(output["candidates"], skip_special_tokens=True)
+            found.append({"summary": texts[most_alike(texts)].strip()})
+        return found
 
     def tally(self, predictions: Sequence[Prediction], examples: Any) -> Tally:
         """Of ROUGE-1, -2 and -L; of several references the best counts."""

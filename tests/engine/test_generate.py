@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def until_end(row: list[int], asked: dict[str, Any]) -> list[int]:
 
 def ours(model: Any, batch: dict[str, torch.Tensor], asked: dict[str, Any]) -> list[list[int]]:
     with torch.inference_mode():
-        return [until_end(row.tolist(), asked) for row in write(model, batch, asked)]
+        return [until_end(row.tolist(), asked) for (row,) in write(model, batch, asked)]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -101,3 +102,62 @@ def test_beams_and_encoders_go_to_transformers(architecture: str, beams: int) ->
     found = ours(model, batch, asked)
     assert found == theirs(model, batch, asked)
     assert any(len(row) > 1 for row in found)
+
+
+# ---------------------------------------------------------------------- candidates
+
+
+def drawn(model: Any, batch: dict[str, torch.Tensor], **asked: Any) -> list[list[list[int]]]:
+    """Each row's candidates."""
+    wanted = settings_of(model, **({"candidates": 5, "temperature": 1.0} | asked))
+    with torch.inference_mode():
+        return [[until_end(one.tolist(), wanted) for one in each] for each in write(model, batch, wanted)]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_candidates_are_the_greedy_one_and_others(architecture: str) -> None:
+    model, batch = model_that_ends(architecture), padded([9, 3, 5, 7, 4], seed=3)
+    found = drawn(model, batch)
+    assert [each[0] for each in found] == ours(model, batch, settings_of(model))
+    assert all(len(each) == 5 for each in found)
+    assert all(len({tuple(one) for one in each}) > 1 for each in found)
+
+
+def test_a_row_draws_the_same_whatever_stands_beside_it() -> None:
+    model, lengths = model_that_ends("llama"), [9, 3, 5, 7, 4]
+    batch = padded(lengths, seed=3)
+    found = drawn(model, batch)
+    assert found == drawn(model, batch)
+    for place, length in enumerate(lengths):
+        alone = {name: value[place : place + 1, -length:] for name, value in batch.items()}
+        assert drawn(model, alone) == [found[place]]
+
+
+def test_candidates_are_drawn_as_often_as_they_are_likely() -> None:
+    """Of the first token, over many rows that say the same in different words."""
+    model = model_that_ends("llama")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+        model.get_output_embeddings().weight[[3, 4]] = torch.tensor([[0.0], [0.04]])
+        counted: Counter[int] = Counter()
+        wanted: Counter[int] = Counter()
+        for seed in range(40):
+            batch = padded([4] * 8, seed)
+            shares = (model(**batch).logits[:, -1] / 0.7).softmax(-1).mean(0)
+            for token, share in enumerate(shares.tolist()):
+                wanted[token] += share * 8 * 9  # type: ignore[assignment]
+            found = drawn(model, batch, candidates=10, temperature=0.7, max_new_tokens=1)
+            counted.update(one[0] for each in found for one in each[1:])
+    for token in (3, 4):
+        assert abs(counted[token] - wanted[token]) < 5 * wanted[token] ** 0.5
+
+
+def test_low_temperatures_draw_the_likeliest() -> None:
+    model, batch = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    assert all(len({tuple(one) for one in each}) == 1 for each in drawn(model, batch, temperature=1e-4))
+
+
+def test_no_candidate_repeats_what_may_not_be_repeated() -> None:
+    model, batch = model_that_ends("gpt2"), padded([9, 3, 5, 7, 4], seed=3)
+    for each in drawn(model, batch, no_repeat_ngram_size=1, temperature=0.3):
+        assert all(len(set(one)) == len(one) for one in each)

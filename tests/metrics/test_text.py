@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from ftkit.metrics.text import rouge
+from ftkit.metrics.text import most_alike, rouge
 
 TYPES = ["rouge1", "rouge2", "rougeL"]
 words = st.lists(st.sampled_from(["the", "Cat", "running", "runs", "mat's", "5", "naïve", "--"]), max_size=10).map(
@@ -46,3 +46,17 @@ def test_empty_predictions_score_0():
 def test_a_prediction_without_a_reference_is_named():
     with pytest.raises(ValueError, match="prediction 1 has no reference"):
         rouge(["a", "b"], [["a"], []])
+
+
+@pytest.mark.parametrize(
+    ("texts", "number"),
+    [
+        (["only one"], 0),
+        (["", ""], 0),
+        (["a b c", "x y z", "a b d"], 0),
+        (["q", "a b c", "a b c d", "a b c d"], 2),
+        (["b a", "a b", "A, b!"], 1),  # pairs of words count, case and points don't
+    ],
+)
+def test_most_alike(texts, number):
+    assert most_alike(texts) == number

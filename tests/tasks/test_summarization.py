@@ -103,6 +103,20 @@ def test_prompt_must_say_where_the_document_goes() -> None:
         task("causal", prompt="Summarize this.")
 
 
+def test_of_candidates_the_one_most_like_all_is_kept() -> None:
+    t, tokenizer = task("causal", candidates=3), tokenizer_of("llama")
+    said = ["The plot makes no sense.", "A quiet film of pirates.", "The film is a quiet delight."]
+    outputs = [{"candidates": [tokenizer(one, add_special_tokens=False)["input_ids"] for one in said]}]
+    assert t.decode(outputs, {}, [], tokenizer, ()) == [{"summary": "The film is a quiet delight."}]
+
+
+@pytest.mark.parametrize(("architecture", "more"), [("t5", {}), ("llama", {"beams": 2})])
+def test_candidates_where_there_can_be_none_are_refused(architecture: str, more: dict[str, Any]) -> None:
+    config = tiny(architecture, usual_kind(architecture)).config
+    with pytest.raises(CheckpointError, match=r"task\.candidates"):
+        task("auto", candidates=4, **more).settle(None, config)
+
+
 @pytest.mark.parametrize(("family", "architecture"), [("seq2seq", "t5"), ("causal", "llama")])
 def test_writing_is_told_what_the_options_say(family: str, architecture: str) -> None:
     model, tokenizer = tiny(architecture, usual_kind(architecture)), tokenizer_of(architecture)
