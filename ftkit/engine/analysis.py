@@ -22,9 +22,7 @@ from ftkit.metrics import intervals
 from ftkit.metrics.intervals import Spread
 from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally, means
 from ftkit.recipe import EvaluateSpec
-from ftkit.tasks._base import Example, Prediction, Task
-from ftkit.tasks.ner import NamedEntities, all_entities
-from ftkit.tasks.qa import QuestionAnswering
+from ftkit.tasks._base import Example, Prediction, Span, Task
 
 ERRORS = 30
 """Mistakes that are kept."""
@@ -35,7 +33,6 @@ _LONGEST = 1200
 _NAME = 80
 _MOST_SLICES = 30
 _WORD = re.compile(r"\w+")
-_NOTHING = ""
 
 Json = dict[str, Any]
 
@@ -72,19 +69,11 @@ def analysis(
 
 def words(task: Task, rows: Iterable[Example]) -> set[str]:
     """Every word of some rows' inputs, in lower case."""
-    return {word for row in rows for text in _texts(task, row).values() for word in _split(text)}
+    return {word for row in rows for text in task.texts(row).values() for word in _split(text)}
 
 
 def _split(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
-
-
-def _texts(task: Task, row: Example) -> dict[str, str]:
-    """The texts that the model reads, by column."""
-    if isinstance(task, NamedEntities):
-        return {"text": row["text"]}
-    names = [column.name for column in task.columns if column.kind == "text"]
-    return {name: row[name] for name in names if isinstance(row.get(name), str)}
 
 
 # ---------------------------------------------------------------------- slices
@@ -144,7 +133,10 @@ def _is_worse(score: Mapping[str, Any], whole: float, lower_is_better: bool) -> 
 def _kinds(
     task: Task, tally: Tally, rows: Dataset, truncated: Sequence[bool], seen: Collection[str]
 ) -> Iterator[tuple[str, list[Slice]]]:
-    texts = [[_split(text) for text in _texts(task, row).values()] for row in rows]
+    texts, traits = [], []
+    for row in rows:
+        texts.append([_split(text) for text in task.texts(row).values()])
+        traits.append(task.traits(row))
     lengths = [sum(map(len, parts)) for parts in texts]
     yield (
         "length in words",
@@ -160,9 +152,8 @@ def _kinds(
     if seen:
         shares = [_unseen([word for part in parts for word in part], seen) for parts in texts]
         yield "words that training never saw", _ranges(shares, 3, _percents)
-    if isinstance(task, QuestionAnswering):
-        yield "question word", _named([_question_word(question) for question in rows["question"]])
-        yield "answer's length", _named([_answer_length(answers["text"]) for answers in rows["answers"]])
+    for by in dict.fromkeys(by for each in traits for by in each):
+        yield by, _named([each.get(by) for each in traits])
 
 
 def _percents(low: float, high: float) -> str:
@@ -189,23 +180,6 @@ def _unseen(row: Sequence[str], seen: Collection[str]) -> float:
     return sum(word not in seen for word in row) / max(1, len(row))
 
 
-_QUESTION_WORDS = ("who", "whose", "whom", "what", "which", "when", "where", "why", "how")
-
-
-def _question_word(question: str) -> str:
-    found = next((word for word in _split(question) if word in _QUESTION_WORDS), "other")
-    return "who" if found in ("whose", "whom") else found
-
-
-def _answer_length(answers: Sequence[str]) -> str:
-    if not answers:
-        return "no answer"
-    count = len(answers[0].split())
-    return (
-        "1 word" if count == 1 else "2 to 3 words" if count < 4 else "4 to 7 words" if count < 8 else "8 words or more"
-    )
-
-
 def _slice(one: Slice, tally: Tally, groups: Sequence[int] | None, spread: Spread, metric: str) -> Json:
     """The metric of some rows."""
     part = replace(tally, rows=tally.rows[one.places])
@@ -224,23 +198,15 @@ def _confusion(trained: Trained, predictions: Sequence[Prediction], rows: Datase
     if not isinstance(tally, LabelTally) or tally.kind == "multi":
         return None
     if tally.kind == "entities":
-        truth = [[_span(entity) for entity in row] for row in rows["entities"]]
-        found = [[_span(entity) for entity in all_entities(row)] for row in predictions]
-        return entity_confusion(truth, found)
+        told = [trained.task.marks(row, prediction) for row, prediction in zip(rows, predictions, strict=True)]
+        marks = [each for each in told if each]
+        return entity_confusion([each.true for each in marks], [each.said for each in marks]) if marks else None
     said, true = trained.task.answers(predictions, rows)
     names = [*trained.labels, *sorted({*said, *true} - set(trained.labels))]
     place = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, ([place[name] for name in true], [place[name] for name in said]), 1)
     return {"true": names, "said": names, "counts": counts.tolist()}
-
-
-Span = tuple[str, int, int]
-"""Type, start and end of an entity."""
-
-
-def _span(entity: Mapping[str, Any]) -> Span:
-    return entity["type"], entity["start"], entity["end"]
 
 
 def entity_confusion(truth: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]]) -> Json:
@@ -296,24 +262,23 @@ def _errors(
     explained: int,
 ) -> Json:
     """{"order", "wrong", "rows"}: the worst mistakes, with texts, marks in them, and words weighed."""
+    task = trained.task
     goodness, order = _goodness(tally, metric)
-    surety = np.array([_surety(p) for p in predictions])
+    surety = np.array([-1.0 if (sure := task.confidence(p)) is None else sure for p in predictions])
     wrong = np.flatnonzero(goodness < 1)
     worst = wrong[np.lexsort((wrong, -surety[wrong], goodness[wrong]))][:ERRORS]
-    answers, truth = trained.task.answers([predictions[i] for i in worst], rows.select(worst))
+    answers, truth = task.answers([predictions[i] for i in worst], rows.select(worst))
     weighed = _weighed(trained, tally, rows, worst[:explained], answers, truth)
     shown = []
     for place, i in enumerate(worst.tolist()):
         row, prediction = rows[i], predictions[i]
-        texts = _texts(trained.task, row)
-        marks = _marks(trained.task, row, prediction)
+        marked = task.marks(row, prediction)
+        places = {marked.column: _marks(marked.true, marked.said)} if marked else {}
         words_of = weighed[place] if place < len(weighed) else None
         shown.append(
             {
                 "row": row.get("row", i + 1),
-                "texts": [
-                    _part(name, text, marks if name in _MARKED else [], words_of) for name, text in texts.items()
-                ],
+                "texts": [_part(name, text, places.get(name, []), words_of) for name, text in task.texts(row).items()],
                 **_said(tally, answers[place], truth[place]),
                 **({"confidence": float(surety[i])} if surety[i] >= 0 else {}),
                 **(
@@ -324,10 +289,6 @@ def _errors(
             }
         )
     return {"order": order, "wrong": len(wrong), "rows": shown}
-
-
-_MARKED = ("text", "context")
-"""Columns that answers have a place in."""
 
 
 def _goodness(tally: Tally, metric: str) -> tuple[Floats, str]:
@@ -349,14 +310,6 @@ def _goodness(tally: Tally, metric: str) -> tuple[Floats, str]:
     return right, "f1"
 
 
-def _surety(prediction: Prediction) -> float:
-    """The probability of an answer, of entities the highest; -1 where it has none."""
-    if isinstance(prediction.get("score"), float):
-        return float(prediction["score"])
-    entities = all_entities(prediction) if "entities" in prediction else []
-    return max((float(e.get("score", -1)) for e in entities), default=-1.0)
-
-
 def _said(tally: Tally, answer: Any, truth: Any) -> Json:
     """Truth and answer where the text's marks don't say them."""
     if isinstance(tally, LabelTally) and tally.kind == "entities":
@@ -370,18 +323,9 @@ def _short(value: Any) -> Any:
     return [_short(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _marks(task: Task, row: Example, prediction: Prediction) -> list[Json]:
+def _marks(truth: Sequence[Span], found: Sequence[Span]) -> list[Json]:
     """Places in a text: what is true (`missed`), what was answered (`wrong`), and what is both (`right`)."""
-    if isinstance(task, NamedEntities):
-        paired = pairs([_span(e) for e in row["entities"]], [_span(e) for e in all_entities(prediction)])
-        return [mark for one, other in paired for mark in _pair_marks(one, other)]
-    if isinstance(task, QuestionAnswering):
-        answers = row["answers"]
-        spans = zip(answers["text"], answers["answer_start"], strict=True)
-        true: Span | None = next(((_NOTHING, at, at + len(text)) for text, at in spans), None)
-        placed = prediction["start"] is not None
-        return _pair_marks(true, (_NOTHING, prediction["start"], prediction["end"]) if placed else None)
-    return []
+    return [mark for one, other in pairs(truth, found) for mark in _pair_marks(one, other)]
 
 
 def _pair_marks(true: Span | None, said: Span | None) -> list[Json]:

@@ -11,9 +11,7 @@ import torch
 
 from ftkit.engine import infer
 from ftkit.engine.model import Trained
-from ftkit.tasks._base import Batch, Example
-from ftkit.tasks.classification import Classification
-from ftkit.tasks.ner import NamedEntities
+from ftkit.tasks._base import Batch, Contrast, Example, TokenPlace
 
 STEPS = 32
 """Points on the way from the empty text to the text, at Gauss-Legendre's places."""
@@ -48,10 +46,10 @@ class Explained(NamedTuple):
 def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> list[Explained | None]:
     """What speaks for an answer and against the truth, word by word, for (example, answer, truth) each.
 
-    The number that is explained is the answer's logit less the truth's; for entities, whose answer and truth are told
-    by the model and the row, the tags' at all words of the first window that are tagged otherwise than they should be.
-    None where that is none, where the answer or the truth is no label of the model's, where the task's encoding is its
-    own and tells no places, or where it would take too long.
+    The number that is explained is the sum of the task's `contrasts`: the answer's logit less the truth's; for
+    entities, whose answer and truth are told by the model and the row, so much at each word that is tagged wrongly.
+    None where the task names no contrasts (the answer or the truth may be no label of the model's), where it can't
+    tell the tokens' places, or where it would take too long.
     """
     found, work = [], 0.0
     size = sum(weight.numel() for weight in trained.model.parameters())
@@ -64,47 +62,27 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
 
 
 def _explain(trained: Trained, example: Example, encoded: Batch, said: str, true: str) -> Explained | None:
-    places = _places(trained, example, encoded)
+    task, model = trained.task, trained.model
+    places = task.token_places(example, encoded, trained.tokenizer)
     if places is None:
         return None
     names = [name for name in trained.tokenizer.model_input_names if name in encoded]
-    inputs = {name: torch.tensor([encoded[name][0]], device=trained.model.device) for name in names}
-    if isinstance(trained.task, NamedEntities):
-        wrong = _wrong_tags(trained, example, encoded, inputs)
-        if not wrong:
-            return None
-        target = _of_tags(wrong)
-    elif not {said, true} <= set(trained.labels):
+    inputs = {name: torch.tensor([encoded[name][0]], device=model.device) for name in names}
+    with torch.no_grad():
+        found = model(**inputs).items()
+    output = {name: value[0].float().cpu().numpy() for name, value in found if name.endswith("logits")}
+    contrasts = task.contrasts(example, encoded, output, trained.labels, said, true)
+    if not contrasts:
         return None
-    else:
-        target = _of_labels(trained.labels.index(said), trained.labels.index(true))
-    weights, gap = integrated_gradients(trained.model, inputs, target, _baseline(trained, inputs["input_ids"][0]))
+    weights, gap = integrated_gradients(model, inputs, _target(contrasts), _baseline(trained, inputs["input_ids"][0]))
     return Explained(_words(places, weights), said, true, gap)
 
 
-def _of_labels(said: int, true: int) -> Target:
+def _target(contrasts: Sequence[Contrast]) -> Target:
+    """The sum of what the logits of the answer are more than those of the truth."""
+
     def target(outputs: Any) -> torch.Tensor:
-        found: torch.Tensor = outputs.logits[:, said] - outputs.logits[:, true]
-        return found
-
-    return target
-
-
-def _wrong_tags(
-    trained: Trained, example: Example, encoded: Batch, inputs: Mapping[str, torch.Tensor]
-) -> list[tuple[int, int, int]]:
-    """Of each word of the first window that is tagged otherwise than it should be: its token, the tag, the true tag."""
-    number = {name: i for i, name in enumerate(trained.labels)}
-    with torch.no_grad():
-        answered = trained.model(**inputs).logits[0].argmax(-1).tolist()
-    firsts = [(place, word) for place, word in enumerate(encoded["words"][0]) if word is not None]
-    wrong = [(p, answered[p], number[example["tags"][w]]) for p, w in firsts if example["tags"][w] in number]
-    return [(place, said, true) for place, said, true in wrong if said != true]
-
-
-def _of_tags(wrong: Sequence[tuple[int, int, int]]) -> Target:
-    def target(outputs: Any) -> torch.Tensor:
-        parts = [outputs.logits[:, place, said] - outputs.logits[:, place, true] for place, said, true in wrong]
+        parts = [outputs.logits[:, *said] - outputs.logits[:, *true] for said, true in contrasts]
         return torch.stack(parts).sum(0)
 
     return target
@@ -174,29 +152,7 @@ def _baseline(trained: Trained, ids: torch.Tensor) -> torch.Tensor:
     return torch.where(special, ids, torch.full_like(ids, nothing))
 
 
-Place = tuple[str, int, int, int] | None
-"""Of a token: the column of its text, the number of its word there, and its first and last character."""
-
-
-def _places(trained: Trained, example: Example, encoded: Batch) -> list[Place] | None:
-    """Where each token of the first encoded row stands; None where the task has an encoding of its own."""
-    task, tokenizer = trained.task, trained.tokenizer
-    room = {"truncation": True, "max_length": task.options.max_length, "return_offsets_mapping": True}
-    if isinstance(task, NamedEntities):
-        again = tokenizer(example["tokens"], is_split_into_words=True, **room)
-        spans = example["spans"]
-        places: list[Place] = [None if w is None else ("text", w, *spans[w]) for w in again.word_ids()]
-    elif isinstance(task, Classification):
-        columns = ["text", "text_pair"] if example.get("text_pair") else ["text"]
-        again = tokenizer(*(example[name] for name in columns), **{**room, "truncation": "longest_first"})
-        found = zip(again.word_ids(), again.sequence_ids(), again["offset_mapping"], strict=True)
-        places = [None if w is None or s is None else (columns[s], w, *at) for w, s, at in found]
-    else:
-        return None
-    return places if again["input_ids"] == encoded["input_ids"][0] else None
-
-
-def _words(places: Sequence[Place], weights: np.ndarray) -> list[Word]:
+def _words(places: Sequence[TokenPlace], weights: np.ndarray) -> list[Word]:
     """Tokens of one word added up."""
     words: dict[tuple[str, int], Word] = {}
     for place, weight in zip(places, weights.tolist(), strict=True):

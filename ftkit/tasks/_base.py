@@ -35,6 +35,12 @@ Prediction = dict[str, Any]
 """One answer as `predict` writes it: plain values that JSON can hold."""
 Output = Mapping[str, Any]
 """What the model gave for one encoded row: name -> array without padding."""
+Span = tuple[str, int, int]
+"""A part of a text: its label (empty where it has none), its first character and the one after its last."""
+TokenPlace = tuple[str, int, int, int] | None
+"""Of a token: the column of its text, the number of its word there, and where it begins and ends; None for no text."""
+Contrast = tuple[tuple[int, ...], tuple[int, ...]]
+"""Places of two numbers in a row's logits: what was answered, and what is true instead."""
 
 
 class Column(NamedTuple):
@@ -65,6 +71,14 @@ class Issue(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" + (f"; {self.fix}" if self.fix else "")
+
+
+class Marks(NamedTuple):
+    """Parts of one text: those that should have been answered, and those that were."""
+
+    column: str
+    true: list[Span]
+    said: list[Span]
 
 
 class Weighting(NamedTuple):
@@ -265,3 +279,39 @@ class Task:
     def render(self, example: Example, prediction: Prediction) -> str:
         """One example with its answer, for a person to read."""
         return str(prediction)
+
+    # ------------------------------------------------------------------ where the model goes wrong
+
+    def texts(self, example: Example) -> dict[str, str]:
+        """The texts that the model reads, by column."""
+        names = [column.name for column in self.columns if column.kind == "text"]
+        return {name: example[name] for name in names if isinstance(example.get(name), str)}
+
+    def traits(self, example: Example) -> dict[str, str]:
+        """What an example may share with others: aspect -> value, as `question word` -> `who`.
+
+        Rows that share a value are scored apart. Length, label, group and the like are looked at for every task.
+        """
+        return {}
+
+    def marks(self, example: Example, prediction: Prediction) -> Marks | None:
+        """Where truth and answer stand in a text; None where they are no parts of one."""
+        return None
+
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The probability of an answer; None where it has none."""
+        score = prediction.get("score")
+        return score if isinstance(score, float) else None
+
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
+        """Where each token of an example's first encoded row stands; None where nobody can tell."""
+        return None
+
+    def contrasts(
+        self, example: Example, encoded: Batch, output: Output, labels: Labels, said: str, true: str
+    ) -> list[Contrast]:
+        """The logits of an example's first encoded row that speak for its answer, with those that speak for the truth.
+
+        said, true: answer and truth by name. Empty where there is nothing to explain.
+        """
+        return [((labels.index(said),), (labels.index(true),))] if {said, true} <= set(labels) else []

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from ftkit.errors import DataError, nearest
 from ftkit.metrics.calibration import Decisions, softmax
-from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
+from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, TokenPlace, Weighting
 
 if TYPE_CHECKING:
     import torch
@@ -237,6 +237,22 @@ class Classification(Task):
             return f"{prediction['value']:.3f}  {text}"
         given = ", ".join(f"{name} ({p:.2f})" for name, p in prediction["scores"].items())
         return f"{given or '(none)'}  {text}"
+
+    # ------------------------------------------------------------------ where the model goes wrong
+
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
+        """Where each token stands, in the text or in its pair."""
+        columns = ["text", "text_pair"] if example.get("text_pair") else ["text"]
+        again = tokenizer(
+            *(example[name] for name in columns),
+            truncation="longest_first",
+            max_length=self.options.max_length,
+            return_offsets_mapping=True,
+        )
+        if again["input_ids"] != encoded["input_ids"][0]:  # a subclass encodes otherwise
+            return None
+        found = zip(again.word_ids(), again.sequence_ids(), again["offset_mapping"], strict=True)
+        return [None if w is None or s is None else (columns[s], w, *at) for w, s, at in found]
 
 
 def balanced_weights(values: Sequence[Any], labels: Labels) -> tuple[float, ...]:

@@ -12,7 +12,20 @@ from pydantic import Field
 from ftkit.errors import DataError
 from ftkit.metrics import spans
 from ftkit.metrics.calibration import Decisions, softmax
-from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task
+from ftkit.tasks._base import (
+    Batch,
+    Column,
+    Contrast,
+    Example,
+    Issue,
+    Labels,
+    Marks,
+    Output,
+    Prediction,
+    Span,
+    Task,
+    TokenPlace,
+)
 from ftkit.tasks._tensors import IGNORED
 
 if TYPE_CHECKING:
@@ -199,7 +212,7 @@ class NamedEntities(Task):
         values: list[np.ndarray] = [np.empty((0, len(labels)), dtype=np.float32)]
         sizes, right = [], []
         for logits, example in zip(self._words(outputs, encoded, len(examples)), examples, strict=True):
-            true = {(e["type"], e["start"], e["end"]) for e in example["entities"]}
+            true = {_span(entity) for entity in example["entities"]}
             for kind, first, last in _tagged(logits, len(example["tokens"]), labels):
                 values += [logits[word][None] for word in range(first, last)]
                 sizes.append(last - first)
@@ -214,7 +227,7 @@ class NamedEntities(Task):
 
     def _places(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         found = ([all_entities(prediction) for prediction in predictions], examples["entities"])
-        predicted, truth = ([[(e["type"], e["start"], e["end"]) for e in row] for row in rows] for rows in found)
+        predicted, truth = ([[_span(entity) for entity in row] for row in rows] for rows in found)
         return predicted, truth
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
@@ -232,10 +245,47 @@ class NamedEntities(Task):
             place = entity["end"]
         return "".join([*parts, text[place:]])
 
+    # ------------------------------------------------------------------ where the model goes wrong
+
+    def texts(self, example: Example) -> dict[str, str]:
+        """The text that `unify` gives each row."""
+        return {"text": example["text"]}
+
+    def marks(self, example: Example, prediction: Prediction) -> Marks:
+        """Entities, withheld ones too."""
+        return Marks("text", [_span(e) for e in example["entities"]], [_span(e) for e in all_entities(prediction)])
+
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The highest of its entities' probabilities."""
+        return max((float(e["score"]) for e in all_entities(prediction) if "score" in e), default=None)
+
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
+        """Where each token's word stands."""
+        again = tokenizer(
+            example["tokens"], is_split_into_words=True, truncation=True, max_length=self.options.max_length
+        )
+        if again["input_ids"] != encoded["input_ids"][0]:  # a subclass encodes otherwise
+            return None
+        return [None if word is None else ("text", word, *example["spans"][word]) for word in again.word_ids()]
+
+    def contrasts(
+        self, example: Example, encoded: Batch, output: Output, labels: Labels, said: str, true: str
+    ) -> list[Contrast]:
+        """The tags of all words of the first window that are tagged otherwise than they should be."""
+        number = {name: index for index, name in enumerate(labels)}
+        answered = output["logits"].argmax(-1).tolist()
+        firsts = [(place, word) for place, word in enumerate(encoded["words"][0]) if word is not None]
+        pairs = [(p, answered[p], number[example["tags"][w]]) for p, w in firsts if example["tags"][w] in number]
+        return [((place, tag), (place, right)) for place, tag, right in pairs if tag != right]
+
 
 def all_entities(prediction: Prediction) -> list[dict[str, Any]]:
     """The entities found, those that were withheld among them."""
     return [*prediction["entities"], *prediction.get("withheld", ())]
+
+
+def _span(entity: Example) -> Span:
+    return entity["type"], entity["start"], entity["end"]
 
 
 def _place(example: Example, first: int, last: int) -> tuple[int, int]:

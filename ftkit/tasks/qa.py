@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,13 +10,15 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftkit.metrics.calibration import softmax
-from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, Weighting
+from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Marks, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
     from ftkit.metrics.tally import Tally
+
+_QUESTION_WORDS = ("who", "whose", "whom", "what", "which", "when", "where", "why", "how")
 
 
 class QuestionAnswering(Task):
@@ -192,6 +195,38 @@ class QuestionAnswering(Task):
         context, start, end = example["context"], prediction["start"], prediction["end"]
         around = f"{context[max(0, start - 60) : start]}[{context[start:end]}]{context[end : end + 60]}"
         return f"{example['question']}\n  ...{around}..."
+
+    # ------------------------------------------------------------------ where the model goes wrong
+
+    def traits(self, example: Example) -> dict[str, str]:
+        """The question's word and how long the answer is."""
+        return {
+            "question word": _question_word(example["question"]),
+            "answer's length": _answer_length(example["answers"]["text"]),
+        }
+
+    def marks(self, example: Example, prediction: Prediction) -> Marks:
+        """The first right answer, and the one that was given."""
+        answers = example["answers"]
+        first = zip(answers["text"][:1], answers["answer_start"][:1], strict=True)
+        true = [("", at, at + len(text)) for text, at in first]
+        said = [] if prediction["start"] is None else [("", prediction["start"], prediction["end"])]
+        return Marks("context", true, said)
+
+
+def _question_word(question: str) -> str:
+    words = re.findall(r"\w+", question.casefold())
+    found = next((word for word in words if word in _QUESTION_WORDS), "other")
+    return "who" if found in ("whose", "whom") else found
+
+
+def _answer_length(answers: Sequence[str]) -> str:
+    if not answers:
+        return "no answer"
+    count = len(answers[0].split())
+    return (
+        "1 word" if count == 1 else "2 to 3 words" if count < 4 else "4 to 7 words" if count < 8 else "8 words or more"
+    )
 
 
 def _context_offsets(encoded: Any, i: int) -> list[list[int]]:

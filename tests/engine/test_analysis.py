@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ from ftkit.engine.analysis import (
 )
 from ftkit.engine.attribution import Explained, Word
 from ftkit.engine.scoring import scored
+from ftkit.metrics.classification import single_label_tally
+from ftkit.metrics.tally import Tally
 from ftkit.recipe import EvaluateSpec
+from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Prediction, Task, TokenPlace
 from tests.runs import KINDS, Lab
 
 SETTINGS = EvaluateSpec(resamples=200)
@@ -138,6 +142,73 @@ def test_words_that_training_never_saw_make_slices(lab: Lab) -> None:
     by = {group["by"]: group["slices"] for group in result["slices"]}
     assert [(one["name"], one["value"]) for one in by["words that training never saw"]] == [("0%", 1.0), ("100%", 0.0)]
     assert {(one["name"], one["value"]) for one in by["cut to task.max_length"]} == {("cut", 1.0), ("whole", 0.0)}
+
+
+# ---------------------------------------------------------------------- a task of one's own
+
+
+class Notes(Task):
+    """One label a note, with the note's place that says so."""
+
+    columns = (Column("note", "text"), Column("label", "label"))
+
+    def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
+        return dict(tokenizer(batch["note"]))
+
+    def answers(self, predictions: Any, examples: Any) -> tuple[list[Any], list[Any]]:
+        return [p["label"] for p in predictions], list(examples["label"])
+
+    def tally(self, predictions: Any, examples: Any) -> Tally:
+        said, true = self.answers(predictions, examples)
+        return single_label_tally(true, said, sorted({*said, *true}))
+
+
+class Told(Notes):
+    """Takes part in all that is looked at."""
+
+    def traits(self, example: Example) -> dict[str, str]:
+        return {"ends with": "?"} if example["note"].endswith("?") else {"ends with": ".", "long": "yes"}
+
+    def marks(self, example: Example, prediction: Prediction) -> Marks:
+        return Marks("note", [("", 0, 3)], [("", *prediction["at"])])
+
+    def confidence(self, prediction: Prediction) -> float:
+        return float(prediction["sure"])
+
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
+        found = tokenizer(example["note"], return_offsets_mapping=True)
+        places = zip(found.word_ids(), found["offset_mapping"], strict=True)
+        return [None if word is None else ("note", word, *at) for word, at in places]
+
+
+def of_own(lab: Lab, kind: type[Task]) -> dict[str, Any]:
+    task = kind(kind.Options())
+    trained = replace(models.load(lab.trained("single", "full").run), task=task)
+    rows = Dataset.from_dict({"note": ["the cat.", "one dog?"] * 10, "label": ["arts"] * 20, "row": range(20)})
+    predictions = [{"label": "arts", "at": (4, 7), "sure": 0.5}, {"label": "sport", "at": (0, 3), "sure": 0.9}] * 10
+    found = scored(task, predictions, rows, SETTINGS, trained.labels)
+    return analysis(trained, found, predictions, rows, SETTINGS, "accuracy", explained=1)
+
+
+def test_a_task_of_ones_own_takes_part_by_its_methods(lab: Lab) -> None:
+    found = of_own(lab, Told)
+    by = {group["by"]: {one["name"]: one["value"] for one in group["slices"]} for group in found["slices"]}
+    assert by["ends with"] == {".": 1.0, "?": 0.0}
+    assert "long" not in by, "one value alone is beside none"
+    error = found["errors"]["rows"][0]
+    assert error["confidence"] == 0.9
+    (part,) = error["texts"]
+    assert part["marks"] == [{"kind": "right", "label": "", "start": 0, "end": 3}]
+    assert [part["text"][start:end] for start, end, _ in part["weights"]] == ["one", "dog", "?"]
+    assert error["gap"] < 0.1
+
+
+def test_a_task_of_ones_own_need_not_take_part(lab: Lab) -> None:
+    found = of_own(lab, Notes)
+    assert found["confusion"]["counts"][found["confusion"]["true"].index("arts")].count(10) == 2
+    error = found["errors"]["rows"][0]
+    assert error.keys() == {"row", "texts", "truth", "answer"}
+    assert error["texts"] == [{"column": "note", "text": "one dog?", "before": 0, "after": 0}]
 
 
 # ---------------------------------------------------------------------- entities

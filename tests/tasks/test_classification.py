@@ -213,3 +213,27 @@ def test_options_for_one_label_are_refused_elsewhere(kind: str, name: str, value
     with pytest.raises(RecipeError, match=rf"task\.{name}: is for one label a row, and the kind is {kind}"):
         resolve("task", Choice.model_validate({"name": "classification", "kind": kind, name: value}), Task)
     assert getattr(task(kind, **{name: usual}).options, name) == usual, "as a complete recipe has it"
+
+
+def test_places_of_tokens_are_in_the_text_or_in_its_pair() -> None:
+    example = {"text": "the river", "text_pair": "a  bridge!"}
+    encoded = task().encode({name: [value] for name, value in example.items()}, TOKENIZER, ())
+    places = task().token_places(example, encoded, TOKENIZER)
+    assert places is not None and len(places) == len(encoded["input_ids"][0])
+    texts = {(column, word): "" for column, word, *_ in filter(None, places)}
+    for column, word, start, end in filter(None, places):
+        texts[column, word] += example[column][start:end]
+    assert texts == {
+        ("text", 0): "the",
+        ("text", 1): "river",
+        ("text_pair", 0): "a",
+        ("text_pair", 1): "bridge",
+        ("text_pair", 2): "!",
+    }
+    assert task().token_places({**example, "text_pair": None}, encoded, TOKENIZER) is None, "encoded otherwise"
+
+
+def test_contrast_is_of_the_answers_logit_and_the_truths() -> None:
+    labels = ("a", "b", "c")
+    assert task().contrasts({}, {}, {}, labels, "c", "a") == [((2,), (0,))]
+    assert task().contrasts({}, {}, {}, labels, "c", "other") == []

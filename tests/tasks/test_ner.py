@@ -220,3 +220,36 @@ def test_row_without_words_has_no_decisions() -> None:
     row = one({"text": " ", "entities": []})
     found = TASK.decisions([{"logits": np.zeros((2, 5))}], {"example": [0], "words": [[None, None]]}, [row], LABELS)
     assert found.logits.shape == (0, 5)
+
+
+def test_marks_and_confidence_are_of_all_entities_withheld_ones_too() -> None:
+    row = one(ANNA)
+    found = {"type": "PER", "start": 0, "end": 12, "score": 0.7}
+    withheld = {"type": "LOC", "start": 13, "end": 18, "score": 0.8}
+    marks = TASK.marks(row, {"entities": [found], "withheld": [withheld]})
+    assert marks == ("text", [("PER", 0, 12), ("LOC", 25, 30)], [("PER", 0, 12), ("LOC", 13, 18)])
+    assert TASK.confidence({"entities": [found], "withheld": [withheld]}) == 0.8
+    assert TASK.confidence({"entities": []}) is None
+    assert TASK.confidence({"entities": [{"type": "PER", "start": 0, "end": 12}]}) is None
+
+
+def test_contrasts_are_of_words_whose_tag_is_wrong() -> None:
+    row = one({"tokens": ["Anna", "Schmidt", "Leeds", "works", "daily"], "tags": ["B-PER", "O", "B-PER", "O", "O"]})
+    outputs, encoded = sure(LIKELY)
+    found = TASK.contrasts(row, encoded, outputs[0], LABELS, "", "")
+    number = LABELS.index
+    assert found == [((2, number("I-PER")), (2, number("O"))), ((3, number("B-LOC")), (3, number("B-PER")))]
+    unknown = {**row, "tags": ["B-ORG"] * 5}
+    assert TASK.contrasts(unknown, encoded, outputs[0], LABELS, "", "") == []
+
+
+def test_places_of_tokens_are_their_words_in_the_first_window() -> None:
+    task, row = NamedEntities(NamedEntities.Options(max_length=10, stride=2)), one(ANNA)
+    encoded = task.encode({"tokens": [row["tokens"]]}, TOKENIZER, LABELS)
+    places = task.token_places(row, encoded, TOKENIZER)
+    assert places is not None and len(places) == len(encoded["input_ids"][0])
+    assert places[0] is places[-1] is None
+    words = encoded["words"][0]
+    assert all(place == ("text", w, *row["spans"][w]) for place, w in zip(places, words, strict=True) if w is not None)
+    otherwise = {"input_ids": [encoded["input_ids"][0][::-1]]}
+    assert task.token_places(row, otherwise, TOKENIZER) is None

@@ -224,3 +224,29 @@ def test_each_of_several_right_answers_is_right() -> None:
     for said, score in (("one", 1), ("two words", 1), ("three", 1), ("four", 0)):
         scores = task().score([{"answer": said}], {"answers": [right]})
         assert (scores["exact_match"]["value"], scores["f1"]["value"]) == (score, score), said
+
+
+@pytest.mark.parametrize(
+    ("question", "answers", "expected"),
+    [
+        ("WHOSE cat is it?", ["Anna"], ("who", "1 word")),
+        ("In which town, and where?", ["in Rome", "Rome"], ("which", "2 to 3 words")),
+        ("Name it.", ["a b c d"], ("other", "4 to 7 words")),
+        ("How?", ["a b c d e f g h"], ("how", "8 words or more")),
+        ("", [], ("other", "no answer")),
+    ],
+)
+def test_traits_are_the_questions_word_and_the_answers_length(
+    question: str, answers: list[str], expected: tuple[str, str]
+) -> None:
+    found = task().traits({"question": question, "answers": {"text": answers, "answer_start": [0] * len(answers)}})
+    assert found == {"question word": expected[0], "answer's length": expected[1]}
+
+
+def test_marks_are_the_first_right_answer_and_the_given_one() -> None:
+    two = {"answers": {"text": ["one", "two words"], "answer_start": [0, 4]}}
+    none: dict[str, Any] = {"answers": {"text": [], "answer_start": []}}
+    given, nothing = {"answer": "two", "start": 4, "end": 7}, {"answer": "", "start": None, "end": None}
+    assert task().marks(two, given) == ("context", [("", 0, 3)], [("", 4, 7)])
+    assert task().marks(two, nothing) == ("context", [("", 0, 3)], [])
+    assert task().marks(none, given) == ("context", [], [("", 4, 7)])
