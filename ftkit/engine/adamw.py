@@ -12,6 +12,7 @@ left, is forgotten.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ REACH = 480
 """Steps after which a row that rests moves no more."""
 _LEAST = 1e-30
 """What a weight is multiplied by where rate times decay is 1 or more."""
+_PART = 2**20
+"""Numbers that a processor's cache holds several times."""
 _WORTH = 4096
 """Rows from which on an embedding is handled by rows."""
 
@@ -70,37 +73,42 @@ class RowAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step; the fused kernel moves what has a dense gradient."""
-        apart, copied = [], self.low.adopted if self.low else ()
+        by_rows: list[_Moved] = []
+        copied: list[_Moved] = []
+        low = self.low.adopted if self.low else ()
         for group in self.param_groups:
             for weight in group["params"]:
-                if weight.grad is not None and (weight.grad.is_sparse or weight in copied):
-                    apart.append((group, weight, weight.grad))
+                if weight.grad is not None and (weight.grad.is_sparse or weight in low):
+                    (by_rows if weight.grad.is_sparse else copied).append((group, weight, weight.grad))
                     weight.grad = None
         loss = super().step(closure)
-        for group, weight, gradient in apart:
-            if gradient.is_sparse:
-                self._step_rows(group, weight, gradient.coalesce())
-            else:
-                self._step_low(group, weight, gradient)
+        for group, weight, gradient in by_rows:
+            self._step_rows(group, weight, gradient.coalesce())
+        for group, some in _at_once(copied):
+            self._step_low(group, some)
         self.grad_scale = None
         return loss
 
-    def _step_low(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
-        """One weight at a time, so that its gradient in float32, and its copy, are at hand and not in memory."""
-        state = self.state[weight]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        if self._wide.numel() < weight.numel():
-            self._wide = torch.empty(weight.numel(), dtype=weight.dtype)
-        state["step"] += 1
+    def _step_low(self, group: dict[str, Any], some: list[tuple[nn.Parameter, torch.Tensor]]) -> None:
+        """A few weights at a time, so that their gradients in float32, and their copies, are at hand, not in memory."""
+        assert self.low is not None
+        weights = [weight for weight, _ in some]
+        states = [self.state[weight] or self._start_low(weight) for weight in weights]
+        sizes = [weight.numel() for weight in weights]
+        if self._wide.numel() < sum(sizes):
+            self._wide = torch.empty(sum(sizes))
+        parts = torch.split(self._wide[: sum(sizes)], sizes)
+        wide = [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+        torch._foreach_copy_(wide, [gradient for _, gradient in some])
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
-            [weight],
-            [self._wide[: weight.numel()].view_as(weight).copy_(gradient)],
-            [state["exp_avg"]],
-            [state["exp_avg_sq"]],
+            list[torch.Tensor](weights),
+            wide,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
-            [state["step"]],
+            steps,
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -111,8 +119,13 @@ class RowAdamW(torch.optim.AdamW):
             grad_scale=self.grad_scale,
             found_inf=None,
         )
-        assert self.low is not None
-        self.low.written(weight)
+        self.low.written(weights)
+
+    def _start_low(self, weight: nn.Parameter) -> dict[str, Any]:
+        """Moments as torch's AdamW keeps them."""
+        state = {"step": torch.zeros(()), "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+        self.state[weight] = state
+        return state
 
     def load_state_dict(self, state_dict: Any) -> None:
         """As torch does it, but for what is kept of rows, which is not in the weights' type."""
@@ -187,6 +200,23 @@ class RowAdamW(torch.optim.AdamW):
         }
         self.state[weight] = state
         return state
+
+
+_Moved = tuple[dict[str, Any], nn.Parameter, torch.Tensor]
+"""A parameter group, one of its weights, and that one's gradient."""
+
+
+def _at_once(
+    moved: Sequence[_Moved],
+) -> Iterator[tuple[dict[str, Any], list[tuple[nn.Parameter, torch.Tensor]]]]:
+    """Weights of one group, with their gradients, in parts of about `_PART` numbers."""
+    some: list[tuple[nn.Parameter, torch.Tensor]] = []
+    for place, (group, weight, gradient) in enumerate(moved):
+        some.append((weight, gradient))
+        last = place + 1 == len(moved) or moved[place + 1][0] is not group
+        if last or sum(weight.numel() for weight, _ in some) >= _PART:
+            yield group, some
+            some = []
 
 
 def _grown(beta: float, steps: torch.Tensor) -> torch.Tensor:

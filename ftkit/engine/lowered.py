@@ -9,7 +9,7 @@ one product. Nothing is rounded that autocast would not round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ class LowWeights:
         self.still = still
         self.alone = held_once(model)
         self.adopted: set[nn.Parameter] = set()
+        self.owners: dict[torch.Tensor, nn.Linear] = {}
         self.products: dict[nn.Linear, Product] = {}
         self._run: list[nn.Linear] = []
         self._read: Callable[[], torch.Tensor | None] = lambda: None
@@ -70,16 +71,18 @@ class LowWeights:
 
         Weights that are tied are left out: others add to their gradients.
         """
-        there = {layer.weight for layer in self.layers if layer.weight.dtype == torch.float32}
-        self.adopted = {weight for weight in weights if weight in there and weight in self.alone}
+        self.owners = {layer.weight: layer for layer in self.layers if layer.weight.dtype == torch.float32}
+        self.adopted = {weight for weight in weights if weight in self.owners and weight in self.alone}
         for weight in self.adopted:
             weight.grad_dtype = None
 
-    def written(self, weight: nn.Parameter) -> None:
-        """Copy a weight that has just moved: torch's fused optimizers leave no trace of it on the weight itself."""
-        for layer, product in self.products.items():
-            if layer.weight is weight:
-                product.write(layer)
+    def written(self, weights: Sequence[nn.Parameter]) -> None:
+        """Copy weights that have just moved, which torch's fused optimizers leave no trace of on the weights."""
+        there = [self.owners[weight] for weight in weights if self.owners[weight] in self.products]
+        copies = [self.products[layer].parts[layer] for layer in there]
+        torch._foreach_copy_(copies, [layer.weight.detach() for layer in there])
+        for layer in there:
+            self.products[layer].versions[layer] = layer.weight._version
 
     def widen(self) -> None:
         """Take gradients to float32, for more to be added."""
