@@ -162,9 +162,10 @@ class EvaluateSpec(Section):
     wished_coverage: float | None = Field(None, gt=0, le=1)
     """Withhold the least sure answers, so that this share of them is given on the validation rows."""
     precision: Precision = "auto"
-    """Of the answers: fp32 gives plain transformers'; bf16 is several times as fast, and other in the third digit.
+    """Of the answers: fp32 gives plain transformers'; bf16 is two to four times as fast, and other in the third digit.
 
-    `auto` is bf16 where the processor or GPU has it and where training found no difference on the validation rows.
+    `auto` is fp32, but for labels of texts and entities bf16 where the machine has it and where training found, on 200
+    validation answers or more, that at most one decision in 500 changes, and probabilities by 0.005 on average.
     """
 
 

@@ -64,7 +64,7 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
 def _explain(trained: Trained, example: Example, encoded: Batch, said: str, true: str) -> Explained | None:
     task, model = trained.task, trained.model
     places = task.token_places(example, encoded, trained.tokenizer)
-    if places is None:
+    if places is None or task.reads_otherwise:
         return None
     names = [name for name in trained.tokenizer.model_input_names if name in encoded]
     inputs = {name: torch.tensor([encoded[name][0]], device=model.device) for name in names}

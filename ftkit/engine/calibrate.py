@@ -106,7 +106,7 @@ def _in_its_precision(
 
 
 def _alike(exact: Decisions, low: Decisions) -> bool:
-    """Whether two precisions decide alike; entities that one of them alone found make them other answers."""
+    """Whether two precisions decide alike; where one found an entity more they don't, and the shapes differ."""
     if exact.logits.shape != low.logits.shape or len(exact.answers()[0]) < ENOUGH:
         return False
     same = float((exact.logits.argmax(-1) == low.logits.argmax(-1)).mean())
@@ -116,9 +116,10 @@ def _alike(exact: Decisions, low: Decisions) -> bool:
 
 def _unfitted(task: Task, settings: EvaluateSpec, why: str) -> Calibration:
     note = f"probabilities are not calibrated: {why}"
+    precision: Literal["fp32", "bf16"] = "bf16" if settings.precision == "bf16" else "fp32"
     if wish(settings):
-        return Calibration(notes=(f"{note}; nothing is withheld",))
-    return Calibration(abstain=task.options.abstain, notes=(note,))
+        return Calibration(precision=precision, notes=(f"{note}; nothing is withheld",))
+    return Calibration(abstain=task.options.abstain, precision=precision, notes=(note,))
 
 
 _NEVER_WRONG = "the model is never wrong on the validation rows, which tell no temperature then: it stays 1"

@@ -70,7 +70,7 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
         raise RecipeError(f"--precision {wanted}: there is no such precision", f"one of {', '.join(known)}")
     if wanted == "auto":
         wanted = trained.contract.precision if machine.has_bf16() else "fp32"
-    machine.precision(wanted)
+    machine.precision(wanted, "--precision" if precision else "evaluate.precision")
     return spec.model_copy(update={"precision": wanted})
 
 

@@ -23,37 +23,40 @@ def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> 
 
     One row of tokens each; with `candidates`, so many: the greedy one, and others drawn at `temperature` by numbers
     that come of the row alone. What follows an end token, if anything does, are padding tokens. Encoder-decoders, beams
-    and checkpoints with generation settings of their own (penalties, forced tokens) write one.
+    and checkpoints with generation settings of their own (penalties, forced tokens) write one, as transformers does.
     """
     inputs = {name: value for name, value in batch.items() if name != "position_ids"}
     asked = dict(settings)
     count, temperature = asked.pop("candidates", 1), asked.pop("temperature", 1.0)
-    if model.config.is_encoder_decoder or asked["num_beams"] > 1 or _guided(model.generation_config):
+    if not _by_hand(model, asked):
         start = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         return [[row] for row in model.generate(**inputs, **asked)[:, start:].cpu().numpy()]
     return _Writing(model, inputs["input_ids"], inputs["attention_mask"], asked, count, temperature).done()
 
 
-_UNGUIDED = {
+_HERE = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "do_sample", "pad_token_id", "eos_token_id"}
+"""Settings that are heeded here; with any other, `generate` of transformers writes."""
+_UNHEEDED = {
     "bos_token_id",
-    "do_sample",
-    "eos_token_id",
     "max_length",
     "output_attentions",
     "output_hidden_states",
-    "pad_token_id",
     "temperature",
     "top_k",
     "top_p",
     "transformers_version",
     "use_cache",
 }
-"""What a checkpoint's generation settings may name without a say in what greedy search writes."""
+"""What a checkpoint's own settings may name without a say in what greedy search writes."""
 
 
-def _guided(config: Any) -> bool:
-    """Whether the checkpoint's own settings (penalties, forced tokens) change what is written."""
-    return any(name not in _UNGUIDED and not name.startswith("_") for name in config.to_diff_dict())
+def _by_hand(model: Any, asked: Settings) -> bool:
+    """Whether the loop here writes what `generate` would."""
+    own = {name for name in model.generation_config.to_diff_dict() if not name.startswith("_")}
+    greedy = asked.get("num_beams", 1) == 1 and not asked.get("do_sample") and set(asked) <= _HERE
+    plain = own <= _HERE | _UNHEEDED and isinstance(asked.get("eos_token_id"), int)
+    cached = getattr(model, "_supports_default_dynamic_cache", lambda: True)() and not model.config.is_encoder_decoder
+    return greedy and plain and cached
 
 
 class _Writing:
@@ -65,7 +68,7 @@ class _Writing:
         self.model, self.settings, self.count, self.temperature = model, settings, count, temperature
         self.ids, self.mask, self.start = ids, mask, ids.shape[1]
         self.cache = DynamicCache(config=model.config)
-        repeats = settings["no_repeat_ngram_size"]
+        repeats = settings.get("no_repeat_ngram_size", 0)
         self.allowed = NoRepeatNGramLogitsProcessor(repeats) if repeats else None
 
     def done(self) -> list[list[np.ndarray]]:
@@ -121,8 +124,7 @@ class _Writing:
         drawn = (draws >= 0).nonzero()[:, 0]
         if len(drawn):
             sums = (logits[drawn] / self.temperature).softmax(-1).cumsum(-1)
-            found = torch.searchsorted(sums, draws[drawn, None]).clamp(max=logits.shape[-1] - 1)
-            token[drawn] = found
+            token[drawn] = torch.searchsorted(sums, draws[drawn, None] * sums[:, -1:])
         return token
 
 

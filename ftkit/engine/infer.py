@@ -65,7 +65,7 @@ def truncated_rows(encoded: Batch, count: int) -> list[bool]:
 
 
 def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, settings: EvaluateSpec) -> list[Output]:
-    """The model's output for each encoded row, in order: float arrays, or for a task that writes, `candidates`."""
+    """The model's output for each encoded row, in order: float arrays, or what was written, see `_write`."""
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
@@ -76,7 +76,7 @@ def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, sett
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
             batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}
-            found = {"candidates": write(model, batch, writes)} if writes else _read(model, task, batch)
+            found = _write(model, batch, writes) if writes else _read(model, task, batch)
             for row, i in enumerate(places):
                 length = lengths[i] if task.per_token else None
                 outputs[i] = {name: value[row][:length] for name, value in found.items()}
@@ -98,6 +98,12 @@ def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterato
 def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     outputs = task.forward(model, batch)
     return {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
+
+
+def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, Any]) -> dict[str, Any]:
+    """`tokens`, the likeliest one by one, and, `tokens` among them, all `candidates`."""
+    candidates = write(model, batch, settings)
+    return {"tokens": [each[0] for each in candidates], "candidates": candidates}
 
 
 @contextmanager

@@ -49,7 +49,8 @@ class LowWeights:
         self.adopted: set[nn.Parameter] = set()
         self.owners: dict[torch.Tensor, nn.Linear] = {}
         self.products: dict[nn.Linear, Product] = {}
-        self._run: list[nn.Linear] = []
+        self._runs: list[list[nn.Linear]] = []
+        """Layers met one after the other that read the same states: products to be."""
         self._read: Callable[[], torch.Tensor | None] = lambda: None
 
     def install(self) -> None:
@@ -64,7 +65,7 @@ class LowWeights:
         for weight in self.adopted:
             weight.grad = None
             weight.grad_dtype = weight.dtype
-        self.adopted, self.products, self._run = set(), {}, []
+        self.adopted, self.products, self._runs = set(), {}, []
 
     def adopt(self, weights: Collection[nn.Parameter]) -> None:
         """Read copies of these weights too; their gradients stay in bfloat16, and the caller calls `written`.
@@ -78,6 +79,8 @@ class LowWeights:
 
     def written(self, weights: Sequence[nn.Parameter]) -> None:
         """Copy weights that have just moved, which torch's fused optimizers leave no trace of on the weights."""
+        if self._runs:
+            self._join()
         there = [self.owners[weight] for weight in weights if self.owners[weight] in self.products]
         copies = [self.products[layer].parts[layer] for layer in there]
         torch._foreach_copy_(copies, [layer.weight.detach() for layer in there])
@@ -95,6 +98,8 @@ class LowWeights:
             return functional.linear(states, layer.weight, layer.bias)
         if layer not in self.products:
             self._meet(layer, states)
+        elif self._runs and not torch.is_grad_enabled():
+            self._join()
         return self.products[layer](layer, states)
 
     def _may(self, layer: nn.Linear) -> bool:
@@ -102,11 +107,20 @@ class LowWeights:
         return weight.dtype == torch.float32 and (self.still or not weight.requires_grad or weight in self.adopted)
 
     def _meet(self, layer: nn.Linear, states: torch.Tensor) -> None:
-        """Make a layer's product: one with those before it, where these read the same states."""
-        together = states is self._read() and all(_alike(layer, other) for other in self._run)
-        self._run, self._read = [*self._run, layer] if together else [layer], ref(states)
-        product = Product(self._run)
-        self.products.update(dict.fromkeys(self._run, product))
+        """Note what a layer reads; it is a product of its own for now."""
+        if states is self._read() and all(_alike(layer, other) for other in self._runs[-1]):
+            self._runs[-1].append(layer)
+        else:
+            self._runs.append([layer])
+        self._read = ref(states)
+        self.products[layer] = Product([layer])
+
+    def _join(self) -> None:
+        """Make products of layers that read the same: between steps, for in one a checkpointed layer is computed twice."""
+        for run in self._runs:
+            if len(run) > 1:
+                self.products.update(dict.fromkeys(run, Product(run)))
+        self._runs = []
 
 
 def _wanted(states: torch.Tensor) -> bool:
@@ -115,8 +129,12 @@ def _wanted(states: torch.Tensor) -> bool:
 
 def _alike(one: nn.Linear, other: nn.Linear) -> bool:
     """Whether two layers can be one product: what one of them needs of it, the other needs too."""
-    same = one.weight.requires_grad == other.weight.requires_grad and (one.bias is None) == (other.bias is None)
-    return same and one is not other and one.in_features == other.in_features
+    return one is not other and one.in_features == other.in_features and _needs(one) == _needs(other)
+
+
+def _needs(layer: nn.Linear) -> tuple[bool, bool | None]:
+    bias: torch.Tensor | None = layer.bias
+    return layer.weight.requires_grad, None if bias is None else bias.requires_grad
 
 
 class Product:

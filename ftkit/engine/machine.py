@@ -56,17 +56,17 @@ def _cpu_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def precision(wanted: str) -> str:
-    """`fp32`, `bf16` or `fp16` for the wanted one. Raises MachineError where the machine can't compute in it."""
+def precision(wanted: str, setting: str = "train.precision") -> str:
+    """`fp32`, `bf16` or `fp16` for the one that `setting` wants. Raises MachineError where the machine can't do it."""
     if wanted == "auto":
         return "bf16" if has_bf16() else "fp32"
     if wanted == "fp16" and not torch.cuda.is_available():
         raise MachineError(
-            "train.precision: fp16 needs a GPU; on a processor the library would silently compute in fp32",
-            "set train.precision to bf16, fp32 or auto",
+            f"{setting}: fp16 needs a GPU; on a processor the library would silently compute in fp32",
+            f"set {setting} to bf16, fp32 or auto",
         )
     if wanted == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
-        raise MachineError("train.precision: this GPU has no bf16", "set train.precision to fp16, fp32 or auto")
+        raise MachineError(f"{setting}: this GPU has no bf16", f"set {setting} to fp32 or auto")
     return wanted
 
 

@@ -242,6 +242,7 @@ def contract(
     method_name: str,
     base: dict[str, Any] | None,
     data: dict[str, Any],
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Contract:
     """The contract of a model that is being trained."""
     return Contract(
@@ -251,6 +252,7 @@ def contract(
         method={"name": method_name, **method.options.model_dump(mode="json")},
         base=None if method.standalone else base,
         data=data,
+        precision=precision,
     )
 
 

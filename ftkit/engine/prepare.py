@@ -61,6 +61,7 @@ class Prepared:
                 "sha256": self.base.sha256,
             },
             self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter"}),
+            "bf16" if self.recipe.evaluate.precision == "bf16" else "fp32",
         )
 
 
@@ -151,6 +152,8 @@ def _where(recipe: Recipe, split: str) -> str:
 def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
     """Raises RecipeError for settings of the loss that the task has no use for, and for weights of unknown labels."""
     weights = recipe.train.class_weights
+    if recipe.train.label_smoothing and not labels and isinstance(task, Classification):
+        raise RecipeError("train.label_smoothing: there are no labels to smooth in a regression", "leave it out")
     if weights is None:
         return
     if not isinstance(task, Classification) or task.options.kind == "regression":

@@ -50,7 +50,8 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
     if prepared.method.standalone:
         run.write_model(lambda folder: average([part.model for part in runs], folder))
         trained = models.load(run.path)
-        found = evaluation.score(trained, prepared.splits["validation"], prepared.recipe.evaluate)
+        settings = evaluation.spec_of(trained, prepared.recipe)
+        found = evaluation.score(trained, prepared.splits["validation"], settings)
         if sign * found.scores[metric]["value"] > max(values):
             return "the average of all seeds' weights, which is better by validation than each alone"
     run.write_model(lambda folder: _copy(best.model, folder))

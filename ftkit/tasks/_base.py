@@ -34,7 +34,7 @@ Example = Mapping[str, Any]
 Prediction = dict[str, Any]
 """One answer as `predict` writes it: plain values that JSON can hold."""
 Output = Mapping[str, Any]
-"""What the model gave for one encoded row: name -> array without padding."""
+"""What the model gave for one encoded row: name -> array without padding; `candidates` is a list of them."""
 Span = tuple[str, int, int]
 """A part of a text: its label (empty where it has none), its first character and the one after its last."""
 TokenPlace = tuple[str, int, int, int] | None
@@ -221,7 +221,10 @@ class Task:
     # ------------------------------------------------------------------ how outputs become answers
 
     def generation(self, config: Any, tokenizer: Any) -> dict[str, Any] | None:
-        """Settings for `generate()`, or None where predictions are read off the logits."""
+        """Settings for `generate()` of transformers, or None where predictions are read off the logits.
+
+        `max_new_tokens` must be among them; `candidates` and `temperature` ask for several texts a row, drawn.
+        """
         return None
 
     def decode(
@@ -273,8 +276,12 @@ class Task:
         return tally.by_label() if tally else []
 
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
-        """(predictions, references) in the plain form that a metric of the `evaluate` library takes."""
-        raise NotImplementedError
+        """(predictions, references) in the plain form that a metric of the `evaluate` library takes.
+
+        Usually the first thing that a prediction says, and the first column that is no input.
+        """
+        target = next(column.name for column in self.columns if not column.is_input)
+        return [next(iter(prediction.values()), None) for prediction in predictions], list(examples[target])
 
     def render(self, example: Example, prediction: Prediction) -> str:
         """One example with its answer, for a person to read."""

@@ -104,6 +104,23 @@ def test_beams_and_encoders_go_to_transformers(architecture: str, beams: int) ->
     assert any(len(row) > 1 for row in found)
 
 
+@pytest.mark.parametrize("more", [{"repetition_penalty": 5.0}, {"min_new_tokens": 6}, {"eos_token_id": [5, 86]}])
+def test_what_a_task_asks_for_is_done(more: dict[str, Any]) -> None:
+    """Settings that the loop here does not know are `generate`'s affair."""
+    model, batch = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    asked = settings_of(model, **more)
+    with torch.inference_mode():
+        found = [row.tolist() for (row,) in write(model, batch, asked)]
+        tokens = model.generate(**batch, **asked)[:, batch["input_ids"].shape[1] :].tolist()
+    assert found == tokens
+
+
+def test_few_settings_are_enough() -> None:
+    model, batch = model_that_ends("llama"), padded([4, 4])
+    with torch.inference_mode():
+        assert [len(row) for (row,) in write(model, batch, {"max_new_tokens": 3})] == [3, 3]
+
+
 # ---------------------------------------------------------------------- candidates
 
 

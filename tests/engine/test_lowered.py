@@ -58,8 +58,9 @@ def test_logits_and_gradients_are_autocasts(name: str) -> None:
 def test_query_key_and_value_are_one_product(name: str, triples: int) -> None:
     model, inputs = tiny(name, "TOKEN_CLS"), batch("TOKEN_CLS")
     with torch.no_grad(), lowered(model, still=True) as kept:
-        low(model, inputs)
-        assert together(kept).count(3) == triples
+        for first in (True, False):
+            low(model, inputs)
+            assert together(kept).count(3) == (0 if first else triples)
         assert set(together(kept)) <= {1, 2, 3}
 
 
@@ -70,6 +71,8 @@ def test_layers_that_learn_and_layers_that_do_not_are_no_product() -> None:
     with lowered(model) as kept:
         kept.adopt([weight for weight in model.parameters() if weight.requires_grad])
         low(model, batch("TOKEN_CLS")).loss.backward()
+        with torch.no_grad():
+            low(model, batch("TOKEN_CLS"))
         assert together(kept).count(3) == 0
         assert together(kept).count(2) == 3  # key and value
         assert all((weight.grad is not None) == ("query" in name) for name, weight in model.named_parameters())
@@ -163,6 +166,50 @@ def test_without_autocast_nothing_is_lowered() -> None:
         with lowered(model, still=True) as kept:
             assert torch.equal(model(**inputs).logits, expected)
             assert not kept.products
+
+
+def test_checkpointed_layers_are_computed_again_as_they_were() -> None:
+    """A layer is met in the pass forward, and met again on the way back: no other product then."""
+    inputs, found = batch("TOKEN_CLS"), []
+    for switch in ("activation_checkpointing_disable", "activation_checkpointing_enable"):
+        model = tiny("bert", "TOKEN_CLS").train()
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        getattr(model, switch)()
+        with lowered(model) as kept:
+            weights = list(model.parameters())
+            optimizer = RowAdamW(weights, lr=1e-3, fused=True)
+            kept.adopt(weights)
+            optimizer.low = kept
+            losses = []
+            for _ in range(3):
+                loss = low(model, inputs).loss
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.item())
+            assert together(kept).count(3) == 3
+            found.append(losses)
+    assert found[0] == pytest.approx(found[1], abs=2e-3)
+    assert found[0][0] > found[0][-1]
+
+
+def test_nothing_is_held_from_one_pass_to_the_next() -> None:
+    model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with torch.no_grad(), lowered(model, still=True) as kept:
+        for _ in range(3):
+            low(model, inputs)
+            assert all(not product.waiting and product.states is None for product in kept.products.values())
+
+
+def test_layers_whose_biases_learn_and_rest_are_no_product() -> None:
+    model = tiny("bert", "TOKEN_CLS")
+    for name, weight in model.named_parameters():
+        weight.requires_grad = "query.bias" in name
+    with lowered(model):
+        low(model, batch("TOKEN_CLS")).loss.backward()
+    assert all((weight.grad is not None) == ("query.bias" in name) for name, weight in model.named_parameters())
 
 
 def test_copies_made_while_answering_serve_training() -> None:
