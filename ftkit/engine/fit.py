@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import set_seed
@@ -188,8 +187,3 @@ def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:
         "trainable_parameters": learning,
         "parameters": all_weights,
     }
-
-
-def thread_share(processes: int) -> int:
-    """Threads for each of several processes on this machine."""
-    return max(1, torch.get_num_threads() // processes)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import errors
-from ftkit.engine.fit import Fitted, fit, thread_share
+from ftkit.engine import machine
+from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
 from ftkit.engine.seeds import with_seed
@@ -29,7 +30,7 @@ def fit_in_processes(run: RunDirectory, processes: int, part: str = "") -> Fitte
 
     Raises the error of the first process, by number, that has one; others that differ are printed.
     """
-    threads = str(thread_share(processes))
+    threads = str(machine.thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, part, str(processes)]

@@ -116,7 +116,7 @@ class LowWeights:
         self.products[layer] = Product([layer])
 
     def _join(self) -> None:
-        """Make products of layers that read the same: between steps, for in one a checkpointed layer is computed twice."""
+        """Make products of layers that read the same: between steps: in one, checkpointed layers are computed twice."""
         for run in self._runs:
             if len(run) > 1:
                 self.products.update(dict.fromkeys(run, Product(run)))

@@ -111,6 +111,11 @@ def processes() -> int:
     return max(1, torch.cuda.device_count())
 
 
+def thread_share(processes: int) -> int:
+    """Threads for each of several processes on this machine."""
+    return max(1, torch.get_num_threads() // processes)
+
+
 def environment() -> dict[str, Any]:
     """Versions and machine, as a run records them."""
     return {

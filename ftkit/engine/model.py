@@ -48,17 +48,17 @@ class Contract(BaseModel):
     base: dict[str, Any] | None = None
     """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
 
+    data: dict[str, Any] = {}
+    """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What it answers in where the machine can and nobody asks for another."""
+
     @field_validator("base")
     @classmethod
     def _names_its_weights(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None and not {"checkpoint", "sha256"} <= set(value):
             raise ValueError("base must name its checkpoint and sha256")
         return value
-
-    data: dict[str, Any] = {}
-    """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """What it answers in where the machine can and nobody asks for another."""
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ def prepare(recipe: Recipe) -> Prepared:
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
     fitting = models.within_positions(task, config, tokenizer)
     if fitting is not task:
-        lowered = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}: the checkpoint"
-        notes = (*notes, f"{lowered} reads no more")
+        changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
+        notes = (*notes, f"{changed}: the checkpoint reads no more")
     return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, warnings, files)
 
 

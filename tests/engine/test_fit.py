@@ -1,14 +1,12 @@
-"""One training: what it records, and the share of threads it takes."""
+"""One training: what it records."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import torch
 
 from ftkit.engine import model as models
-from ftkit.engine.fit import thread_share
 from ftkit.methods._layers import trainable
 from tests.runs import CASES, Lab, log
 
@@ -30,8 +28,3 @@ def test_log_tells_loss_norm_and_rate_of_each_step_and_the_validations(lab: Lab)
         True
     ] * 6
     assert [(entry["step"], entry["epoch"]) for entry in log(run.run, "validation")] == [(3, 1), (6, 2)]
-
-
-def test_threads_are_shared_and_never_none() -> None:
-    assert thread_share(1) == torch.get_num_threads()
-    assert thread_share(1000) == 1

@@ -31,3 +31,8 @@ def test_environment_can_be_kept_as_json() -> None:
     assert json.loads(json.dumps(found)) == found
     assert found["libraries"]["torch"].startswith(torch.__version__.split("+")[0])
     assert machine.processes() == 1
+
+
+def test_threads_are_shared_and_never_none() -> None:
+    assert machine.thread_share(1) == torch.get_num_threads()
+    assert machine.thread_share(1000) == 1
