@@ -80,7 +80,7 @@ def answer_ftkit(folder: Path, rows: Path, name: str) -> _common.Measured:
 
 
 def answer_pipeline(folder: Path, rows: Path, length: int, name: str) -> _common.Measured:
-    """The pipeline in batches of 32, in fp32 as ftkit evaluates, cut to the same length."""
+    """The pipeline in batches of 32, in fp32 as it comes, cut to the same length."""
     import torch
     from transformers import pipeline
 

@@ -65,9 +65,9 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
     Raises RecipeError for one that there is not, MachineError where the machine lacks it.
     """
     spec = recipe.evaluate if recipe else EvaluateSpec()
-    wanted = precision or spec.precision
+    wanted = spec.precision if precision is None else precision
     if wanted not in (known := get_args(Precision)):
-        raise RecipeError(f"--precision {wanted}: there is no such precision", f"one of {', '.join(known)}")
+        raise RecipeError(f"--precision {wanted or repr('')}: there is no such precision", f"one of {', '.join(known)}")
     if wanted == "auto":
         wanted = trained.contract.precision if machine.has_bf16() else "fp32"
     machine.precision(wanted, "--precision" if precision else "evaluate.precision")
@@ -150,7 +150,7 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
 
     Raises RecipeError for a setting that has nothing to do with reading.
     """
-    spec = recipe.data if recipe else DataSpec(**trained.contract.data)
+    spec = recipe.data if recipe else parse_data(trained.contract.data)
     raw = override({"data": spec.model_dump()}, settings)
     if other := sorted(set(raw) - {"data"}):
         raise RecipeError(f"--set {other[0]}: only data.* can be set here", "how the model works is settled")

@@ -13,7 +13,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import dropout, frozen, infer, machine
+from ftkit.engine import dropout, frozen, generate, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
@@ -81,6 +81,8 @@ def fit(
             f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",
             "set it to false, and lower train.batch_tokens where memory is short",
         )
+    if writes := prepared.task.generation(model.config, prepared.tokenizer):
+        generate.check(model, writes)
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
     rows, cut = encode_training(prepared, train)

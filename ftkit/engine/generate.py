@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, NoRepeatNGramLogitsProcessor
 
+from ftkit.errors import CheckpointError, RecipeError
+
 Settings = Mapping[str, Any]
 """As `generate` of transformers takes them: what `Task.generation` gives."""
 
@@ -22,16 +24,36 @@ def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> 
     """What is written behind each row of a batch that is padded on the left, or for an encoder's batch, in answer.
 
     One row of tokens each; with `candidates`, so many: the greedy one, and others drawn at `temperature` by numbers
-    that come of the row alone. What follows an end token, if anything does, are padding tokens. Encoder-decoders, beams
-    and checkpoints with generation settings of their own (penalties, forced tokens) write one, as transformers does.
+    that come of the row alone. What follows an end token, if anything does, are padding tokens. Raises RecipeError for
+    candidates of a checkpoint that has generation settings of its own, CheckpointError for outputs that are no numbers.
     """
     inputs = {name: value for name, value in batch.items() if name != "position_ids"}
     asked = dict(settings)
     count, temperature = asked.pop("candidates", 1), asked.pop("temperature", 1.0)
+    check(model, settings)
     if not _by_hand(model, asked):
         start = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         return [[row] for row in model.generate(**inputs, **asked)[:, start:].cpu().numpy()]
     return _Writing(model, inputs["input_ids"], inputs["attention_mask"], asked, count, temperature).done()
+
+
+def check(model: Any, settings: Settings) -> None:
+    """Raises RecipeError for candidates that the model does not write; called before training, too."""
+    asked = {name: value for name, value in settings.items() if name not in ("candidates", "temperature")}
+    if settings.get("candidates", 1) > 1 and not _by_hand(model, asked):
+        others = ", ".join(sorted(_own(model) - _HERE - _UNHEEDED)) or "others than greedy search's"
+        raise RecipeError(
+            f"task.candidates: the checkpoint has generation settings of its own ({others}), with which it writes one",
+            "set task.candidates to 1, or take them out of its generation_config.json",
+        )
+
+
+def not_finite() -> CheckpointError:
+    """The error for a model whose outputs are no numbers."""
+    return CheckpointError(
+        "the model's outputs are not finite numbers: its weights are of no use",
+        "train again with a lower train.learning_rate, or with train.precision=fp32",
+    )
 
 
 _HERE = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "do_sample", "pad_token_id", "eos_token_id"}
@@ -52,11 +74,15 @@ _UNHEEDED = {
 
 def _by_hand(model: Any, asked: Settings) -> bool:
     """Whether the loop here writes what `generate` would."""
-    own = {name for name in model.generation_config.to_diff_dict() if not name.startswith("_")}
     greedy = asked.get("num_beams", 1) == 1 and not asked.get("do_sample") and set(asked) <= _HERE
-    plain = own <= _HERE | _UNHEEDED and isinstance(asked.get("eos_token_id"), int)
+    plain = _own(model) <= _HERE | _UNHEEDED and isinstance(asked.get("eos_token_id"), int)
     cached = getattr(model, "_supports_default_dynamic_cache", lambda: True)() and not model.config.is_encoder_decoder
     return greedy and plain and cached
+
+
+def _own(model: Any) -> set[str]:
+    """The names of what the checkpoint's generation settings say."""
+    return {name for name in model.generation_config.to_diff_dict() if not name.startswith("_")}
 
 
 class _Writing:
@@ -114,6 +140,8 @@ class _Writing:
             logits_to_keep=1,
         )
         logits: torch.Tensor = outputs.logits[:, -1].float()
+        if not logits.isfinite().all():
+            raise not_finite()
         return logits
 
     def _choose(self, logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
@@ -129,8 +157,8 @@ class _Writing:
 
 
 def _draws(ids: torch.Tensor, count: int, most: int) -> torch.Tensor:
-    """Numbers from 0 to 1 for each candidate and place (count, most), always the same for the same row; -1: none."""
+    """Numbers above 0 to 1 for each candidate and place (count, most), always the same for the same row; -1: none."""
     seed = zlib.crc32(ids.numpy().tobytes())
-    draws = torch.rand(count, most, generator=torch.Generator().manual_seed(seed))
+    draws = 1 - torch.rand(count, most, generator=torch.Generator().manual_seed(seed))  # 0 would be any first token
     draws[0] = -1
     return draws

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 
-from ftkit.engine.generate import write
+from ftkit.engine.generate import not_finite, write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.unpad import unpadded
 from ftkit.recipe import EvaluateSpec
@@ -97,7 +98,10 @@ def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterato
 
 def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     outputs = task.forward(model, batch)
-    return {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
+    found = {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise not_finite()
+    return found
 
 
 def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, Any]) -> dict[str, Any]:

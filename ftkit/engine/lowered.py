@@ -82,6 +82,8 @@ class LowWeights:
         if self._runs:
             self._join()
         there = [self.owners[weight] for weight in weights if self.owners[weight] in self.products]
+        if not there:
+            return
         copies = [self.products[layer].parts[layer] for layer in there]
         torch._foreach_copy_(copies, [layer.weight.detach() for layer in there])
         for layer in there:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 
 import ftkit
@@ -25,7 +25,7 @@ from ftkit.errors import CheckpointError, one_line
 from ftkit.files import replacing
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
-from ftkit.plugins import Choice, resolve
+from ftkit.plugins import Choice, explain_errors, resolve
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Labels, Task
 
@@ -52,6 +52,13 @@ class Contract(BaseModel):
     """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What it answers in where the machine can and nobody asks for another."""
+
+    @field_validator("task", "method")
+    @classmethod
+    def _names_itself(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(value.get("name"), str):
+            raise ValueError("it must have a name")
+        return value
 
     @field_validator("base")
     @classmethod
@@ -267,6 +274,8 @@ def load(source: str | Path) -> Trained:
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     base = folder if found.base is None else _base_folder(found.base, folder)
+    if not found.labels and task.auto_class in _LABELLED:
+        raise CheckpointError(f"{folder / CONTRACT} names no labels", "copy the folder anew, or export the run again")
     tokenizer = read_tokenizer(folder, task)
     if not (folder / CONTRACT).is_file():
         config = read_config(folder)
@@ -274,6 +283,10 @@ def load(source: str | Path) -> Trained:
     model = build(base, task, found.labels, new_head=found.base is not None)
     model = _load_adapter(method, model, folder).to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+_LABELLED = {"AutoModelForSequenceClassification", "AutoModelForTokenClassification"}
+"""Models that answer with labels."""
 
 
 def _load_adapter(method: Method, model: Any, folder: Path) -> Any:
@@ -299,9 +312,11 @@ def _read_contract(folder: Path) -> Contract:
     try:
         return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        what = explain_errors(error, Contract) if isinstance(error, ValidationError) else [one_line(error)]
         raise CheckpointError(
-            f"{folder / CONTRACT} can't be read: {one_line(error)}",
-            f"it was written by another version than {ftkit.__version__}, or changed by hand; export the run again",
+            f"{folder / CONTRACT} can't be read: {'; '.join(what)}",
+            f"it was written by another version than {ftkit.__version__}, or changed by hand: copy the folder anew,"
+            " or export the run again",
         ) from error
 
 

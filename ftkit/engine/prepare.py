@@ -152,11 +152,12 @@ def _where(recipe: Recipe, split: str) -> str:
 def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
     """Raises RecipeError for settings of the loss that the task has no use for, and for weights of unknown labels."""
     weights = recipe.train.class_weights
-    if recipe.train.label_smoothing and not labels and isinstance(task, Classification):
+    regression = isinstance(task, Classification) and task.options.kind == "regression"
+    if recipe.train.label_smoothing and regression:
         raise RecipeError("train.label_smoothing: there are no labels to smooth in a regression", "leave it out")
     if weights is None:
         return
-    if not isinstance(task, Classification) or task.options.kind == "regression":
+    if not isinstance(task, Classification) or regression:
         raise RecipeError("train.class_weights: only labels of texts are weighed", "leave it out")
     if isinstance(weights, dict) and (unknown := sorted(set(weights) - set(labels))):
         raise RecipeError(

@@ -42,7 +42,7 @@ class Classification(Task):
         """One label a row, any number of labels, or a number."""
         threshold: float = Field(0.5, gt=0, lt=1)
         """With several labels: the probability from which a label is given."""
-        temperature: float = Field(1.0, gt=0)
+        temperature: float = Field(1.0, ge=0.01, le=100)
         """Divides the logits before they become probabilities; fitted on the validation rows by training."""
         abstain: float = Field(0.0, ge=0, lt=1)
         """Answers with a lower probability are withheld."""

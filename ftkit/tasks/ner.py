@@ -60,7 +60,7 @@ class NamedEntities(Task):
         """Longest window in tokens; longer sentences are read in overlapping windows."""
         stride: int = Field(64, ge=0)
         """Tokens that neighbouring windows of one sentence share; at most half a window."""
-        temperature: float = Field(1.0, gt=0)
+        temperature: float = Field(1.0, ge=0.01, le=100)
         """Divides the logits before they become probabilities; fitted on the validation rows by training."""
         abstain: float = Field(0.0, ge=0, lt=1)
         """Entities with a lower probability are withheld."""

@@ -53,7 +53,7 @@ class Summarization(Task):
         (Minimum Bayes risk decoding: Kumar and Byrne 2004, Eikema and Aziz 2022.) One is the likeliest word by word,
         the others are drawn, always the same ones for the same document; 8 take three times as long as 1.
         """
-        candidate_temperature: float = Field(0.5, gt=0)
+        candidate_temperature: float = Field(0.5, ge=0.01, le=100)
         """How freely the other candidates are drawn: lower ones are more alike."""
 
         @field_validator("prompt")

@@ -407,3 +407,38 @@ def test_a_training_by_rows_is_the_one_without(lab: Lab, monkeypatch: pytest.Mon
     ours, theirs = weights(rows.run), weights(whole.run)
     learned = [name for name in ours if not name.endswith("key.bias")]  # whose gradients are rounding errors
     assert max((ours[name] - theirs[name]).abs().max().item() for name in learned) < 1e-4
+
+
+class Copies:
+    """Adopted weights, and no copies of them to write."""
+
+    def __init__(self, weights: list[nn.Parameter]) -> None:
+        self.adopted = set(weights)
+
+    def written(self, weights: Any) -> None: ...
+
+
+def test_gradients_in_bfloat16_move_weights_as_torchs_adamw_does() -> None:
+    """Two groups with settings of their own, clipped: the norm and the weights are torch's of the same gradients."""
+    random = torch.Generator().manual_seed(0)
+    start, sides = [torch.randn(5, 3, generator=random) for _ in range(4)], []
+    for kind in (RowAdamW, torch.optim.AdamW):
+        weights = [nn.Parameter(each.clone()) for each in start]
+        groups = [
+            {"params": weights[:2], "lr": 1e-2, "weight_decay": 0.3, "betas": (0.8, 0.95), "eps": 1e-3},
+            {"params": weights[2:], "lr": 1e-3, "weight_decay": 0.0},
+        ]
+        sides.append((kind(groups, fused=True), weights))
+    (mine, own), (theirs, usual) = sides
+    mine.low = Copies(own)
+    for weight in own:
+        weight.grad_dtype = None
+    for _ in range(5):
+        for one, other in zip(own, usual, strict=True):
+            one.grad = torch.randn(5, 3, generator=random).bfloat16()
+            other.grad = one.grad.float()
+        torch.testing.assert_close(mine.clip(2.0), clip_grad_norm_(usual, 2.0), rtol=1e-5, atol=0)
+        mine.step()
+        theirs.step()
+        for one, other in zip(own, usual, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-6)

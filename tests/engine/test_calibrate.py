@@ -412,3 +412,34 @@ def test_a_machine_without_bf16_answers_in_fp32(lab: Lab, monkeypatch: pytest.Mo
     monkeypatch.setattr(machine, "has_bf16", lambda: False)
     assert list(Predictor(run)(held_out(lab, "single"))) == exact
     assert list(Predictor(run, precision="auto")(held_out(lab, "single"))) == exact
+
+
+def decided(first: list[float]) -> Decisions:
+    """Choices among two by the first one's probability; all are right."""
+    shares = np.array(first)
+    logits = np.log(np.stack([shares, 1 - shares], -1))
+    return Decisions(logits, np.arange(len(shares)), np.ones(len(shares), dtype=bool), logits.argmax(-1))
+
+
+@pytest.mark.parametrize(
+    ("low", "alike"),
+    [
+        ([0.8, 0.8, 0.3, 0.3] * 50, True),
+        ([0.801, 0.799, 0.301, 0.299] * 50, True),
+        ([0.82, 0.78, 0.32, 0.28] * 50, False),  # as often up as down
+        ([0.8, 0.8, 0.3, 0.3] * 49 + [0.8, 0.8, 0.501, 0.501], False),  # two decisions
+        ([0.8, 0.8, 0.3, 0.3] * 51, False),  # entities more
+    ],
+)
+def test_precisions_that_decide_alike(low: list[float], alike: bool) -> None:
+    assert calibrate._alike(decided([0.8, 0.8, 0.3, 0.3] * 50), decided(low)) is alike
+
+
+def test_what_is_fitted_are_the_answers_of_the_precision_that_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"fp32": decided([0.8, 0.3] * 100), "bf16": decided([0.801, 0.301] * 100)}
+    monkeypatch.setattr(calibrate, "_decisions", lambda trained, rows, settings, progress: found[settings.precision])
+    for has in (True, False):
+        monkeypatch.setattr(machine, "has_bf16", lambda has=has: has)
+        decisions, precision = calibrate._in_its_precision(None, None, EvaluateSpec(precision="auto"), None)
+        assert precision == ("bf16" if has else "fp32")
+        assert decisions is found[precision]

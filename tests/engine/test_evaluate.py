@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.engine.evaluate import evaluate
+from ftkit.engine import machine
+from ftkit.engine import model as models
+from ftkit.engine.evaluate import evaluate, spec_of
 from ftkit.engine.train import train
 from ftkit.errors import DataError, RecipeError, RunError
 from tests.runs import Lab, rows, write_rows
@@ -54,3 +56,26 @@ def test_labels_have_a_row_each(lab: Lab) -> None:
     found = evaluate(lab.trained("single", "full").run)
     seen = {row["label"] for row in (*rows("single", "test"), *found.predictions)}
     assert [row["label"] for row in found.breakdown] == sorted(seen)
+
+
+def test_precision_is_the_named_one_the_recipes_or_the_models_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    recipe = lab.recipe("single", "evaluate.batch_tokens=77", "evaluate.precision=bf16")
+    monkeypatch.setattr(machine, "precision", lambda *_: None)
+    monkeypatch.setattr(machine, "has_bf16", lambda: True)
+    assert trained.contract.precision == "fp32"
+    assert (spec_of(trained, recipe).batch_tokens, spec_of(trained, recipe).precision) == (77, "bf16")
+    assert spec_of(trained, recipe, "fp32").precision == "fp32"
+    assert spec_of(trained, recipe, "auto").precision == "fp32"
+    assert spec_of(trained, None).precision == "fp32"
+    with pytest.raises(RecipeError, match="--precision fp16: there is no such precision"):
+        spec_of(trained, None, "fp16")
+
+
+def test_a_precision_that_the_machine_lacks_is_told_by_its_name(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    recipe, asked = lab.recipe("single", "evaluate.precision=bf16"), []
+    monkeypatch.setattr(machine, "precision", lambda *given: asked.append(given))
+    spec_of(trained, recipe, "bf16")
+    spec_of(trained, recipe)
+    assert asked == [("bf16", "--precision"), ("bf16", "evaluate.precision")]

@@ -17,7 +17,10 @@ from ftkit.engine.frozen import boundary, computed_once
 from ftkit.engine.unpad import unpadded
 from ftkit.methods._base import Method
 from ftkit.methods._layers import layout, plain_model
+from ftkit.methods.head import Head
 from ftkit.plugins import Choice, resolve
+from tests.engine.test_unpad import encoder
+from tests.engine.test_unpad import inputs as batch_of
 from tests.runs import Lab, log, weights
 
 MOST = 1 << 30
@@ -318,3 +321,27 @@ def test_first_tokens_and_whole_texts_are_told_apart(lab: Lab, tmp_path: Path) -
                 calls.handle.remove()
     torch.testing.assert_close(*found, rtol=0, atol=1e-5)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_first_tokens_that_are_kept_answer_the_same(name: str, tmp_path: Path) -> None:
+    """ModernBERT's last layer gives all tokens, for its norms stand before what they norm."""
+    model = Head(Head.Options()).apply(encoder(name, "SEQ_CLS"), "SEQ_CLS").eval()
+    given = batch_of(3, 10, (torch.arange(10) < torch.tensor([[10], [4], [1]])).long())
+    with torch.no_grad():
+        wanted = model(**given).logits
+        with unpadded(model), computed_once(model, "sha", tmp_path, 1 << 30) as layers:
+            assert layers is not None and layers.first_only
+            for _ in range(2):
+                torch.testing.assert_close(model(**given).logits, wanted, rtol=0, atol=1e-5)
+
+
+def test_heads_that_read_all_tokens_keep_all(tmp_path: Path) -> None:
+    model = Head(Head.Options()).apply(encoder("modernbert", "SEQ_CLS", classifier_pooling="mean"), "SEQ_CLS").eval()
+    given = batch_of(3, 10, (torch.arange(10) < torch.tensor([[10], [4], [1]])).long())
+    with torch.no_grad():
+        wanted = model(**given).logits
+        with unpadded(model), computed_once(model, "sha", tmp_path, 1 << 30) as layers:
+            assert layers is not None and not layers.first_only
+            for _ in range(2):
+                torch.testing.assert_close(model(**given).logits, wanted, rtol=0, atol=1e-5)

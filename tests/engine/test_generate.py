@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.engine.generate import write
+from ftkit.engine.generate import _Writing, check, write
+from ftkit.errors import RecipeError
 from tests.tiny import tiny
 
 PAD = 0
@@ -178,3 +179,55 @@ def test_no_candidate_repeats_what_may_not_be_repeated() -> None:
     model, batch = model_that_ends("gpt2"), padded([9, 3, 5, 7, 4], seed=3)
     for each in drawn(model, batch, no_repeat_ngram_size=1, temperature=0.3):
         assert all(len(set(one)) == len(one) for one in each)
+
+
+def test_candidates_that_would_not_be_written_are_refused() -> None:
+    model, batch = model_that_ends("llama"), padded([4, 4])
+    model.generation_config.repetition_penalty = 1.1
+    asked = settings_of(model, candidates=3, temperature=0.5)
+    with pytest.raises(RecipeError, match=r"task\.candidates.*repetition_penalty"):
+        check(model, asked)
+    with torch.inference_mode(), pytest.raises(RecipeError):
+        write(model, batch, asked)
+    check(model, settings_of(model))
+
+
+def test_the_highest_draw_is_still_a_token() -> None:
+    """Shares of a large vocabulary do not sum up to 1 in float32."""
+    writing = object.__new__(_Writing)
+    writing.allowed, writing.temperature = None, 1.0
+    logits = torch.randn(64, 50_000, generator=torch.Generator().manual_seed(0))
+    assert writing._choose(logits, torch.full((64,), 1 - 2.0**-24)).max() < 50_000
+
+
+def test_what_comes_next_is_chosen_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen, choose = model_that_ends("llama"), [], _Writing._choose
+    monkeypatch.setattr(
+        _Writing, "_choose", lambda self, logits, draws: seen.append(logits.dtype) or choose(self, logits, draws)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        ours(model, padded([4, 3]), settings_of(model))
+    assert set(seen) == {torch.float32}
+
+
+def test_drawing_that_a_task_asks_for_is_done() -> None:
+    model, given = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    asked = settings_of(model, do_sample=True)
+    with torch.inference_mode():
+        torch.manual_seed(0)
+        found = [row.tolist() for (row,) in write(model, given, asked)]
+        torch.manual_seed(0)
+        assert found == model.generate(**given, **asked)[:, given["input_ids"].shape[1] :].tolist()
+    assert [row[:3] for row in found] != [row[:3] for row in ours(model, given, settings_of(model))]
+
+
+def test_given_positions_are_left_to_transformers() -> None:
+    model, given = model_that_ends("gpt2"), padded([9, 3, 5, 7, 4], seed=3)
+    places = (given["attention_mask"].cumsum(-1) - 1).clamp(min=0)
+    asked = settings_of(model, num_beams=3)
+    assert ours(model, given | {"position_ids": places}, asked) == ours(model, given, asked)
+    seen: list[set[str]] = []
+    generate = model.generate
+    model.generate = lambda **told: seen.append(set(told)) or generate(**told)
+    ours(model, given | {"position_ids": places}, asked)
+    assert "position_ids" not in seen[0]

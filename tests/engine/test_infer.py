@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 
 from ftkit.engine import infer
 from ftkit.engine import model as models
+from ftkit.errors import CheckpointError
 from ftkit.recipe import EvaluateSpec
+from ftkit.tasks.classification import Classification
 from tests.runs import KINDS, Lab, answers, assert_close, rows
+from tests.tiny import tiny, tiny_tokenizer
 
 FIVE_HUNDRED = EvaluateSpec(batch_tokens=500)
 
@@ -158,3 +162,32 @@ def test_bf16_answers_are_near_and_fp32_ones_are_the_usual(lab: Lab) -> None:
     assert all(abs(one - other) < 0.05 for one, other in scores)
     assert all(weight.dtype == torch.float32 for weight in t.model.parameters())
     assert list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, EvaluateSpec())) == usual
+
+
+@pytest.mark.parametrize("kind", ["single", "ner", "qa", "causal"])
+def test_outputs_that_are_no_numbers_are_no_answers(lab: Lab, kind: str) -> None:
+    t = models.load(lab.trained(kind, "full").run)
+    with torch.no_grad():
+        list(t.model.parameters())[-1].fill_(float("nan"))
+    examples = lab.prepared(kind).splits["test"].to_list()
+    with pytest.raises(CheckpointError, match="not finite"):
+        list(infer.predict(t.model, t.task, t.tokenizer, t.labels, examples, FIVE_HUNDRED))
+
+
+def test_tasks_that_ask_in_a_way_of_their_own_get_all_tokens() -> None:
+
+    class Own(Classification):
+        """Reads the mean over all tokens."""
+
+        def forward(self, model: Any, batch: Any) -> Any:
+            states = model.base_model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])[0]
+            return {"logits": (states * batch["attention_mask"][..., None]).sum(1)}
+
+    t, tokenizer = Own(Own.Options()), tiny_tokenizer("bert")
+    model = tiny("bert", "SEQ_CLS", vocab_size=len(tokenizer))
+    encoded = dict(tokenizer(["The film was sharp.", "A film."]))
+    outputs = infer.run(model, t, tokenizer, encoded, EvaluateSpec())
+    for ids, output in zip(encoded["input_ids"], outputs, strict=True):
+        with torch.no_grad():
+            wanted = model.base_model(input_ids=torch.tensor([ids]))[0].sum(1)[0]
+        assert np.abs(output["logits"] - wanted.numpy()).max() < 1e-4

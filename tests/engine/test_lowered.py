@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from ftkit.engine import infer
 from ftkit.engine.adamw import RowAdamW
-from ftkit.engine.lowered import LowWeights, lowered
+from ftkit.engine.lowered import LowWeights, Product, lowered
 from ftkit.methods.lora import Lora
+from ftkit.recipe import EvaluateSpec
+from ftkit.tasks.classification import Classification
 from tests.runs import Lab, curve
-from tests.tiny import batch, learn, tiny
+from tests.tiny import batch, learn, tiny, tiny_tokenizer
 
 NAMES = ("bert", "roberta", "distilbert", "electra", "modernbert", "deberta_v2", "albert")
 
@@ -244,3 +247,65 @@ def test_training_in_bf16_is_what_it_was_with_autocast(lab: Lab, monkeypatch: py
     ours, theirs = curve(kept.run), curve(cast.run)
     assert ours["loss"] == pytest.approx(theirs["loss"], abs=0.02)
     assert ours["loss"] != theirs["loss"] or ours["grad_norm"] != theirs["grad_norm"]
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.one(first), self.other(second)
+
+
+def test_layers_that_read_the_same_at_first_may_read_different_states_later() -> None:
+    model, first, second = Two(), torch.randn(3, 8), torch.randn(3, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = model(first, second)
+        with lowered(model, still=True) as kept:
+            for _ in range(2):
+                model(first, first)
+            assert together(kept) == [2]
+            found = model(first, second)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-2)
+
+
+def test_micro_batches_add_up_in_float32() -> None:
+    model, given = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        low(model, given).loss.backward()
+        kept.widen()
+        low(model, given).loss.backward()
+        assert {weight.grad.dtype for weight in kept.adopted if weight.grad is not None} == {torch.float32}
+
+
+def test_products_are_made_once() -> None:
+    model, given = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
+    with torch.no_grad(), lowered(model, still=True) as kept:
+        for _ in range(2):
+            low(model, given)
+        made = dict(kept.products)
+        low(model, given)
+        assert kept.products == made
+
+
+def test_a_step_without_autocast_has_no_copies_to_write() -> None:
+    model = tiny("bert", "TOKEN_CLS")
+    optimizer = RowAdamW(model.parameters(), lr=1e-3, fused=True)
+    with lowered(model) as kept:
+        kept.adopt(list(model.parameters()))
+        optimizer.low = kept
+        model(**batch("TOKEN_CLS")).loss.backward()
+        optimizer.step()
+        assert not kept.products
+
+
+def test_answers_in_bf16_read_copies_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches: a copy when a layer is met, and one when it joins others."""
+    t, tokenizer, made, write = Classification(Classification.Options()), tiny_tokenizer("bert"), [], Product.write
+    monkeypatch.setattr(Product, "write", lambda self, layer: made.append(layer) or write(self, layer))
+    model = tiny("bert", "SEQ_CLS", vocab_size=len(tokenizer))
+    encoded = dict(tokenizer(["The film was sharp."] * 6))
+    infer.run(model, t, tokenizer, encoded, EvaluateSpec(precision="bf16", batch_tokens=1))
+    assert made and max(made.count(layer) for layer in made) <= 2

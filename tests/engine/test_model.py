@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from ftkit.engine import model as models
-from ftkit.errors import CheckpointError
+from ftkit.errors import CheckpointError, FTKitError
 from ftkit.tasks.classification import Classification
 from ftkit.tasks.ner import NamedEntities
 from tests.runs import Lab
@@ -126,3 +126,24 @@ def test_torn_adapters_are_sentences(lab: Lab, tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="can't be read"):
         models.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"task": {}}, "task"),
+        ({"task": {"name": 3}}, "task"),
+        ({"method": {}}, "method"),
+        ({"labels": []}, "names no labels"),
+        ({"precision": "fp8"}, "precision"),
+        ({"task": {"name": "classification", "temperature": 1e-300}}, "temperature"),
+    ],
+)
+def test_a_contract_that_was_changed_is_refused(lab: Lab, tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    folder = Path(shutil.copytree(lab.trained("single", "full").run / "model", tmp_path / "model"))
+    contract = json.loads((folder / models.CONTRACT).read_text()) | change
+    (folder / models.CONTRACT).write_text(json.dumps(contract))
+    with pytest.raises(FTKitError) as caught:
+        models.load(folder)
+    assert said in caught.value.message
+    assert "pydantic" not in caught.value.message

@@ -136,6 +136,11 @@ def test_class_weights_are_for_labels_of_texts_alone(lab: Lab) -> None:
             prepare(lab.recipe(kind, "train.class_weights=balanced"))
 
 
+def test_there_is_nothing_to_smooth_in_a_regression(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match=r"train\.label_smoothing"):
+        prepare(lab.recipe("regression", "train.label_smoothing=0.1"))
+
+
 def test_weights_follow_the_order_of_the_labels(lab: Lab) -> None:
     prepared = lab.prepared("single", "train.class_weights={sport: 3, trade: 0.5}", "train.label_smoothing=0.1")
     found = weighting(prepared, prepared.splits["train"])

@@ -576,3 +576,31 @@ def test_a_window_is_made_where_the_batch_is() -> None:
     for packing in (Packing(2, 9, None, 0, None, padding), Packing(2, 9, None, 0, None, None)):
         hidden = packing.hidden(3, meta)
         assert hidden is not None and hidden.device == meta
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_hidden_states_are_whole_where_the_head_reads_first_tokens(kind: str) -> None:
+    mask = (torch.arange(9) < torch.tensor([[9], [3]])).long()
+    model, given = encoder("bert", kind), inputs(2, 9, mask) | {"output_hidden_states": True}
+    with torch.no_grad():
+        before = model(**given).hidden_states
+        with unpadded(model):
+            after = model(**given).hidden_states
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(other[mask.bool()], one[mask.bool()], rtol=0, atol=1e-5)
+
+
+def test_first_tokens_are_put_back_among_zeros() -> None:
+    states = torch.randn(1, 3, 4)
+    found = Packing.of(3, 5, None).unpack_firsts(states)
+    assert torch.equal(found[:, 0], states[0])
+    assert not found[:, 1:].any()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_that_trains_goes_on_training_inside(kind: str, training: bool) -> None:
+    model = encoder("bert", kind).train(training)
+    with unpadded(model) as does:
+        assert does
+        assert all(part.training is training for part in model.modules())

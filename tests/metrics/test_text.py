@@ -60,3 +60,7 @@ def test_a_prediction_without_a_reference_is_named():
 )
 def test_most_alike(texts, number):
     assert most_alike(texts) == number
+
+
+def test_short_texts_are_like_themselves_too() -> None:
+    assert most_alike(["q", "x y"]) == 1

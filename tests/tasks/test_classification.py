@@ -237,3 +237,12 @@ def test_contrast_is_of_the_answers_logit_and_the_truths() -> None:
     labels = ("a", "b", "c")
     assert task().contrasts({}, {}, {}, labels, "c", "a") == [((2,), (0,))]
     assert task().contrasts({}, {}, {}, labels, "c", "other") == []
+
+
+def test_tokens_of_a_text_that_was_cut_have_places() -> None:
+    t, tokenizer = Classification(Classification.Options(max_length=6)), tiny_tokenizer("bert")
+    row: Any = {"text": "The film was sharp and the price was fair."}
+    encoded = t.encode({"text": [row["text"]]}, tokenizer, ())
+    places = t.token_places(row, encoded, tokenizer)
+    assert places is not None and len(places) == 6
+    assert places[1][:2] == ("text", 0)

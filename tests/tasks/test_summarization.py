@@ -8,7 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from ftkit.engine import infer
 from ftkit.errors import CheckpointError
+from ftkit.recipe import EvaluateSpec
 from ftkit.tasks._base import Weighting
 from ftkit.tasks.summarization import Summarization
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer, usual_kind
@@ -137,3 +139,31 @@ def test_a_long_document_keeps_its_beginning(family: str, architecture: str) -> 
     assert text.startswith(kept)
     assert kept.startswith("The film was")
     assert len(tokenizer(kept, add_special_tokens=False)["input_ids"]) == 10
+
+
+def test_there_is_room_for_all_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    t, tokenizer, seen, batches = (
+        task("causal", candidates=3, target_length=7),
+        tokenizer_of("llama"),
+        [],
+        infer.batches,
+    )
+    model = tiny("llama", "CAUSAL_LM", vocab_size=len(tokenizer))
+    encoded = t.encode({"document": BATCH["document"]}, tokenizer, ())
+    monkeypatch.setattr(
+        infer, "batches", lambda lengths, most, room=0: seen.append(room) or batches(lengths, most, room)
+    )
+    outputs = infer.run(model, t, tokenizer, encoded, EvaluateSpec(batch_tokens=1000))
+    assert seen == [21]
+    for output in outputs:
+        assert len(output["candidates"]) == 3
+        assert (
+            output["tokens"] is output["candidates"][0] or output["tokens"].tolist() == output["candidates"][0].tolist()
+        )
+
+
+def test_candidates_are_asked_for_at_their_temperature() -> None:
+    model, tokenizer = tiny("llama", "CAUSAL_LM"), tokenizer_of("llama")
+    said = task("causal", candidates=5, candidate_temperature=0.3).generation(model.config, tokenizer)
+    assert (said["candidates"], said["temperature"]) == (5, 0.3)
+    assert not {"candidates", "temperature"} & set(task("causal").generation(model.config, tokenizer))
