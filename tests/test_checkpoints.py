@@ -359,3 +359,12 @@ def test_list_tells_how_to_get_what_is_not(own_cache: Path) -> None:
 def test_get_prints_the_folder_alone(minilm: checkpoints.Located) -> None:
     result = CliRunner().invoke(app, ["get", "minilm"])
     assert (result.exit_code, result.stdout) == (0, f"{minilm.path}\n")
+
+
+@pytest.mark.parametrize("name", ["runs/nope", "models/mine"])
+def test_what_lies_beside_a_folder_is_no_name_of_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    assert "there is no folder" in refused(name).message

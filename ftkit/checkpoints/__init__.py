@@ -64,7 +64,10 @@ def catalog() -> list[dict[str, str | int | bool]]:
 
 def _is_path(checkpoint: str) -> bool:
     deep = checkpoint.count("/") > 1 and "://" not in checkpoint
-    return checkpoint.startswith((".", "/", "~")) or deep or "\\" in checkpoint
+    local = checkpoint.startswith((".", "/", "~", "runs/")) or (
+        "/" in checkpoint and Path(checkpoint).parent.is_dir()  # beside what is there, and not on the Hub
+    )
+    return local or deep or "\\" in checkpoint
 
 
 def _folder(checkpoint: str, path: Path, revision: str | None) -> Located:

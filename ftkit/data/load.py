@@ -174,7 +174,13 @@ def _one(source: str, name: str, spec: DataSpec, shapes: Shapes) -> Table:
 
 def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
     path = sample(source.removeprefix("sample:")) if source.startswith("sample:") else source
-    header = not any(isinstance(column, int) for column in spec.columns.values())
+    numbers = [isinstance(column, int) for column in spec.columns.values()]
+    if any(numbers) and not all(numbers):
+        raise DataError(
+            f"data.columns mixes names and numbers: {spec.columns}",
+            "name all columns of a file with a header; number all of one without, from 0",
+        )
+    header = not any(numbers)
     tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
     table = read(path, header=header, tokens=tokens)
     return table if header else _without_header(table, spec)

@@ -237,3 +237,10 @@ def test_a_split_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", reviews(4, part="train"))
     with pytest.raises(DataError, match=r"data\.split=fold is none of its columns\n.*part"):
         load(DataSpec(train=path, split="fold"), LABELLED)
+
+
+def test_names_and_numbers_of_columns_are_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("review,stars\ngood,1\nbad,0\n")
+    spec = DataSpec(train=str(tmp_path / "a.csv"), columns={"text": "review", "label": 1})
+    with pytest.raises(DataError, match="mixes names and numbers"):
+        load(spec, LABELLED)
