@@ -161,12 +161,9 @@ class EvaluateSpec(Section):
     """Withhold unsure answers, so that this share of those given is right on the validation rows."""
     wished_coverage: float | None = Field(None, gt=0, le=1)
     """Withhold the least sure answers, so that this share of them is given on the validation rows."""
+    # What `auto` takes for finding out: see SAME, NEAR and ENOUGH in engine/calibrate.py.
     precision: Precision = "auto"
-    """Of the answers: fp32 gives plain transformers'; bf16 is two to four times as fast, and other in the third digit.
-
-    `auto` is fp32, but for labels of texts and entities bf16 where the machine has it and where training found, on 200
-    validation answers or more, that at most one decision in 500 changes, and probabilities by 0.005 on average.
-    """
+    """Of the answers: fp32 gives plain transformers'; bf16 is faster; `auto` is bf16 where training found it alike."""
 
 
 class Recipe(Section):

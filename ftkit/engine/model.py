@@ -274,7 +274,7 @@ def load(source: str | Path) -> Trained:
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     base = folder if found.base is None else _base_folder(found.base, folder)
-    if not found.labels and task.auto_class in _LABELLED:
+    if not found.labels and type(task).labels is not Task.labels:
         raise CheckpointError(f"{folder / CONTRACT} names no labels", "copy the folder anew, or export the run again")
     tokenizer = read_tokenizer(folder, task)
     if not (folder / CONTRACT).is_file():
@@ -283,10 +283,6 @@ def load(source: str | Path) -> Trained:
     model = build(base, task, found.labels, new_head=found.base is not None)
     model = _load_adapter(method, model, folder).to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
-
-
-_LABELLED = {"AutoModelForSequenceClassification", "AutoModelForTokenClassification"}
-"""Models that answer with labels."""
 
 
 def _load_adapter(method: Method, model: Any, folder: Path) -> Any:

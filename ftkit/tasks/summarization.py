@@ -47,12 +47,10 @@ class Summarization(Task):
         """Summaries followed at once while writing."""
         no_repeat: int = Field(0, ge=0)
         """Longest run of tokens that may not occur twice in a summary; 0 allows all."""
+        # Minimum Bayes risk decoding (Kumar and Byrne 2004, Eikema and Aziz 2022). One candidate is the likeliest word
+        # by word, the others are drawn, always the same for the same document; 8 take three times as long as 1.
         candidates: int = Field(1, gt=0, le=64)
-        """Summaries that a causal checkpoint writes of a document; kept is the one that has most in common with all.
-
-        (Minimum Bayes risk decoding: Kumar and Byrne 2004, Eikema and Aziz 2022.) One is the likeliest word by word,
-        the others are drawn, always the same ones for the same document; 8 take three times as long as 1.
-        """
+        """Summaries that a causal checkpoint writes of a document; the one that has most in common with all is kept."""
         candidate_temperature: float = Field(0.5, ge=0.01, le=100)
         """How freely the other candidates are drawn: lower ones are more alike."""
 

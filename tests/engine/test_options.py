@@ -202,7 +202,7 @@ def test_activation_checkpointing_computes_layers_again(lab: Lab, monkeypatch: p
     attend = unpad.attend
     counted: Any = lambda *args, **kwargs: (calls.append(1), attend(*args, **kwargs))[1]  # noqa: E731
     monkeypatch.setitem(AttentionInterface._global_mapping, unpad.ATTENTION, counted)
-    settings = ("train.epochs=1", "data.validation=null", "data.test=null", "train.seed=5")
+    settings = ("train.epochs=4", "data.validation=null", "data.test=null", "train.seed=5")
     lab.train("single", *settings)
     once = len(calls)
     lab.train("single", *settings, "train.activation_checkpointing=true")
