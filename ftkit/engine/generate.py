@@ -41,7 +41,7 @@ def check(model: Any, settings: Settings) -> None:
     """Raises RecipeError for candidates that the model does not write; called before training, too."""
     asked = {name: value for name, value in settings.items() if name not in ("candidates", "temperature")}
     if settings.get("candidates", 1) > 1 and not _by_hand(model, asked):
-        others = ", ".join(sorted(_own(model) - _HERE - _UNHEEDED)) or "others than greedy search's"
+        others = ", ".join(sorted(_own(model) - _UNHEEDED - set(asked))) or "others than greedy search's"
         raise RecipeError(
             f"task.candidates: the checkpoint has generation settings of its own ({others}), with which it writes one",
             "set task.candidates to 1, or take them out of its generation_config.json",
@@ -63,6 +63,7 @@ _UNHEEDED = {
     "max_length",
     "output_attentions",
     "output_hidden_states",
+    "pad_token_id",
     "temperature",
     "top_k",
     "top_p",
@@ -75,7 +76,7 @@ _UNHEEDED = {
 def _by_hand(model: Any, asked: Settings) -> bool:
     """Whether the loop here writes what `generate` would."""
     greedy = asked.get("num_beams", 1) == 1 and not asked.get("do_sample") and set(asked) <= _HERE
-    plain = _own(model) <= _HERE | _UNHEEDED and isinstance(asked.get("eos_token_id"), int)
+    plain = _own(model) <= _UNHEEDED | set(asked) and isinstance(asked.get("eos_token_id"), int)
     cached = getattr(model, "_supports_default_dynamic_cache", lambda: True)() and not model.config.is_encoder_decoder
     return greedy and plain and cached
 

@@ -118,7 +118,7 @@ class LowWeights:
         self.products[layer] = Product([layer])
 
     def _join(self) -> None:
-        """Make products of layers that read the same: between steps: in one, checkpointed layers are computed twice."""
+        """Join layers that read the same; between steps, since in one step checkpointed layers are computed twice."""
         for run in self._runs:
             if len(run) > 1:
                 self.products.update(dict.fromkeys(run, Product(run)))

@@ -231,3 +231,10 @@ def test_given_positions_are_left_to_transformers() -> None:
     model.generate = lambda **told: seen.append(set(told)) or generate(**told)
     ours(model, given | {"position_ids": places}, asked)
     assert "position_ids" not in seen[0]
+
+
+def test_a_checkpoints_beams_are_followed_where_nothing_else_is_asked() -> None:
+    model, batch = model_that_ends("llama"), padded([9, 3, 5, 7, 4], seed=3)
+    model.generation_config.num_beams = 3
+    asked = {"max_new_tokens": 8, "pad_token_id": PAD, "eos_token_id": ENDS["llama"]}
+    assert ours(model, batch, asked) == theirs(model, batch, asked) != ours(model, batch, asked | {"num_beams": 1})
