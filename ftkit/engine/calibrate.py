@@ -76,14 +76,14 @@ def calibrated(
     Both are of a task that `calibrates`. Fitted to the answers that the one inference path gives.
     """
     if rows is None:
-        return _unfitted(trained.task, settings, "there are no validation rows")
+        return _unfitted(trained, settings, "there are no validation rows")
     progress = progress or Progress(show=False)
     decisions, precision = _in_its_precision(trained, rows, settings, progress)
     n = len(decisions.answers()[0])
     if n < LEAST:
-        return _unfitted(trained.task, settings, f"there are {n} answers to validation rows, and {LEAST} are needed")
+        return _unfitted(trained, settings, f"there are {n} answers to validation rows, and {LEAST} are needed")
     if not np.isfinite(decisions.logits).all():
-        return _unfitted(trained.task, settings, "the model gives logits that are not finite numbers")
+        return _unfitted(trained, settings, "the model gives logits that are not finite numbers")
     always_right = bool(decisions.right.all())
     temperature = 1.0 if always_right else decisions.temperature()
     abstain, notes = _threshold(trained.task, decisions.answers(temperature), settings)
@@ -114,12 +114,12 @@ def _alike(exact: Decisions, low: Decisions) -> bool:
     return same >= SAME and moved <= NEAR
 
 
-def _unfitted(task: Task, settings: EvaluateSpec, why: str) -> Calibration:
+def _unfitted(trained: models.Trained, settings: EvaluateSpec, why: str) -> Calibration:
     note = f"probabilities are not calibrated: {why}"
-    precision: Literal["fp32", "bf16"] = "bf16" if settings.precision == "bf16" else "fp32"
+    precision = trained.contract.precision
     if wish(settings):
         return Calibration(precision=precision, notes=(f"{note}; nothing is withheld",))
-    return Calibration(abstain=task.options.abstain, precision=precision, notes=(note,))
+    return Calibration(abstain=trained.task.options.abstain, precision=precision, notes=(note,))
 
 
 _NEVER_WRONG = "the model is never wrong on the validation rows, which tell no temperature then: it stays 1"

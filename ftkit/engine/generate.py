@@ -28,9 +28,8 @@ def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> 
     candidates of a checkpoint that has generation settings of its own, CheckpointError for outputs that are no numbers.
     """
     inputs = {name: value for name, value in batch.items() if name != "position_ids"}
-    asked = dict(settings)
-    count, temperature = asked.pop("candidates", 1), asked.pop("temperature", 1.0)
     check(model, settings)
+    asked, count, temperature = _asked(settings), settings.get("candidates", 1), settings.get("temperature", 1.0)
     if not _by_hand(model, asked):
         start = 0 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
         return [[row] for row in model.generate(**inputs, **asked)[:, start:].cpu().numpy()]
@@ -39,13 +38,18 @@ def write(model: Any, batch: Mapping[str, torch.Tensor], settings: Settings) -> 
 
 def check(model: Any, settings: Settings) -> None:
     """Raises RecipeError for candidates that the model does not write; called before training, too."""
-    asked = {name: value for name, value in settings.items() if name not in ("candidates", "temperature")}
+    asked = _asked(settings)
     if settings.get("candidates", 1) > 1 and not _by_hand(model, asked):
         others = ", ".join(sorted(_own(model) - _UNHEEDED - set(asked))) or "others than greedy search's"
         raise RecipeError(
             f"task.candidates: the checkpoint has generation settings of its own ({others}), with which it writes one",
             "set task.candidates to 1, or take them out of its generation_config.json",
         )
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    """The settings that `generate` of transformers takes."""
+    return {name: value for name, value in settings.items() if name not in ("candidates", "temperature")}
 
 
 def not_finite() -> CheckpointError:
