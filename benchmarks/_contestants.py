@@ -21,7 +21,7 @@ import ftkit
 from benchmarks import _data
 from benchmarks._common import Measured, peak_memory
 from ftkit import checkpoints
-from ftkit.recipe import TrainSpec
+from ftkit.settings import TrainSpec
 from ftkit.terminal import Progress
 
 SHELF = {"sst2": "sentiment/full", "conll2003": "ner/full", "ag_news": "classification/full"}

@@ -14,8 +14,9 @@ from ftkit import plugins
 from ftkit.data.load import SPLITS, load, load_file
 from ftkit.data.read import Table
 from ftkit.errors import DataError, RecipeError, nearest, problems
-from ftkit.recipe import DataSpec, Recipe, parse_recipe
+from ftkit.recipe import Recipe, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
+from ftkit.settings import DataSpec
 from ftkit.shelf import find_recipe
 from ftkit.tasks._base import Labels, Task
 from ftkit.terminal import Say

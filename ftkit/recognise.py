@@ -19,7 +19,7 @@ from ftkit.data.columns import ALIASES, find
 from ftkit.data.read import Table, read
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError, RecipeError, brief
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.shelf import names as shelf_names
 from ftkit.tasks._base import Column, Kind, Task
 from ftkit.tasks.sentiment import RANK

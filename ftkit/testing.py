@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ftkit.checkpoints import locate
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import INPUT_KINDS, Labels, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def _check_data(
 def _rows(task: Task, examples: Sequence[Mapping[str, Any]], path: Path) -> Dataset:
     from ftkit.data.load import load_file
     from ftkit.engine.prepare import unified
-    from ftkit.recipe import DataSpec
     from ftkit.run import write_jsonl
+    from ftkit.settings import DataSpec
 
     write_jsonl(path, map(dict, examples))
     rows, _ = load_file(str(path), DataSpec(), task.shapes())

@@ -19,7 +19,8 @@ from ftkit.engine.finish import Finished
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.engine.train import train
 from ftkit.errors import FTKitError
-from ftkit.recipe import EvaluateSpec, Recipe, override, parse_recipe
+from ftkit.recipe import Recipe, override, parse_recipe
+from ftkit.settings import EvaluateSpec
 from tests.tiny import SENTENCES, save_tiny
 
 LINES = SENTENCES.splitlines()

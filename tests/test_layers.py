@@ -11,9 +11,9 @@ import ftkit
 
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
-    {"errors", "config", "files", "hub"},
+    {"errors", "config", "files", "hub", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
-    {"recipe", "run", "trust", "checkpoints"},
+    {"settings", "recipe", "explain", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods", "baselines"},
     {"engine", "reporting"},
     {"api", "init", "recognise", "testing"},

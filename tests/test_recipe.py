@@ -13,17 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftkit.errors import RecipeError
-from ftkit.recipe import (
-    DataSpec,
-    Recipe,
-    changed,
-    explain,
-    load_recipe,
-    override,
-    parse_recipe,
-    unused_without_validation,
-)
+from ftkit.explain import explain
+from ftkit.recipe import Recipe, changed, load_recipe, override, parse_recipe, unused_without_validation
 from ftkit.run import RunDirectory
+from ftkit.settings import DataSpec
 
 LEAST: dict[str, Any] = {"task": "sentiment", "model": {"checkpoint": "minilm"}}
 

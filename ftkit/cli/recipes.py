@@ -54,7 +54,7 @@ def explain(
     setting: Annotated[str, typer.Argument(help="A setting or a section, as train.batch or data.")] = "",
 ) -> None:
     """Explain every setting: its type, its default, and what it does."""
-    from ftkit.recipe import explain as rows
+    from ftkit.explain import explain as rows
 
     for name, kind, default, sentence in rows(setting):
         print(f"{name}  ({kind}; default {default})\n    {sentence}")
@@ -65,6 +65,6 @@ def schema() -> None:
     """Print the JSON Schema of a recipe, for editors that complete and check YAML."""
     import json
 
-    from ftkit.recipe import schema as recipe_schema
+    from ftkit.explain import schema as recipe_schema
 
     print(json.dumps(recipe_schema(), indent=2))

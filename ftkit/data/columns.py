@@ -11,7 +11,7 @@ from ftkit.data.values import Refused, Values, meant
 from ftkit.errors import DataError, problems
 
 if TYPE_CHECKING:
-    from ftkit.recipe import DataSpec
+    from ftkit.settings import DataSpec
     from ftkit.tasks._base import Column
 
     Shapes = Sequence[Sequence[Column]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.data.columns import Shapes
-    from ftkit.recipe import DataSpec
+    from ftkit.settings import DataSpec
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

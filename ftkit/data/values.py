@@ -12,7 +12,7 @@ from ftkit.data.read import is_tag
 from ftkit.errors import brief, nearest
 
 if TYPE_CHECKING:
-    from ftkit.recipe import DataSpec
+    from ftkit.settings import DataSpec
     from ftkit.tasks._base import Column
 
 

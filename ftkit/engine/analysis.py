@@ -21,7 +21,7 @@ from ftkit.engine.scoring import Scored
 from ftkit.metrics import intervals
 from ftkit.metrics.intervals import Spread
 from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally, means
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Example, Prediction, Span, Task
 
 ERRORS = 30

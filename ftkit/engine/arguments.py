@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from ftkit.engine import machine
 from ftkit.errors import RecipeError
-from ftkit.recipe import TrainSpec
+from ftkit.settings import TrainSpec
 
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "sgd": "sgd", "adafactor": "adafactor", "lamb": "adamw_torch"}
 _AUTO_EPOCHS, _AUTO_STEPS, _AUTO_MOST = 3, 200, 20

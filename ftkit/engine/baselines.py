@@ -14,7 +14,7 @@ from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, problems
 from ftkit.metrics import intervals
 from ftkit.metrics.intervals import Spread, Verdict
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Task
 
 

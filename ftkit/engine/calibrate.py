@@ -16,7 +16,7 @@ from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError, problems
 from ftkit.metrics import calibration as metrics
 from ftkit.metrics.calibration import Decisions
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Task
 from ftkit.terminal import Progress
 

@@ -16,8 +16,9 @@ from ftkit.engine.prepare import check, read_splits, unified
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, RunError
 from ftkit.files import sha256
-from ftkit.recipe import DataSpec, EvaluateSpec, Precision, Recipe, override, parse_data
+from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import RunDirectory
+from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
 from ftkit.terminal import Progress, Say, silence
 

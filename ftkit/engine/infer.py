@@ -13,7 +13,7 @@ import torch
 from ftkit.engine.generate import not_finite, write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.unpad import unpadded
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
 
 CHUNK = 1024

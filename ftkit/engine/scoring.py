@@ -12,7 +12,7 @@ from ftkit.errors import FTKitError
 from ftkit.metrics import ClassScores, Scores, hub, intervals
 from ftkit.metrics.evidence import Evidence, fingerprints
 from ftkit.metrics.intervals import Spread
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Prediction, Task
 
 

@@ -13,7 +13,7 @@ from transformers import Trainer, TrainingArguments
 from ftkit.engine.adamw import RowAdamW, sparsify
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.rates import param_groups
-from ftkit.recipe import TrainSpec
+from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Task, Weighting
 
 Row = dict[str, Any]

@@ -14,7 +14,8 @@ from ftkit.baselines._base import Baseline
 from ftkit.engine.baselines import of
 from ftkit.engine.prepare import read_splits
 from ftkit.engine.scoring import scored
-from ftkit.recipe import EvaluateSpec, Recipe, parse_recipe
+from ftkit.recipe import Recipe, parse_recipe
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import INPUT_KINDS, Labels, Task
 from tests.runs import KINDS, Lab
 

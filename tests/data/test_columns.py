@@ -7,7 +7,7 @@ import pytest
 from ftkit.data.columns import canonical, find
 from ftkit.data.read import Table
 from ftkit.errors import DataError
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
 LABELLED = [[Column("text", "text"), Column("text_pair", "text", required=False), Column("label", "label")]]

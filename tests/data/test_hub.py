@@ -18,7 +18,7 @@ CODE = """
 import json, sys, time
 from ftkit.data import load
 from ftkit.errors import DataError
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 shapes = [[Column("text", "text"), Column("label", "label")], [Column("tokens", "tokens"), Column("tags", "tags")]]
 said = {}

@@ -11,7 +11,7 @@ import pytest
 
 from ftkit.data import Splits, load, load_file
 from ftkit.errors import DataError
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
 LABELLED = [[Column("text", "text"), Column("label", "label")]]
@@ -223,7 +223,7 @@ def refuse(*args): raise AssertionError("a connection was tried")
 import ftkit.data
 assert not {"torch", "datasets", "pyarrow", "pandas", "transformers"} & set(sys.modules)
 socket.socket.connect = refuse
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 splits = ftkit.data.load(DataSpec(train="sample:topics"), [[Column("text", "text"), Column("label", "label")]])
 assert "torch" not in sys.modules

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ftkit.data.values import Refused, Values
-from ftkit.recipe import DataSpec
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
 

@@ -29,7 +29,7 @@ from ftkit.engine.attribution import Explained, Word
 from ftkit.engine.scoring import scored
 from ftkit.metrics.classification import single_label_tally
 from ftkit.metrics.tally import Tally
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Prediction, Task, TokenPlace
 from tests.runs import KINDS, Lab
 

@@ -9,7 +9,7 @@ import pytest
 
 from ftkit.engine.arguments import arguments, epochs, evaluation_steps
 from ftkit.errors import MachineError, RecipeError
-from ftkit.recipe import TrainSpec
+from ftkit.settings import TrainSpec
 
 
 @pytest.mark.parametrize(

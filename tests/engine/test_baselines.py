@@ -15,7 +15,7 @@ from ftkit.engine.prepare import read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError
 from ftkit.plugins import Choice
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Task
 from tests.runs import KINDS, Lab
 

@@ -24,7 +24,7 @@ from ftkit.engine.train import plan, train
 from ftkit.errors import RecipeError
 from ftkit.metrics import calibration as metrics
 from ftkit.metrics.calibration import Decisions
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from tests.command import ftkit
 from tests.runs import KINDS, Lab, answers, log, read_jsonl, refused, text, weights, write_rows
 

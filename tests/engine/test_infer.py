@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.errors import CheckpointError
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks.classification import Classification
 from tests.runs import KINDS, Lab, answers, assert_close, rows
 from tests.tiny import tiny, tiny_tokenizer

@@ -13,7 +13,7 @@ from ftkit.engine import infer
 from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.lowered import LowWeights, Product, lowered
 from ftkit.methods.lora import Lora
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks.classification import Classification
 from tests.runs import Lab, curve
 from tests.tiny import batch, learn, tiny, tiny_tokenizer

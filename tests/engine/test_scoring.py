@@ -10,7 +10,7 @@ from datasets import Dataset
 from ftkit.engine.scoring import documents, scored
 from ftkit.metrics import Scores
 from ftkit.metrics.tally import LabelTally, Tally
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Column, Task
 from ftkit.tasks.classification import Classification
 from ftkit.tasks.qa import QuestionAnswering

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ftkit.engine import infer
 from ftkit.errors import CheckpointError
-from ftkit.recipe import EvaluateSpec
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Weighting
 from ftkit.tasks.summarization import Summarization
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer, usual_kind

@@ -1,0 +1,155 @@
+"""The sections of a recipe: every setting with its type, its default and its sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from ftkit.config import Section
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""Those that a model answers in."""
+MOST_SEED = 2**32 - 1
+"""NumPy takes no larger one."""
+
+
+class ModelSpec(Section):
+    """Where training starts."""
+
+    checkpoint: str
+    """A starter checkpoint (`minilm`, `smollm2`), a Hub id, a local folder, or a run to go on from."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub checkpoint."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Every dropout rate of the model; as the checkpoint has them when not set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_a_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise PydanticCustomError("name", f"must have settings inside it: write `model: {{checkpoint: {value}}}`")
+        return value
+
+
+class DataSpec(Section):
+    """The labelled text, and which of its columns mean what."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    train: str | None = None
+    """A file, a shipped sample (`sample:sentiment`), or a data set on the Hub (`org/name`, `org/name:config`)."""
+    validation: str | float | None = 0.1
+    """A file, or the share of the training rows that is set aside to choose the best epoch by."""
+    test: str | float | None = None
+    """A file, or the share of the rows that is held out and scored once, at the end."""
+    columns: dict[str, str | int] = {}
+    """The task's column -> the file's column: a name, or a number from 0 where the file has no header."""
+    labels: tuple[str, ...] | dict[str, str] | None = None
+    """The labels, in order; or a mapping that renames them (`{0: negative, 1: positive}`)."""
+    limit: int | None = Field(None, gt=0)
+    """Training rows used: a random sample of this size, drawn with `data.seed`."""
+    split: str = "split"
+    """The column that tells the training, validation and test rows of one file apart, where it has one."""
+    group: str | None = None
+    """Rows with the same value in this column never fall on both sides of a split."""
+    delimiter: str = Field(",", min_length=1)
+    """What stands between the labels of one row, where a row may have several."""
+    seed: int = Field(13, ge=0, le=MOST_SEED)
+    """Decides which rows a share or a limit takes."""
+
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, labels: Any) -> Any:
+        twice = (
+            [repr(name) for name, count in Counter(labels).items() if count > 1] if isinstance(labels, tuple) else []
+        )
+        if twice:
+            raise PydanticCustomError("twice", f"must have each label once, not {', '.join(twice)} twice")
+        return labels
+
+
+class TrainSpec(Section):
+    """How the weights are moved."""
+
+    epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
+    """Times the training rows are gone over; `auto` is 3, and more on small data, until 200 steps (20 at most)."""
+    batch: int = Field(16, gt=0)
+    """Examples a step, over all processes and micro-batches."""
+    accumulate: int = Field(1, gt=0)
+    """Micro-batches that a process splits its share of a step into: less memory, the same gradient."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """The highest rate of the schedule."""
+    optimizer: Literal["adamw", "lamb", "sgd", "adafactor"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), LAMB for large batches (You et al. 2020), SGD or Adafactor."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay; biases and norms have none."""
+    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = "linear"
+    """How the rate falls after the warm-up."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises from 0."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each layer learns at this multiple of the rate of the layer above it."""
+    bottom_rate: float | None = Field(None, gt=0)
+    """The rate of the embeddings; layers between them and the top are spaced evenly up to `learning_rate`."""
+    head_multiplier: float = Field(1.0, gt=0)
+    """The head learns at this multiple of `learning_rate`."""
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Gradients longer than this are cut to it; 0 leaves them."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label's probability that is spread over all labels."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the computation in training; `auto` is bf16 where the device computes in it."""
+    batch_tokens: int = Field(8192, gt=0)
+    """Tokens, padding included, that are computed at once: a longer step is split; only memory and time change."""
+    activation_checkpointing: bool = False
+    """Compute each layer again on the way back instead of keeping its outputs: less memory, a third more time."""
+    frozen_cache: float = Field(10.0, ge=0, le=2**20)
+    """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
+    seed: int = Field(13, ge=0, le=MOST_SEED)
+    """Of initialisation, order and dropout."""
+    seeds: int | None = Field(None, ge=2, le=100)
+    """Trainings with `seed` and the seeds after it: their mean and spread are told, the best by validation is kept."""
+    folds: int | None = Field(None, ge=2)
+    """Cross-validation: this many models, each scored on the rows it did not see, before the final one."""
+    metric: str | None = None
+    """Decides which epoch is kept; the task's own when not set."""
+    evaluate_every: Literal["auto", "epoch"] | int = "auto"
+    """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, 5 times in `epochs: auto`."""
+    patience: int | None = Field(None, gt=0)
+    """Evaluations without a better score after which training stops."""
+
+    @field_validator("class_weights")
+    @classmethod
+    def _weigh_something(cls, weights: Any) -> Any:
+        if isinstance(weights, dict) and (min(weights.values(), default=0) < 0 or not any(weights.values())):
+            raise PydanticCustomError("weights", "must be 0 or more, and more than 0 for at least one label")
+        return weights
+
+
+class EvaluateSpec(Section):
+    """How held-out rows are scored."""
+
+    metrics: tuple[str, ...] = ()
+    """More metrics: a name that `evaluate` finds, or a path to one's own metric script."""
+    validation_rows: int | None = Field(None, gt=0)
+    """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
+    batch_tokens: int = Field(8192, gt=0)
+    """Tokens, padding included, that go through the model at once."""
+    level: float = Field(0.95, gt=0.5, lt=1)
+    """Share of score intervals that should hold the true score."""
+    resamples: int = Field(2000, ge=0, le=100_000)
+    """Times that the rows are drawn again for the intervals, 100 or more; 0 gives none."""
+    calibrate: bool = True
+    """Fit a temperature to the validation rows, so that probabilities mean what they say; labels stay as they are."""
+    wished_precision: float | None = Field(None, gt=0, le=1)
+    """Withhold unsure answers, so that this share of those given is right on the validation rows."""
+    wished_coverage: float | None = Field(None, gt=0, le=1)
+    """Withhold the least sure answers, so that this share of them is given on the validation rows."""
+    # What `auto` takes for finding out: see SAME, NEAR and ENOUGH in engine/calibrate.py.
+    precision: Precision = "auto"
+    """Of the answers: fp32 gives plain transformers'; bf16 is faster; `auto` is bf16 where training found it alike."""
