@@ -13,6 +13,7 @@ from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
     from ftkit.engine.compare import Comparison
+    from ftkit.engine.curve import Found
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
 
@@ -56,10 +57,7 @@ def plan(
 
 def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None) -> tuple[Recipe, Path]:
     """The recipe and the run's path, checked before anything slow is imported."""
-    if isinstance(recipe, Recipe):
-        checked, name = changed(recipe, settings), "recipe"
-    else:
-        checked, name = load_recipe(recipe, settings), str(recipe)
+    checked, name = _checked(recipe, settings)
     path = Path(run) if run else default_path(name)
     try:
         refuse_existing(path)
@@ -68,6 +66,43 @@ def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path
             f"the run directory {path} can't be made: {error.strerror}", "name another with --run"
         ) from error
     return checked, path
+
+
+def curve(
+    recipe: str | Path | Recipe,
+    settings: Iterable[str] = (),
+    run: str | Path | None = None,
+    more: Iterable[int] = (),
+    seeds: int = 3,
+    *,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Found:
+    """Train on growing parts of the training rows, `seeds` times on each, and say what `more` rows would buy.
+
+    The trainings are kept in the folder `run`; called again with it, they go on where they were stopped. Raises
+    FTKitError for whatever a person can mend.
+    """
+    checked, path = _study(recipe, settings, run, "curve")
+    from ftkit.engine.curve import learning_curve
+
+    return learning_curve(checked, path, list(more), seeds, say, progress)
+
+
+def _checked(recipe: str | Path | Recipe, settings: Iterable[str]) -> tuple[Recipe, str]:
+    """The recipe with its settings, and what a run of it is called by."""
+    if isinstance(recipe, Recipe):
+        return changed(recipe, settings), "recipe"
+    return load_recipe(recipe, settings), str(recipe)
+
+
+def _study(
+    recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None, kind: str
+) -> tuple[Recipe, Path]:
+    """The recipe and the folder of a study, which may be there already."""
+    checked, name = _checked(recipe, settings)
+    default = default_path(name)
+    return checked, Path(run) if run else default.with_name(f"{kind}-{default.name}")
 
 
 def evaluate(

@@ -43,9 +43,27 @@ def cut(
     return [index for index in range(size) if index not in taken], sorted(held)
 
 
-def draw(size: int, count: int, *, seed: int) -> list[int]:
-    """`count` of `size` indices at random, ascending; all of them where there are no more."""
-    return sorted(Random(f"{seed}/limit").sample(range(size), min(count, size)))
+def draw(size: int, count: int, *, seed: int, labels: Sequence[str] | None = None) -> list[int]:
+    """`count` of `size` indices at random, ascending; all of them where there are no more.
+
+    labels: each class gives its share, to within a row, and a row at least where `count` allows one for each; a draw
+    of fewer rows with the same seed then lies in that of more.
+    """
+    random = Random(f"{seed}/limit")
+    if labels is None:
+        return sorted(random.sample(range(size), min(count, size)))
+    return sorted(_interleaved(random.sample(range(size), size), labels)[:count])
+
+
+def _interleaved(order: Sequence[int], labels: Sequence[str]) -> list[int]:
+    """The rows in an order of which each beginning has every class in its share: first one of each, as they come."""
+    sizes, seen = Counter(labels), Counter[str]()
+    placed = []
+    for place, index in enumerate(order):
+        label = labels[index]
+        placed.append((seen[label] / sizes[label], place, index))
+        seen[label] += 1
+    return [index for _, _, index in sorted(placed)]
 
 
 # ---------------------------------------------------------------------- rows one by one

@@ -278,6 +278,20 @@ def differences(
     return found
 
 
+def draws(
+    tallies: Sequence[Tally], metric: str, groups: Sequence[int] | None = None, spread: Spread = USUAL
+) -> tuple[Floats, Floats]:
+    """A metric of several tallies over the same rows: (tallies), and in each draw of rows, (tallies, draws)."""
+    alike, _ = _alike(list(tallies), [])
+    together, total = _joined(alike, groups)
+    ends = np.cumsum([tally.rows.shape[1] for tally in alike])[:-1]
+    parts = zip(np.split(total, ends), np.split(drawn(together, spread), ends, axis=1), strict=True)
+    found = [
+        (tally.measure(own)[metric], tally.measure(d)[metric]) for tally, (own, d) in zip(alike, parts, strict=True)
+    ]
+    return np.array([float(value) for value, _ in found]), np.stack([values for _, values in found])
+
+
 def _alike(ones: list[Tally], others: list[Tally]) -> tuple[list[Tally], list[Tally]]:
     """The tallies with the same columns."""
     every = [*ones, *others]

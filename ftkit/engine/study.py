@@ -1,0 +1,74 @@
+"""A study: several trainings that tell something about the data, each a run inside of the study's folder.
+
+A study that was stopped goes on where it was: what is finished is not trained again. Of each training the scores and
+what they were taken of are kept, not the model.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from datasets import Dataset
+
+from ftkit.engine.finish import finish
+from ftkit.engine.fit import fit
+from ftkit.engine.prepare import Prepared
+from ftkit.errors import RunError
+from ftkit.metrics.evidence import Evidence
+from ftkit.recipe import Recipe
+from ftkit.run import RunDirectory
+from ftkit.terminal import Progress, Say, silence
+
+
+class Study:
+    """The folder of some trainings of `prepared`, whose rows and labels they share."""
+
+    def __init__(self, run: RunDirectory, prepared: Prepared, say: Say, progress: Progress) -> None:
+        self.run, self.prepared, self.say, self.progress = run, prepared, say, progress
+
+    @classmethod
+    def open(cls, path: Path, prepared: Prepared, say: Say, progress: Progress) -> Study:
+        """A new study, or the one that stands at `path` to go on with. Raises RunError where that is another's."""
+        if not path.exists():
+            run = RunDirectory.create(prepared.recipe, path)
+            run.publish()
+            return cls(run, prepared, say, progress)
+        run = RunDirectory.open(path)
+        if run.recipe.filled() != prepared.recipe.filled():
+            raise RunError(f"{path} is of another recipe, or of other settings", "name another folder with --run")
+        if run.read_json("data")["sha256"] != prepared.files:
+            raise RunError(f"{path} is of other data: a file has changed since", "name another folder with --run")
+        return cls(run, prepared, say, progress)
+
+    @property
+    def split(self) -> str:
+        """The rows that trainings are scored on. Raises RunError where there are none."""
+        for name in ("test", "validation"):
+            if name in self.prepared.splits:
+                return name
+        raise RunError("there are no rows to score on", "set data.test or data.validation")
+
+    def train(self, name: str, seed: int, rows: Dataset, recipe: Recipe | None = None) -> Evidence:
+        """Train on `rows` with `seed`, as the study's recipe says or as another does, unless that is done already.
+
+        `name` is what tells the training from the study's others with this seed. What its scores were taken of.
+        """
+        folder = self.run.path / name / str(seed)
+        if not (folder / "scores.json").is_file():
+            self.say(f"training {name}, seed {seed}: {len(rows)} rows")
+            shutil.rmtree(folder, ignore_errors=True)
+            self._train(self.run.part(name, str(seed), _seeded(recipe or self.prepared.recipe, seed)), rows)
+        return Evidence.load(RunDirectory.open(folder).evidence(self.split))
+
+    def _train(self, part: RunDirectory, rows: Dataset) -> None:
+        prepared = replace(self.prepared, recipe=part.recipe)
+        fitted = fit(part, prepared, rows, self.progress)
+        finish(part, prepared, fitted, silence, self.progress, analyse=False)
+        shutil.rmtree(part.model)
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    train = recipe.train.model_copy(update={"seed": seed, "seeds": None, "folds": None})
+    return recipe.model_copy(update={"train": train})
