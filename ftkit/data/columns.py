@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.read import SHOWN, Table, is_tag
+from ftkit.data.read import SHOWN, Table
 from ftkit.data.values import Refused, Values, meant
 from ftkit.errors import DataError, problems
+from ftkit.metrics.schemes import is_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec
