@@ -191,7 +191,7 @@ _MAP_HINT = "data.columns maps the task's columns to the file's, by name, or by 
 def _not_found(table: Table, lacks: list[list[str]]) -> DataError:
     wanted = " or ".join(" and ".join(map(repr, lacking)) for lacking in lacks)
     lines = [f"{table.source}: no column found for {wanted}", f"  its columns: {_shown(table.columns)}"]
-    if table.unit == "line" and any(_unlikely_name(name) for name in table.columns):
+    if table.unit in ("line", "row") and any(_unlikely_name(name) for name in table.columns):
         numbers = ", ".join(f"{name}: {number}" for number, name in enumerate(lacks[0]))
         lines.append("  its first line looks like a row, not like a header")
         return DataError("\n".join(lines), f"map by number where there is no header: data.columns={{{numbers}}}")

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ftkit.data.formats import READERS
-from ftkit.data.formats._base import SHOWN, Source, Table, listed, suffix
+from ftkit.data.formats import HEADED, READERS
+from ftkit.data.formats._base import SHOWN, Source, Table, listed, parted, suffix
 from ftkit.errors import DataError, nearest
 
-__all__ = ["SHOWN", "Table", "looks_like_file", "read"]
+__all__ = ["SHOWN", "Table", "looks_like_file", "may_have_header", "read"]
 
 
 def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
     """The rows of a file in one of the formats of `ftkit/data/formats`; each may end in `.gz`.
 
-    header: whether the first line of CSV and TSV names the columns; otherwise they are called "0", "1", ...
-    tokens: whether `.txt` is CoNLL columns. Raises DataError, with every bad line, for what can't be read.
+    path: `book.xlsx#Sheet` is a sheet of a workbook. header: whether the first line of a table names its columns;
+    otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. Raises DataError, with every bad
+    line, for what can't be read.
     """
-    source = Source(Path(path), header)
+    file, part = parted(str(path))
+    source = Source(Path(file), part, header)
     _check(source, tokens)
     table = READERS[source.suffix](source)
     if not table.rows:
@@ -28,7 +30,13 @@ def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
 
 def looks_like_file(name: str) -> bool:
     """Whether a name ends as a data file does."""
+    name, _ = parted(name)
     return suffix(name) in READERS or name.lower().endswith(".gz")
+
+
+def may_have_header(path: str | Path) -> bool:
+    """Whether a file is a table of which the first line names the columns or doesn't."""
+    return suffix(parted(str(path))[0]) in HEADED
 
 
 # ---------------------------------------------------------------------- what can't be read

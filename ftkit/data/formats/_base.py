@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class Source:
     """A file or folder to read, and how; what a person should know of the reading is put into `notes`."""
 
     path: Path
+    part: str | None = None
+    """The part of the file that is read, where it has several: a sheet of a workbook."""
     header: bool = True
     """Whether the first line of a table names its columns; otherwise they are called "0", "1", ..."""
     notes: list[str] = field(default_factory=list)
@@ -48,18 +51,18 @@ class Source:
     @property
     def name(self) -> str:
         """The name for messages."""
-        return self.path.name
+        return self.path.name if self.part is None else f"{self.path.name}#{self.part}"
 
     @property
     def suffix(self) -> str:
         """The ending that tells the format, in small letters."""
-        return suffix(self.name)
+        return suffix(self.path.name)
 
     def bytes(self) -> bytes:
         """What the file holds, unpacked. Raises DataError where it can't be read."""
         try:
             data = self.path.read_bytes()
-            return gzip.decompress(data) if self.name.lower().endswith(".gz") else data
+            return gzip.decompress(data) if self.path.name.lower().endswith(".gz") else data
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             hint = "fetch or compress it again"
             raise DataError(f"{self.name} is not a whole gzip file: {error}", hint) from error
@@ -80,6 +83,13 @@ class Source:
         """A table of this source; its columns are the rows' keys, its numbers count from 1, unless they are given."""
         numbers = list(range(1, len(rows) + 1)) if numbers is None else numbers
         return Table(self.name, keys(rows) if columns is None else columns, rows, numbers, unit)
+
+
+def parted(name: str) -> tuple[str, str | None]:
+    """The file that a name means, and which part of it: `book.xlsx#Sheet` is a sheet of `book.xlsx`."""
+    before, mark, part = name.rpartition("#")
+    is_part = mark and suffix(before) == ".xlsx" and not Path(name).exists()
+    return (before, part) if is_part else (name, None)
 
 
 def suffix(name: str) -> str:
@@ -104,6 +114,15 @@ def decoded(name: str, data: bytes) -> str:
             f"{name}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8",
             f"save it again as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}",
         ) from error
+
+
+def needs(source: Source, package: str, extra: str) -> Any:
+    """The module of a package that only this format needs. Raises DataError, with how to install it, for its lack."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        what = f"{source.name}: to read {source.suffix} files, ftkit needs the package {package}"
+        raise DataError(what, f"pip install 'ftkit[{extra}]'") from error
 
 
 def lines(text: str) -> list[str]:
