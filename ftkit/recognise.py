@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ftkit import plugins
 from ftkit.data.columns import ALIASES, find
-from ftkit.data.read import Table, read
+from ftkit.data.read import Table, may_have_header, read
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError, RecipeError, brief
 from ftkit.settings import DataSpec
@@ -170,7 +170,7 @@ def read_table(file: Path, task: str | None) -> tuple[Table, bool]:
     table = read(file, header=False, tokens=task in (None, "ner"))
     if table.unit == "sentence":
         return table, True
-    if Path(file.name.lower().removesuffix(".gz")).suffix not in (".csv", ".tsv"):
+    if not may_have_header(file):
         return table, False
     return (read(file, header=True), False) if has_header(table) else (table, True)
 

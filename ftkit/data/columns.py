@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.read import SHOWN, Table, is_tag
+from ftkit.data.read import SHOWN, Table
 from ftkit.data.values import Refused, Values, meant
 from ftkit.errors import DataError, problems
+from ftkit.metrics.schemes import is_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec
@@ -190,7 +191,7 @@ _MAP_HINT = "data.columns maps the task's columns to the file's, by name, or by 
 def _not_found(table: Table, lacks: list[list[str]]) -> DataError:
     wanted = " or ".join(" and ".join(map(repr, lacking)) for lacking in lacks)
     lines = [f"{table.source}: no column found for {wanted}", f"  its columns: {_shown(table.columns)}"]
-    if table.unit == "line" and any(_unlikely_name(name) for name in table.columns):
+    if table.unit in ("line", "row") and any(_unlikely_name(name) for name in table.columns):
         numbers = ", ".join(f"{name}: {number}" for number, name in enumerate(lacks[0]))
         lines.append("  its first line looks like a row, not like a header")
         return DataError("\n".join(lines), f"map by number where there is no header: data.columns={{{numbers}}}")

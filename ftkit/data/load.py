@@ -190,7 +190,7 @@ def _without_header(table: Table, spec: DataSpec) -> Table:
     """A table read by column numbers, less a first line that names the columns after all."""
     mapped = {name: table.rows[0][str(n)] for name, n in spec.columns.items() if str(n) in table.rows[0]}
     if (
-        table.unit != "line"
+        table.unit not in ("line", "row")
         or not mapped
         or any(str(value).strip().casefold() != name for name, value in mapped.items())
     ):

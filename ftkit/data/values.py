@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ftkit.data.read import is_tag
 from ftkit.errors import brief, nearest
+from ftkit.metrics.schemes import is_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec

@@ -1,0 +1,22 @@
+"""The formats of files, one a file: each reads a source into a table and changes nothing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ftkit.data.formats import conll, delimited, excel, json_list, jsonl, parquet
+from ftkit.data.formats._base import Source, Table
+
+READERS: dict[str, Callable[[Source], Table]] = {
+    ".csv": delimited.read,
+    ".tsv": delimited.read,
+    ".json": json_list.read,
+    ".jsonl": jsonl.read,
+    ".xlsx": excel.read,
+    ".parquet": parquet.read,
+    ".conll": conll.read,
+    ".txt": conll.read,
+}
+"""What reads a file, by the ending of its name."""
+HEADED = (".csv", ".tsv", ".xlsx")
+"""Tables whose columns have names where their first line gives them some, and numbers where it doesn't."""

@@ -1,0 +1,157 @@
+"""What all formats share: the source that is read, and the table that comes of it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ftkit.errors import DataError
+
+SHOWN = 10
+"""Rows named in an error before the rest is only counted."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one source under the source's own column names."""
+
+    source: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    numbers: list[int]
+    """Where each row is in the source, from 1: its line (CSV, TSV, JSON Lines), record or sentence."""
+    unit: str = "line"
+    notes: tuple[str, ...] = ()
+
+    def where(self, index: int) -> str:
+        """The place of a row, as `train.tsv, line 17`."""
+        return f"{self.source}, {self.unit} {self.numbers[index]}"
+
+    def take(self, indices: Sequence[int]) -> Table:
+        """The table with these rows alone."""
+        return replace(self, rows=[self.rows[i] for i in indices], numbers=[self.numbers[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder to read, and how; what a person should know of the reading is put into `notes`."""
+
+    path: Path
+    part: str | None = None
+    """The part of the file that is read, where it has several: a sheet of a workbook."""
+    header: bool = True
+    """Whether the first line of a table names its columns; otherwise they are called "0", "1", ..."""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+        return self.path.name if self.part is None else f"{self.path.name}#{self.part}"
+
+    @property
+    def suffix(self) -> str:
+        """The ending that tells the format, in small letters."""
+        return suffix(self.path.name)
+
+    def bytes(self) -> bytes:
+        """What the file holds, unpacked. Raises DataError where it can't be read."""
+        try:
+            data = self.path.read_bytes()
+            return gzip.decompress(data) if self.path.name.lower().endswith(".gz") else data
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            hint = "fetch or compress it again"
+            raise DataError(f"{self.name} is not a whole gzip file: {error}", hint) from error
+        except OSError as error:
+            raise DataError(f"{self.path} can't be read: {error.strerror or error}", "check its permissions") from error
+
+    def text(self) -> str:
+        """What the file holds, as text. Raises DataError, with the line, for what is none."""
+        return decoded(self.name, self.bytes())
+
+    def table(
+        self,
+        rows: list[dict[str, Any]],
+        columns: tuple[str, ...] | None = None,
+        numbers: list[int] | None = None,
+        unit: str = "line",
+    ) -> Table:
+        """A table of this source; its columns are the rows' keys, its numbers count from 1, unless they are given."""
+        numbers = list(range(1, len(rows) + 1)) if numbers is None else numbers
+        return Table(self.name, keys(rows) if columns is None else columns, rows, numbers, unit)
+
+
+def parted(name: str) -> tuple[str, str | None]:
+    """The file that a name means, and which part of it: `book.xlsx#Sheet` is a sheet of `book.xlsx`."""
+    before, mark, part = name.rpartition("#")
+    is_part = mark and suffix(before) == ".xlsx" and not Path(name).exists()
+    return (before, part) if is_part else (name, None)
+
+
+def suffix(name: str) -> str:
+    """The ending of a file's name that tells its format, in small letters, whether or not it is packed."""
+    return Path(name.lower().removesuffix(".gz")).suffix
+
+
+def decoded(name: str, data: bytes) -> str:
+    """A file's bytes as text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{name} is UTF-16, not UTF-8", "save it again as UTF-8")
+    at = data.find(b"\0")
+    if at >= 0:
+        raise DataError(
+            f"{name} is binary, not text: byte {at + 1} is NUL", "is its ending the right one for its format?"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8",
+            f"save it again as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}",
+        ) from error
+
+
+def needs(source: Source, package: str, extra: str) -> Any:
+    """The module of a package that only this format needs. Raises DataError, with how to install it, for its lack."""
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        what = f"{source.name}: to read {source.suffix} files, ftkit needs the package {package}"
+        raise DataError(what, f"pip install 'ftkit[{extra}]'") from error
+
+
+def lines(text: str) -> list[str]:
+    """Lines without their ends. Not `splitlines`, which also breaks at characters that stand inside texts."""
+    found = text.split("\n")
+    return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
+
+
+def keys(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """The names of all columns that some row has, in the order in which they are met."""
+    return tuple(dict.fromkeys(key for row in rows for key in row))
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 value`, `2 values`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list."""
+    return f"{', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+
+
+def refuse(name: str, faults: Sequence[str], hint: str) -> None:
+    """Raise for faults of the form `line 5: ...`, if there are any."""
+    if not faults:
+        return
+    if len(faults) == 1:
+        raise DataError(f"{name}, {faults[0]}", hint)
+    more = [f"  - and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    heading = f"{name}: {len(faults)} lines can't be read"
+    raise DataError("\n".join([heading, *(f"  - {fault}" for fault in faults[:SHOWN]), *more]), hint)

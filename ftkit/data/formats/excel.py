@@ -1,0 +1,90 @@
+"""Excel workbooks: one sheet, its cells as they are shown; an empty cell is an empty text, as in CSV."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+from ftkit.data.formats._base import Source, Table, counted, listed, needs
+from ftkit.data.formats.delimited import header
+from ftkit.errors import DataError, nearest
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, EOFError, ParseError)
+"""What openpyxl raises for files that are no workbooks."""
+
+
+def read(source: Source) -> Table:
+    """The rows of the sheet that the source names (`book.xlsx#Sheet`), or of the first one."""
+    found = [(number, values) for number, values in enumerate(_rows(source), 1)]
+    width = max((place for _, values in found for place, value in enumerate(values, 1) if value != ""), default=0)
+    filled = [(n, [*values, *[""] * width][:width]) for n, values in found if any(value != "" for value in values)]
+    inside = range(filled[0][0], filled[-1][0] + 1) if filled else range(0)
+    if blank := len(inside) - len(filled):
+        source.notes.append(f"{source.name}: {counted(blank, 'blank row')} skipped")
+    columns = tuple(map(str, range(width)))
+    if source.header and filled:
+        names = [str(value).strip() for value in filled.pop(0)[1]]
+        columns = header(source.name, [name or _letters(place) for place, name in enumerate(names)])
+    rows = [dict(zip(columns, values, strict=True)) for _, values in filled]
+    return source.table(rows, columns, [number for number, _ in filled], unit="row")
+
+
+def _rows(source: Source) -> Iterator[list[Any]]:
+    """The values of each row of the sheet, empty rows too."""
+    openpyxl = needs(source, "openpyxl", "excel")
+    data = io.BytesIO(source.bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about styles and validations, which are not read
+        try:
+            book = openpyxl.load_workbook(data, read_only=True, data_only=True)
+            sheet = book[_sheet(source, [sheet.title for sheet in book.worksheets])]
+            sheet.reset_dimensions()  # what a writer said of its size may be wrong
+            for row in sheet.iter_rows(values_only=True):
+                yield [_value(value) for value in row]
+        except (*_BROKEN, openpyxl.utils.exceptions.InvalidFileException) as error:
+            message = f"{source.name} is not an Excel workbook that can be read: {error}"
+            hint = "save it again as .xlsx, without a password; or save the sheet as CSV"
+            raise DataError(message, hint) from error
+
+
+def _sheet(source: Source, sheets: list[str]) -> str:
+    """The title of the sheet to read."""
+    if source.part is None:
+        if len(sheets) > 1:
+            others = listed(list(map(repr, sheets[1:])))
+            what = f"its first sheet, {sheets[0]!r}, is read; {source.name}#{sheets[1]} would be the next"
+            source.notes.append(f"{source.name}: {what} (there are also {others})")
+        return sheets[0]
+    if source.part in sheets:
+        return source.part
+    near = nearest(source.part, sheets)
+    hint = f"did you mean {source.path.name}#{near}?" if near else ""
+    raise DataError(
+        f"{source.path.name} has no sheet {source.part!r}; it has {listed(list(map(repr, sheets)), 20)}", hint
+    )
+
+
+def _value(value: Any) -> Any:
+    """A cell as it is shown: no `3.0` for a whole number, no time of day for a day."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, datetime):
+        return value.date().isoformat() if value.time() == time() else value.isoformat(sep=" ")
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    return value if isinstance(value, (str, int, float)) else str(value)
+
+
+def _letters(place: int) -> str:
+    """What Excel calls a column: A, B, ..., Z, AA."""
+    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
