@@ -162,18 +162,18 @@ def _skipped(count: int, what: str) -> tuple[str, ...]:
 
 
 def _refuse(name: str, faults: Sequence[str], hint: str) -> None:
-    """Raise for faults of the form `line 5: ...`, if there are any."""
+    """Raise for faults of the form `line 5: ...`, if there are any; the error's `faults` are all of them."""
     if not faults:
         return
-    if len(faults) == 1:
-        raise DataError(f"{name}, {faults[0]}", hint)
     more = [f"  - and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     lines = [
         f"{name}: {len(faults)} lines can't be read",
         *(f"  - {fault}" for fault in faults[:SHOWN]),
         *more,
     ]
-    raise DataError("\n".join(lines), hint)
+    error = DataError(f"{name}, {faults[0]}" if len(faults) == 1 else "\n".join(lines), hint)
+    error.faults = tuple((name, int(fault.split(":")[0].split()[-1]), fault.partition(": ")[2]) for fault in faults)
+    raise error
 
 
 # ---------------------------------------------------------------------- CSV and TSV
