@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ftkit.engine.curve import Found
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
+    from ftkit.inspection import Inspection
 
 
 def train(
@@ -53,6 +54,28 @@ def plan(
     from ftkit.engine.train import plan as make_plan
 
     return make_plan(checked, processes)
+
+
+def check_data(
+    recipe: str | Path | Recipe,
+    settings: Iterable[str] = (),
+    fix: str | Path | None = None,
+    *,
+    say: Say = silence,
+) -> Inspection:
+    """Look through the rows of a recipe, or of a file whose columns are recognised, and tell what is wrong with them.
+
+    `settings` are laid over the recipe as `--set` does. A repaired copy is written to the folder `fix`, which must not
+    exist. Raises FTKitError for a recipe that can't be used and files that can't be read at all.
+    """
+    from ftkit.inspection import inspect, recipe_for
+
+    found = inspect(changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say))
+    if fix is not None:
+        from ftkit.repair import write_repaired
+
+        say(write_repaired(found, Path(fix)))
+    return found
 
 
 def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None) -> tuple[Recipe, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
@@ -29,6 +30,9 @@ class RecipeError(FTKitError):
 
 class DataError(FTKitError):
     """A data file, column, label or row that can't be used."""
+
+    faults: tuple[tuple[str, int, str], ...] = ()
+    """Of lines that can't be read each one's file, number and fault; the message has the first ones."""
 
 
 class CheckpointError(FTKitError):
@@ -68,11 +72,26 @@ def every(calls: Sequence[Callable[[], T]]) -> list[T]:
         raise errors[0]
     if errors:
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
-        raise type(errors[0])("\n".join(error.message for error in errors), "\n  ".join(hints))
+        joined = type(errors[0])("\n".join(error.message for error in errors), "\n  ".join(hints))
+        if isinstance(joined, DataError):
+            joined.faults = tuple(fault for error in errors for fault in getattr(error, "faults", ()))
+        raise joined
     return results
 
 
 # ------------------------------------------------------------------ words of a message
+
+
+LONGEST = 4000
+"""Characters of one text that are shown."""
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def visible(value: object, most: int = LONGEST) -> str:
+    """A text with control characters, and those that turn its direction, written as their numbers."""
+    text = str(value)
+    text = text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
+    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
 
 
 def one_line(said: object, most: int = 300) -> str:

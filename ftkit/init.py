@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ftkit import plugins
-from ftkit.data.load import SPLITS, load, load_file
+from ftkit import checks, plugins
+from ftkit.data.load import SPLITS, load, load_file, unified
 from ftkit.data.read import Table
 from ftkit.errors import DataError, RecipeError, nearest, problems
+from ftkit.findings import errors, merged
 from ftkit.recipe import Recipe, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
@@ -58,6 +59,19 @@ def write_recipe(file: Path, task: str | None, to: Path | None, say: Say) -> Pat
     return path
 
 
+def recognised(file: Path, task: str | None, say: Say) -> Recipe:
+    """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows."""
+    _refuse_task(task)
+    table, numbered = read_table(file, task)
+    guess = recognise(table, task, file)
+    data = _data(guess, numbered, file)
+    data |= dict(_held_out(table, guess, data, file, say))
+    say(f"task: {guess.task}{_KINDS.get(guess.kind, '')} (--set task=NAME changes it)")
+    for name, home in guess.columns.items():
+        say(f"{name}: column {home!r} (data.columns.{name} changes it)")
+    return _recipe(guess, data)
+
+
 def _refuse_task(task: str | None) -> None:
     known = plugins.names("task")
     if task is not None and task not in known:
@@ -85,14 +99,13 @@ def _prove(recipe: Recipe) -> Proof:
     """Read and check the data as training does. Raises DataError with everything that training would refuse."""
     task = plugins.resolve("task", recipe.task, Task)
     loaded = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
-    splits: dict[str, Any] = {name: task.unify(split.to_dict()) for name, split in loaded.items()}
+    splits = {name: unified(task, split) for name, split in loaded.items()}
     labels = task.labels(splits["train"])
-    issues = [(name, issue) for name, split in splits.items() for issue in task.check(split, labels)]
-    errors = [f"{name}, {issue}" for name, issue in issues if issue.level == "error"]
-    if errors:
-        raise problems(DataError, "data", errors)
-    warnings = [f"{name}, {issue}" for name, issue in issues]
-    return Proof({name: len(split["row"]) for name, split in splits.items()}, labels, (*loaded.notes, *warnings))
+    found = merged(checks.of_task(task, splits, labels))
+    if stops := [str(finding) for finding in errors(found)]:
+        raise problems(DataError, "data", stops)
+    rows = {name: len(split) for name, split in splits.items()}
+    return Proof(rows, labels, (*loaded.notes, *map(str, found)))
 
 
 def _listed(guess: Guess, labels: Labels) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ftkit.errors import RecipeError, nearest, problems
 
 T = TypeVar("T")
-FOLDERS = {"task": "tasks", "method": "methods", "baseline": "baselines"}
+FOLDERS = {"task": "tasks", "method": "methods", "baseline": "baselines", "check": "checks"}
 
 
 class Choice(BaseModel):

@@ -90,13 +90,12 @@ def _check_data(
     backwards = _rows(task, examples[::-1], folder / "backwards.jsonl")
     _promise(task.labels(backwards) == labels, "the order of the labels depends on the order of the rows")
     _promise(isinstance(labels, tuple) and all(isinstance(label, str) for label in labels), "labels must be names")
-    check(task, [("examples", rows)], labels)
+    check(task, {"examples": rows}, labels)
     return task, rows, labels
 
 
 def _rows(task: Task, examples: Sequence[Mapping[str, Any]], path: Path) -> Dataset:
-    from ftkit.data.load import load_file
-    from ftkit.engine.prepare import unified
+    from ftkit.data.load import load_file, unified
     from ftkit.run import write_jsonl
     from ftkit.settings import DataSpec
 

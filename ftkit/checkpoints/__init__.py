@@ -13,7 +13,7 @@ from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
 from ftkit.errors import CheckpointError, nearest, problems
 from ftkit.terminal import Say
 
-__all__ = ["Located", "cache", "catalog", "has_tokenizer", "locate", "weights_sha256"]
+__all__ = ["Located", "at_hand", "cache", "catalog", "has_tokenizer", "locate", "weights_sha256"]
 
 
 def locate(checkpoint: str, revision: str | None = None, say: Say = terminal.say) -> Located:
@@ -42,6 +42,17 @@ def locate(checkpoint: str, revision: str | None = None, say: Say = terminal.say
         return hub.locate(checkpoint, revision, say)
     except CheckpointError as error:
         raise CheckpointError(error.message, _suggestion(checkpoint) + error.hint) from error
+
+
+def at_hand(checkpoint: str, revision: str | None = None) -> Path | None:
+    """The folder of a checkpoint that is here already; None where it would have to be fetched, or is none."""
+    path = Path(os.path.expanduser(checkpoint))
+    if (path / "config.json").is_file():
+        return path.absolute()
+    if checkpoint in STARTERS and revision is None:
+        return cached_folder(STARTERS[checkpoint]) if is_cached(STARTERS[checkpoint]) else None
+    name = STARTERS[checkpoint].hub_id if checkpoint in STARTERS else checkpoint
+    return hub.cached(name, revision) if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, re.ASCII) else None
 
 
 def catalog() -> list[dict[str, str | int | bool]]:

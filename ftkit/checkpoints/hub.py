@@ -28,7 +28,7 @@ def locate(repo: str, revision: str | None, say: Say) -> Located:
     Raises:
         CheckpointError: the Hub can't be reached, or has no such checkpoint in safetensors.
     """
-    folder = _cached(repo, revision)
+    folder = cached(repo, revision)
     if folder and not (faults := _faults(folder)):
         return Located(repo, folder, "cache", weights_sha256(folder), folder.name)
     if folder:
@@ -42,7 +42,7 @@ def locate(repo: str, revision: str | None, say: Say) -> Located:
     return Located(repo, downloaded, "hub", weights_sha256(downloaded), downloaded.name)
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def cached(repo: str, revision: str | None) -> Path | None:
     """The snapshot in the Hub's cache, unless the library knows that it lacks files. No network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

@@ -16,7 +16,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from ftkit.cli import checkpoints, compare, doctor, evaluate, export, init, predict, recipes, report, train
+from ftkit.cli import checkpoints, compare, data, doctor, evaluate, export, init, predict, recipes, report, train
 
 app = typer.Typer(
     name="ftkit",
@@ -47,6 +47,7 @@ def ftkit(
 
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(data.app, name="data")
 app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.read import SHOWN, Table
 from ftkit.data.values import Refused, Values, meant
-from ftkit.errors import DataError, problems
+from ftkit.errors import DataError, brief, problems
+from ftkit.findings import Finding, Place
 from ftkit.metrics.schemes import is_tag
 
 if TYPE_CHECKING:
@@ -72,12 +73,28 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """A row with values that can't be read."""
+
+    number: int
+    """Where it is in the source."""
+    raw: dict[str, Any]
+    """What stands in the task's columns."""
+    faults: tuple[tuple[Column, str, Refused], ...]
+    """Each value's column, what the source calls it, and why it can't be read."""
+
+
+@dataclass(frozen=True)
 class Examples:
-    """Canonical rows: the shape's columns, `row` (its number in the source); `id` and `group` if there."""
+    """Canonical rows: the shape's columns, `row` (its number in the source); `id` and `group` if there.
+
+    Rows that were not read strictly also have `raw`: the values of the task's columns as the source has them.
+    """
 
     shape: tuple[Column, ...]
     rows: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
     def take(self, indices: Sequence[int]) -> Examples:
         """The examples at these indices alone."""
@@ -212,35 +229,52 @@ def _shown(names: Sequence[str], most: int = 12) -> str:
 
 
 def canonical(
-    table: Table, found: Found, spec: DataSpec, *, group: str | None = None, targets: bool = True
+    table: Table,
+    found: Found,
+    spec: DataSpec,
+    *,
+    group: str | None = None,
+    targets: bool = True,
+    strict: bool = True,
 ) -> Examples:
     """The table's rows with each value in the form of its column's kind; see `Column`.
 
     group: the table's column that is kept as `group`. Without `targets`, a column to answer that can't
-    be read in every row is left out. Raises DataError that lists each kind of fault with its rows.
+    be read in every row is left out. Raises DataError that lists each kind of fault with its rows; when not
+    `strict`, such rows are `unread`.
     """
     values = Values(spec)
     shape = sorted(found.shape, key=lambda column: not column.is_input)
-    rows, faults = [], Faults()
-    for index, raw in enumerate(table.rows):
+    rows, unread = [], []
+    for number, raw in zip(table.numbers, table.rows, strict=True):
         row: dict[str, Any] = {}
+        faults = []
         for column in shape:
             home = found.homes[column.name]
             try:
                 row[column.name] = values.read(column, raw.get(home), row)
             except Refused as refused:
-                faults.add(column, home, table.where(index), refused)
-        rows.append({**row, "row": table.numbers[index], **dict(_kept(table, raw, group, row))})
+                faults.append((column, home, refused))
+        if faults:
+            unread.append(Unread(number, raw_values(table, found, raw, group), tuple(faults)))
+        if strict or not faults:
+            kept_raw = {} if strict else {"raw": raw_values(table, found, raw, group)}
+            rows.append({**row, "row": number, **dict(_kept(table, raw, group, row)), **kept_raw})
     kept = found.shape
-    notes = [*table.notes, *found.notes, *_empty_inputs(table, kept, rows), *values.notes(table.source)]
-    if not targets and not faults.of_inputs:
-        kept = tuple(column for column in kept if column.name not in faults.columns)
-        notes += [
-            f"{table.source}: {name!r} is left out; it can't be read in every row" for name in sorted(faults.columns)
-        ]
-    elif faults.columns:
-        raise faults.error(table.source)
-    return Examples(kept, rows, tuple(notes))
+    notes = [*table.notes, *found.notes, *values.notes(table.source)]
+    bad = {column for row in unread for column, _, _ in row.faults}
+    if not targets and not any(column.is_input for column in bad):
+        kept = tuple(column for column in kept if column not in bad)
+        notes += [f"{table.source}: {c.name!r} is left out; it can't be read in every row" for c in shape if c in bad]
+    elif bad and strict:
+        raise _refusal(table, unread)
+    return Examples(kept, rows, tuple(notes), tuple(unread))
+
+
+def raw_values(table: Table, found: Found, raw: dict[str, Any], group: str | None) -> dict[str, Any]:
+    """What the source has in a row's columns that are used, under the task's names; `id` and group under their own."""
+    others = {home: raw.get(home) for home in (_id_column(table), group) if home in table.columns}
+    return {**others, **{name: raw.get(home) for name, home in found.homes.items()}}
 
 
 def _kept(
@@ -257,52 +291,62 @@ def _id_column(table: Table) -> str | None:
     return next((name for name in table.columns if name.casefold() == "id"), None)
 
 
-def _empty_inputs(table: Table, shape: Sequence[Column], rows: list[dict[str, Any]]) -> Iterator[str]:
+def empty_inputs(source: str, rows: Sequence[Mapping[str, Any]], shape: Sequence[Column]) -> Iterator[str]:
+    """A note for each column to read that is empty in some rows."""
     for column in shape:
         if column.is_input:
-            empty = [index for index, row in enumerate(rows) if column.name in row and _is_empty(row[column.name])]
+            empty = [str(row["row"]) for row in rows if column.name in row and is_empty(row[column.name])]
             if empty:
-                numbers = ", ".join(str(table.numbers[index]) for index in empty[:SHOWN])
                 more = ", ..." if len(empty) > SHOWN else ""
                 count = f"{len(empty)} row{'s have' if len(empty) > 1 else ' has'}"
-                yield f"{table.source}: {count} an empty {column.name!r} ({table.unit} {numbers}{more})"
+                yield f"{source}: {count} an empty {column.name!r} (row {', '.join(empty[:SHOWN])}{more})"
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Whether a value that a model reads holds nothing."""
     return not value.strip() if isinstance(value, str) else not value
 
 
-class Faults:
-    """Refused values, gathered by column and kind of fault."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        self.hints: dict[str, None] = {}
-        self.columns: set[str] = set()
-        self.of_inputs = False
-
-    def add(self, column: Column, home: str, where: str, refused: Refused) -> None:
-        """Note a value of `column`, read from the file's column `home`."""
-        self.found.setdefault((home, refused.what), []).append((where, refused.detail))
-        self.hints[refused.hint] = None
-        self.columns.add(column.name)
-        self.of_inputs |= column.is_input
-
-    def error(self, source: str) -> DataError:
-        """One error with the first lines of each kind, and how many more there are."""
-        lines = [line for (home, what), cases in self.found.items() for line in _report(home, what, cases)]
-        hint = "; ".join(filter(None, self.hints))
-        if len(lines) == 1:
-            return DataError(lines[0], hint)
-        count = sum(map(len, self.found.values()))
-        return DataError("\n  - ".join([f"{source}: {count} values can't be used", *lines]), hint)
+# ---------------------------------------------------------------------- what can't be read
 
 
-def _report(home: str, what: str, cases: list[tuple[str, str]]) -> Iterator[str]:
+def unread_findings(unread: Sequence[Unread], split: str) -> Iterator[Finding]:
+    """An error for each column and kind of fault, with all rows of the split that have it."""
+    for (home, kind, what), cases in _by_fault(unread).items():
+        places = tuple(Place(row.number, split, fault.detail or brief(_in(row, home))) for row, fault in cases)
+        hint = "; ".join(dict.fromkeys(fault.hint for _, fault in cases if fault.hint))
+        yield Finding(kind, "error", f"column {home!r} {what}", places, hint)
+
+
+def _in(row: Unread, home: str) -> Any:
+    return next(row.raw[column.name] for column, own, _ in row.faults if own == home)
+
+
+def _by_fault(unread: Sequence[Unread]) -> dict[tuple[str, str, str], list[tuple[Unread, Refused]]]:
+    found: dict[tuple[str, str, str], list[tuple[Unread, Refused]]] = {}
+    for row in unread:
+        for _, home, refused in row.faults:
+            found.setdefault((home, refused.kind, refused.what), []).append((row, refused))
+    return found
+
+
+def _refusal(table: Table, unread: Sequence[Unread]) -> DataError:
+    """One error with the first lines of each kind of fault, and how many more there are."""
+    by_fault = _by_fault(unread)
+    lines = [line for (home, _, what), cases in by_fault.items() for line in _report(table, home, what, cases)]
+    hint = "; ".join(dict.fromkeys(fault.hint for cases in by_fault.values() for _, fault in cases if fault.hint))
+    if len(lines) == 1:
+        return DataError(lines[0], hint)
+    count = sum(map(len, by_fault.values()))
+    return DataError("\n  - ".join([f"{table.source}: {count} values can't be used", *lines]), hint)
+
+
+def _report(table: Table, home: str, what: str, cases: list[tuple[Unread, Refused]]) -> Iterator[str]:
     """A line for each of the first cases, and one for all others with what they are about."""
-    for where, detail in cases[:SHOWN]:
-        yield f"{where}: column {home!r} {what}{f': {detail}' if detail else ''}"
+    for row, fault in cases[:SHOWN]:
+        detail = f": {fault.detail}" if fault.detail else ""
+        yield f"{table.source}, {table.unit} {row.number}: column {home!r} {what}{detail}"
     if len(cases) > SHOWN:
-        others = [detail for detail in dict.fromkeys(detail for _, detail in cases[SHOWN:]) if detail]
+        others = [detail for detail in dict.fromkeys(fault.detail for _, fault in cases[SHOWN:]) if detail]
         about = f": {', '.join(others[:SHOWN])}{', ...' if len(others) > SHOWN else ''}" if others else ""
         yield f"and {len(cases) - SHOWN} more: column {home!r} {what}{about}"

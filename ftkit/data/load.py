@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.columns import Examples, Found, canonical, find
+from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Table, read
 from ftkit.data.samples import sample
 from ftkit.data.split import cut, draw
-from ftkit.errors import DataError, every
+from ftkit.errors import DataError, RecipeError, every, problems
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.data.columns import Shapes
+    from ftkit.findings import Finding
     from ftkit.settings import DataSpec
+    from ftkit.tasks._base import Column, Task
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -40,6 +42,12 @@ class Splits:
     validation: Dataset | None = None
     test: Dataset | None = None
     notes: tuple[str, ...] = ()
+    shape: tuple[Column, ...] = ()
+    """The columns that there are."""
+    unread: dict[str, tuple[Unread, ...]] = field(default_factory=dict)
+    """By split, the rows that can't be read; only where they were not to be refused."""
+    raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
@@ -49,20 +57,30 @@ class Splits:
                 yield name, split
 
 
-def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, groups: Sequence[str] = ()) -> Splits:
+def load(
+    spec: DataSpec,
+    shapes: Shapes,
+    *,
+    stratify: str | None = None,
+    groups: Sequence[str] = (),
+    strict: bool = True,
+) -> Splits:
     """The rows that `spec` names, split as it says.
 
     A split that is a file is that file. Else rows of `train` are told apart by its column `spec.split`, or by
     the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
     column `stratify`) keep their shares, and rows of the same `spec.group`, or of the first of the
     task's usual `groups` that the data has, stay together. `spec.limit` is for training rows, and last. Raises
-    DataError with
-    all problems.
+    DataError with all problems; when not `strict`, values that can't be read are none.
     """
     _check(spec)
     tables, notes = _tables(spec, shapes)
     group = _group_column(tables["train"], spec, groups)
-    examples, more = _examples(tables, spec, shapes, group)
+    examples, more = _examples(tables, spec, shapes, group, strict)
+    unread = {name: part.unread for name, part in examples.items() if part.unread}
+    examples = {name: part for name, part in examples.items() if part.rows}
+    if "train" not in examples:
+        return Splits(notes=tuple(dict.fromkeys([*notes, *more])), unread=unread)
     for name in ("test", "validation"):
         share = getattr(spec, name)
         if name not in examples and share and not isinstance(share, str):
@@ -71,8 +89,13 @@ def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, groups:
     if spec.limit is not None and spec.limit < len(train.rows):
         more.append(f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)")
         examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
-    unique = tuple(dict.fromkeys([*notes, *more]))
-    return Splits(**{name: _dataset(part) for name, part in examples.items()}, notes=unique)
+    return Splits(
+        **{name: _dataset(part) for name, part in examples.items()},
+        notes=tuple(dict.fromkeys([*notes, *more])),
+        shape=train.shape,
+        unread=unread,
+        raw={} if strict else {name: [row["raw"] for row in part.rows] for name, part in examples.items()},
+    )
 
 
 def load_file(
@@ -87,7 +110,38 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    return _dataset(examples), tuple(dict.fromkeys(examples.notes))
+    return _dataset(examples), tuple(
+        dict.fromkeys([*examples.notes, *empty_inputs(table.source, examples.rows, examples.shape)])
+    )
+
+
+def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
+    """The split with the columns that the task's methods read.
+
+    Rows that the task can't read are left out, and told to `refused`; DataError where that is None. Raises
+    RecipeError where the task's `unify` loses what errors name rows by, or what keeps rows together.
+    """
+    batch = split.to_dict()
+    if found := list(task.refused(batch)):
+        if refused is None:
+            raise problems(DataError, "the data can't be used", [str(finding) for finding in found])
+        refused += found
+        bad = {place.row for finding in found for place in finding.places}
+        batch = split.select([i for i, row in enumerate(batch["row"]) if row not in bad]).to_dict()
+    columns = task.unify(batch)
+    if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
+        raise RecipeError(
+            f"task: `unify` of {type(task).__name__} drops the column {', '.join(map(repr, lost))}",
+            "return the columns that it does not change, too: `return {**batch, ...}`",
+        )
+    from datasets import Dataset
+
+    return Dataset.from_dict(columns)
+
+
+def wanted_labels(spec: DataSpec) -> Sequence[str] | None:
+    """The labels that the settings list."""
+    return list(dict.fromkeys(spec.labels.values())) if isinstance(spec.labels, dict) else spec.labels
 
 
 # ---------------------------------------------------------------------- where rows come from
@@ -218,7 +272,7 @@ def _group_column(table: Table, spec: DataSpec, usual: Sequence[str]) -> str | N
 
 
 def _examples(
-    tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None
+    tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None, strict: bool
 ) -> tuple[dict[str, Examples], list[str]]:
     """Canonical rows of each table, all in the shape of the training rows, and notes."""
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
@@ -228,7 +282,7 @@ def _examples(
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
     notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]
-    examples = every([partial(canonical, tables[name], found[name], spec, group=group) for name in used])
+    examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
     notes += [note for part in examples for note in part.notes]
     return dict(zip(used, examples, strict=True)), notes
 

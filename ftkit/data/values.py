@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Refused(Exception):
     """Why a value can't be used: what all such values share, this one's own detail, and the way out."""
 
-    def __init__(self, what: str, detail: str = "", hint: str = "") -> None:
-        super().__init__(what, detail, hint)
-        self.what, self.detail, self.hint = what, detail, hint
+    def __init__(self, what: str, detail: str = "", hint: str = "", kind: str = "value") -> None:
+        super().__init__(what, detail, hint, kind)
+        self.what, self.detail, self.hint, self.kind = what, detail, hint, kind
 
 
 _FILL = "fill in what is missing, or take the row out"
@@ -50,7 +50,7 @@ class Values:
     def read(self, column: Column, value: Any, row: dict[str, Any]) -> Any:
         """`value` in the form of `column.kind`; `row` holds the columns read before it. Raises Refused."""
         if value is None or (isinstance(value, float) and math.isnan(value) and column.kind != "number"):
-            raise Refused("is missing", hint=_FILL)
+            raise Refused("is missing", hint=_FILL, kind="missing")
         return self.readers[column.kind](value, row)
 
     def notes(self, source: str) -> Iterator[str]:
@@ -70,11 +70,12 @@ class Values:
             )
         label = _text(value).strip()
         if not label:
-            raise Refused("is empty", hint=_FILL)
+            raise Refused("is empty", hint=_FILL, kind="empty")
         label = self.renames.get(label, label)
         if self.allowed and label not in self.allowed:
             hint = "data.labels lists the labels; as a mapping {found: wanted} it renames them"
-            raise Refused("has a label that data.labels lacks", f"{label!r}{meant(label, self.allowed)}", hint)
+            detail = f"{label!r}{meant(label, self.allowed)}"
+            raise Refused("has a label that data.labels lacks", detail, hint, "unknown-label")
         return label
 
     def _labels(self, value: Any) -> list[str]:
@@ -95,12 +96,12 @@ class Values:
         tags = _texts(value, "is not a list of tags", numbers=False)
         if "tokens" in row and len(tags) != len(row["tokens"]):
             detail = f"{len(tags)} tags for {len(row['tokens'])} tokens"
-            raise Refused("does not have a tag for each token", detail, "give each token one tag")
+            raise Refused("does not have a tag for each token", detail, "give each token one tag", "tag-count")
         return [self._tag(tag.strip()) for tag in tags]
 
     def _tag(self, tag: str) -> str:
         if not tag:
-            raise Refused("has an empty tag", hint="a token outside all entities has the tag O")
+            raise Refused("has an empty tag", hint="a token outside all entities has the tag O", kind="tag")
         if tag in self.renames or not is_tag(tag) or tag == "O":
             return self.renames.get(tag, tag)
         return f"{tag[:2]}{self.renames.get(tag[2:], tag[2:])}"
@@ -115,7 +116,8 @@ class Values:
         for one, other in pairwise(entities):
             if other["start"] < one["end"]:
                 places = f"{one['start']}-{one['end']} and {other['start']}-{other['end']}"
-                raise Refused("has entities that overlap", places, "keep one of entities that share characters")
+                hint = "keep one of entities that share characters"
+                raise Refused("has entities that overlap", places, hint, "entity-overlap")
         return entities
 
     def _entity(self, item: Any, row: dict[str, Any]) -> dict[str, Any]:
@@ -129,10 +131,12 @@ class Values:
         text = row.get("text")
         if not 0 <= start < end or (text is not None and end > len(text)):
             size = f" in a text of {len(text)} characters" if text is not None else ""
-            raise Refused("has an entity that is not inside its text", f"{start}-{end}{size}", _OFFSET_HINT)
+            raise Refused(
+                "has an entity that is not inside its text", f"{start}-{end}{size}", _OFFSET_HINT, "entity-place"
+            )
         if text is not None and isinstance(item.get("text"), str) and text[start:end] != item["text"]:
             detail = f"{start}-{end} is {text[start:end]!r}, not {item['text']!r}"
-            raise Refused("has an entity that is not where it says", detail, _OFFSET_HINT)
+            raise Refused("has an entity that is not where it says", detail, _OFFSET_HINT, "entity-place")
         return {"start": start, "end": end, "type": self.renames.get(kind.strip(), kind.strip())}
 
     # ------------------------------------------------------------------ answers
@@ -149,11 +153,13 @@ class Values:
             return text, start
         found = [at for at in range(len(context)) if context.startswith(text, at)] if text in context else []
         if not found:
-            raise Refused("has an answer that does not stand in its context", brief(text), _ANSWER_HINT)
+            raise Refused(
+                "has an answer that does not stand in its context", brief(text), _ANSWER_HINT, "answer-absent"
+            )
         if start is not None:
             places = " and ".join(map(str, found[:3]))
             detail = f"{brief(text)} is not at {start}; it stands at {places}"
-            raise Refused("has an answer that is not where answer_start says", detail, _OFFSET_HINT)
+            raise Refused("has an answer that is not where answer_start says", detail, _OFFSET_HINT, "answer-place")
         self.ambiguous += len(found) > 1
         return text, found[0]
 
@@ -218,7 +224,7 @@ def _references(value: Any) -> list[str]:
     texts = _texts(value, "is not a text or a list of texts") if isinstance(value, list) else [_text(value)]
     kept = [text for text in texts if text.strip()]
     if not kept:
-        raise Refused("is empty", hint=_FILL)
+        raise Refused("is empty", hint=_FILL, kind="empty")
     return kept
 
 

@@ -221,7 +221,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
     splits, _ = read_splits(recipe, trained.task)
     if split not in splits:
         raise RunError(f"the run {home.path} has no {split} split; it has {', '.join(splits)}", "name one with --split")
-    for warning in check(trained.task, [(split, splits[split])], trained.labels):
+    for warning in check(trained.task, {split: splits[split]}, trained.labels):
         say(f"warning: {warning}")
     found = evaluation.score(trained, splits[split], evaluation.spec_of(trained, recipe), say, progress)
     return Model(name, trained.task, _kept(name, found.evidence), {})

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 from datasets import Dataset
 
-from ftkit.data.load import load_file
+from ftkit.data.load import load_file, unified
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
-from ftkit.engine.prepare import check, read_splits, unified
+from ftkit.engine.prepare import check, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, RunError
 from ftkit.files import sha256
@@ -55,7 +55,7 @@ def evaluate(
         raise RecipeError(f"--set {settings[0]}: it says how a file is read", "name the file with --data FILE")
     else:
         rows, name = _split(trained, recipe, split, source, say), split
-    for warning in check(trained.task, [(name, rows)], trained.labels):
+    for warning in check(trained.task, {name: rows}, trained.labels):
         say(f"warning: {warning}")
     return score(trained, rows, spec_of(trained, recipe, precision), say, progress)
 

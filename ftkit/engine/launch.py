@@ -114,7 +114,7 @@ def train(path: str, final: str, results: str, part: str, processes: str) -> Non
     """A training process: fit, and write what came of it for `fit_in_processes`."""
     run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
     try:
-        prepared = prepare(run.recipe)
+        prepared = prepare(run.recipe, look=False)
         rows = prepared.splits["train"]
         kind, _, name = part.partition("/")
         if kind == "folds":

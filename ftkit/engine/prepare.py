@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
+from ftkit import checks
 from ftkit.checkpoints import Located
-from ftkit.data.load import Splits, load
+from ftkit.data.load import Splits, load, unified, wanted_labels
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.files import sha256
+from ftkit.findings import Finding, errors, merged
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, unused_without_validation
-from ftkit.tasks._base import Issue, Labels, Task, Weighting
+from ftkit.tasks._base import Labels, Task, Weighting
 from ftkit.tasks.classification import Classification, balanced_weights
 
 
@@ -36,7 +38,7 @@ class Prepared:
     labels: Labels
     splits: dict[str, Dataset]
     notes: tuple[str, ...]
-    warnings: tuple[Issue, ...]
+    warnings: tuple[Finding, ...]
     files: dict[str, str]
     """SHA-256 of each file, as it was when it was read."""
 
@@ -65,24 +67,28 @@ class Prepared:
         )
 
 
-def prepare(recipe: Recipe) -> Prepared:
-    """Load, check and label the data and find the checkpoint. Raises FTKitError with all that is wrong."""
+def prepare(recipe: Recipe, look: bool = True) -> Prepared:
+    """Load, check and label the data and find the checkpoint. Raises FTKitError with all that is wrong.
+
+    look: whether the rows are also looked through for what a person should be warned of.
+    """
     task = resolve("task", recipe.task, Task)
     method = resolve("method", recipe.method, Method)
     if recipe.data.train is None:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     found: list[Any] = every(
         [
-            lambda: read_splits(recipe, task),
+            lambda: load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups),
             lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
         ]
     )
-    (splits, notes), base = found
+    loaded, base = found
+    splits, notes = _for_task(recipe, task, loaded), loaded.notes
     files = file_hashes(recipe)
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
-    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe)), models.label_names(config))
-    warnings = check(task, [(_where(recipe, name), split) for name, split in splits.items()], labels)
+    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe.data)), models.label_names(config))
+    warnings = check(task, splits, labels)
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
@@ -94,37 +100,26 @@ def prepare(recipe: Recipe) -> Prepared:
     if fitting is not task:
         changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
         notes = (*notes, f"{changed}: the checkpoint reads no more")
-    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, warnings, files)
+    if look:
+        rows = {name: split.to_dict() for name, split in loaded.items()}
+        data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
+        warnings = merged([*warnings, *checks.of_data(data)])
+        notes = (*notes, *data.notes)
+    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files)
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The recipe's splits in the form that the task reads, and what was guessed on the way."""
     loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
+    return _for_task(recipe, task, loaded), loaded.notes
+
+
+def _for_task(recipe: Recipe, task: Task, loaded: Splits) -> dict[str, Dataset]:
     splits = {name: unified(task, split) for name, split in loaded.items()}
     most = recipe.evaluate.validation_rows
     if most and "validation" in splits:
         splits["validation"] = splits["validation"].select(range(min(most, len(splits["validation"]))))
-    return splits, loaded.notes
-
-
-def unified(task: Task, split: Dataset) -> Dataset:
-    """The split with the columns that the task's methods read.
-
-    Raises RecipeError where the task's `unify` loses what errors name rows by, or what keeps rows together.
-    """
-    columns = task.unify(split.to_dict())
-    if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
-        raise RecipeError(
-            f"task: `unify` of {type(task).__name__} drops the column {', '.join(map(repr, lost))}",
-            "return the columns that it does not change, too: `return {**batch, ...}`",
-        )
-    return Dataset.from_dict(columns)
-
-
-def wanted_labels(recipe: Recipe) -> Sequence[str] | None:
-    """The labels that the recipe lists."""
-    wanted = recipe.data.labels
-    return list(dict.fromkeys(wanted.values())) if isinstance(wanted, dict) else wanted
+    return splits
 
 
 def in_order_of(labels: Labels, trained: Labels) -> Labels:
@@ -132,21 +127,12 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
     return trained if set(labels) == set(trained) else labels
 
 
-def check(task: Task, splits: Sequence[tuple[str, Dataset]], labels: Labels) -> tuple[Issue, ...]:
-    """The warnings about all splits. Raises DataError with every error at once."""
-    found = [
-        issue._replace(where=f"{name}, {issue.where}") for name, split in splits for issue in task.check(split, labels)
-    ]
-    errors = [str(issue) for issue in found if issue.level == "error"]
-    if errors:
-        raise problems(DataError, "the data can't be used", errors)
-    return tuple(issue for issue in found if issue.level == "warning")
-
-
-def _where(recipe: Recipe, split: str) -> str:
-    """The file that a split was read from, or the split's name."""
-    source = getattr(recipe.data, split)
-    return Path(source).name if isinstance(source, str) else f"the {split} rows"
+def check(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> list[Finding]:
+    """The task's warnings about all splits. Raises DataError with every error at once."""
+    found = merged(checks.of_task(task, splits, labels))
+    if stops := [str(finding) for finding in errors(found)]:
+        raise problems(DataError, "the data can't be used", stops)
+    return found
 
 
 def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
@@ -210,7 +196,7 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
         "sha256": prepared.files,
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),
-        "warnings": [issue._asdict() for issue in prepared.warnings],
+        "warnings": [finding.as_json(rows=False) for finding in prepared.warnings],
     }
 
 

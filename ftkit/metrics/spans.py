@@ -68,11 +68,17 @@ def _type(entity: Entity) -> str:
     return entity[0]
 
 
+def is_tag(tag: str) -> bool:
+    """Whether a tag is one that `entities` reads."""
+    letter, dash, _ = tag.partition("-")
+    return letter in {*"BIESLU"} or (letter == "O" and not dash)
+
+
 def _split(tag: str) -> tuple[str, str]:
     """(position letter, type), BILOU's letters as those of BIOES."""
-    letter, dash, kind = tag.partition("-")
+    letter, _, kind = tag.partition("-")
     letter = _BILOU_TO_BIOES.get(letter, letter)
-    if letter not in {"B", "I", "E", "S", "O"} or (letter == "O" and dash):
+    if not is_tag(tag):
         raise ValueError(f"{tag!r} is no BIO, BIOES or BILOU tag")
     return letter, "" if letter == "O" else kind or "_"
 

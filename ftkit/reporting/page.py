@@ -13,10 +13,11 @@ from typing import Any
 from markupsafe import Markup, escape
 
 import ftkit
+from ftkit.errors import visible
 from ftkit.metrics import in_table
 from ftkit.reporting import charts
 from ftkit.reporting.reading import Run
-from ftkit.reporting.text import pieces, visible
+from ftkit.reporting.text import pieces
 from ftkit.tasks._base import Task
 
 Json = dict[str, Any]

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-LONGEST = 4000
-"""Characters of one text that are shown."""
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-
-
-def visible(value: object, most: int = LONGEST) -> str:
-    """A text with control characters, and those that turn its direction, written as their numbers."""
-    text = str(value)
-    text = text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more characters)"
-    return _UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+from ftkit.errors import LONGEST, visible
 
 
 class Piece(NamedTuple):

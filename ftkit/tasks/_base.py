@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from ftkit.config import Section
+from ftkit.findings import Finding
 
 if TYPE_CHECKING:
     import torch
@@ -61,24 +62,22 @@ class Column(NamedTuple):
         return self.kind in INPUT_KINDS
 
 
-class Issue(NamedTuple):
-    """Something about the data that a person should know."""
-
-    level: Literal["error", "warning"]
-    where: str
-    what: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f"; {self.fix}" if self.fix else "")
-
-
 class Marks(NamedTuple):
     """Parts of one text: those that should have been answered, and those that were."""
 
     column: str
     true: list[Span]
     said: list[Span]
+
+
+class Limit(NamedTuple):
+    """How long some columns may be together before something of them is cut."""
+
+    columns: tuple[str, ...]
+    tokens: int
+    setting: str
+    special: bool = True
+    """Whether the tokens that a tokenizer puts around a text are counted."""
 
 
 class Weighting(NamedTuple):
@@ -157,9 +156,17 @@ class Task:
             return self
         return type(self)(self.options.model_copy(update={"max_length": positions}))
 
-    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
-        """What is wrong with the rows of one split, all of it."""
+    def refused(self, batch: Batch) -> Iterator[Finding]:
+        """Errors of rows that `unify` can't read, which stop a training; places are row numbers."""
         return iter(())
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
+        """What is wrong with the rows of one split, all of it; places are row numbers."""
+        return iter(())
+
+    def limits(self) -> tuple[Limit, ...]:
+        """The texts that are cut where they have too many tokens; none for tasks that read all in windows."""
+        return ()
 
     # ------------------------------------------------------------------ how rows become tensors
 

@@ -11,8 +11,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ftkit.errors import DataError, nearest
+from ftkit.findings import Finding, Place, listed
 from ftkit.metrics.calibration import Decisions, softmax
-from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Output, Prediction, Task, TokenPlace, Weighting
+from ftkit.tasks._base import Batch, Column, Example, Labels, Limit, Output, Prediction, Task, TokenPlace, Weighting
 
 if TYPE_CHECKING:
     import torch
@@ -70,14 +71,14 @@ class Classification(Task):
         unknown = sorted(found - set(wanted)) if wanted else []
         if unknown:
             raise DataError(
-                f"data.labels does not list {_listed(unknown)}, which the training rows have",
+                f"data.labels does not list {listed(unknown)}, which the training rows have",
                 "add what is missing, or rename it with a mapping: data.labels={found: wanted}",
             )
         labels = tuple(wanted) if wanted else self.order(found)
         least = 1 if self.options.kind == "multi" else 2
         if len(labels) < least:
             raise DataError(
-                f"the training rows have too few different labels, {len(found)}: {_listed(sorted(found))}",
+                f"the training rows have too few different labels, {len(found)}: {listed(sorted(found))}",
                 f"{least} or more are needed; is the right column mapped in data.columns?",
             )
         return labels
@@ -87,26 +88,30 @@ class Classification(Task):
         numeric = all(label.removeprefix("-").isdecimal() for label in found)
         return tuple(sorted(found, key=(lambda label: (int(label), label)) if numeric else None))
 
-    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
-        """Labels that the model does not know, each with its first row and the nearest known one."""
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
+        """Labels that the model does not know, each with its rows and the nearest known one."""
         if self.options.kind == "regression":
             return
-        rows: dict[str, list[int]] = {}
+        rows: dict[str, list[Place]] = {}
         for value, row in zip(split["label"], split["row"], strict=True):
             for label in _names(value):
                 if label not in labels:
-                    rows.setdefault(label, []).append(row)
-        for label, numbers in rows.items():
+                    rows.setdefault(label, []).append(Place(row))
+        for label, places in rows.items():
             meant = nearest(label, labels, 0.8)
-            more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-            yield Issue(
+            yield Finding(
+                "unknown-label",
                 "error",
-                f"row {numbers[0]}{more}",
-                f"label {label!r} is none of the labels that were trained: {_listed(labels)}",
+                f"label {label!r} is none of the labels that were trained: {listed(labels)}",
+                tuple(places),
                 f"did you mean {meant!r}? data.labels={{...}} renames labels"
                 if meant
                 else "train on rows that have it, or leave these rows out",
             )
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Of the text, or of both texts together."""
+        return (Limit(("text", "text_pair"), self.options.max_length, "task.max_length"),)
 
     # ------------------------------------------------------------------ how rows become tensors
 
@@ -272,8 +277,3 @@ def _names(value: Any) -> list[str]:
 
 def _all_labels(truth: Sequence[Any], predicted: Sequence[Any]) -> list[str]:
     return sorted({label for value in (*truth, *predicted) for label in _names(value)})
-
-
-def _listed(values: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(repr(value) for value in values[:most])
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ftkit.errors import DataError
+from ftkit.findings import Finding, Place
 from ftkit.metrics import spans
 from ftkit.metrics.calibration import Decisions, softmax
 from ftkit.tasks._base import (
@@ -17,7 +18,6 @@ from ftkit.tasks._base import (
     Column,
     Contrast,
     Example,
-    Issue,
     Labels,
     Marks,
     Output,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ftkit.metrics.tally import Tally
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+_TAG_HINT = "tags are O, or B-TYPE and I-TYPE (BILOU and BIOES too)"
 _LEAVE_OUT = "train on rows that have it, or leave these rows out"
 
 
@@ -87,16 +88,10 @@ class NamedEntities(Task):
             place += len(token) + 1
         row = {"text": " ".join(tokens), "tokens": tokens, "spans": words}
         if "tags" in batch:
-            found = self._spelled(batch["tags"][i], batch["row"][i] if "row" in batch else i + 1)
+            found = spans.entities(batch["tags"][i])
             entities = [{"start": words[a][0], "end": words[b - 1][1], "type": kind} for kind, a, b in found]
             row |= {"entities": entities, "tags": spans.tags(found, len(tokens))}
         return row
-
-    def _spelled(self, tags: list[str], row: int) -> list[spans.Entity]:
-        try:
-            return spans.entities(tags)
-        except ValueError as error:
-            raise DataError(f"row {row}: {error}", "tags are O, or B-TYPE and I-TYPE (BILOU and BIOES too)") from error
 
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
@@ -105,31 +100,42 @@ class NamedEntities(Task):
             raise DataError("an entity has the type 'O', which is the tag of words outside entities", "rename it")
         listed = [re.sub(r"^[BI]-", "", name) for name in wanted if name != "O"] if wanted else sorted(types)
         kinds = list(dict.fromkeys(listed))
-        if types - set(kinds):
-            raise DataError(
-                f"data.labels does not list the type {sorted(types - set(kinds))[0]!r} of the training rows"
-            )
         if not kinds:
             raise DataError("the training rows mark no entity at all", "is the right column mapped in data.columns?")
         return ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
 
-    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+    def refused(self, batch: Batch) -> Iterator[Finding]:
+        """Tags that are none of BIO, BIOES or BILOU."""
+        bad = [
+            Place(row, text=repr(tag))
+            for tags, row in zip(batch.get("tags", ()), batch["row"], strict=False)
+            for tag in dict.fromkeys(tags)
+            if not spans.is_tag(tag)
+        ]
+        if bad:
+            yield Finding("tag", "error", "a tag is none of BIO, BIOES or BILOU", tuple(bad), _TAG_HINT)
+
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Types that the model does not know, and entities that no run of words covers exactly."""
-        unknown: dict[str, int] = {}
+        known = [label[2:] for label in labels if label.startswith("B-")]
+        unknown: dict[str, list[Place]] = {}
         uncovered = []
-        for entities, words, row in zip(split["entities"], split["spans"], split["row"], strict=True):
+        for entities, text, words, row in zip(
+            split["entities"], split["text"], split["spans"], split["row"], strict=True
+        ):
             starts, ends = {start for start, _ in words}, {end for _, end in words}
             for entity in entities:
-                if f"B-{entity['type']}" not in labels:
-                    unknown.setdefault(entity["type"], row)
+                named = text[entity["start"] : entity["end"]]
+                if entity["type"] not in known:
+                    unknown.setdefault(entity["type"], []).append(Place(row, text=f"{named!r} is {entity['type']}"))
                 if entity["start"] not in starts or entity["end"] not in ends:
-                    uncovered.append(row)
-        known = ", ".join(label[2:] for label in labels if label.startswith("B-"))
-        for kind, row in unknown.items():
-            yield Issue("error", f"row {row}", f"type {kind!r} is none of those that were trained: {known}", _LEAVE_OUT)
+                    uncovered.append(Place(row, text=f"{named!r} at {entity['start']}-{entity['end']}"))
+        for kind, places in unknown.items():
+            what = f"type {kind!r} is none of those that were trained: {', '.join(known)}"
+            yield Finding("unknown-label", "error", what, tuple(places), _LEAVE_OUT)
         if uncovered:
-            what = f"{len(uncovered)} entities begin or end inside a word; they can't be found exactly"
-            yield Issue("warning", f"row {uncovered[0]}", what, "move their ends to the edges of words")
+            what = "an entity begins or ends inside a word; it can't be found exactly"
+            yield Finding("entity-edge", "warning", what, tuple(uncovered), "move their ends to the edges of words")
 
     # ------------------------------------------------------------------ how rows become tensors
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftkit.findings import Finding, Place
 from ftkit.metrics.calibration import softmax
-from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Marks, Output, Prediction, Task, Weighting
+from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Output, Prediction, Task, Weighting
 
 if TYPE_CHECKING:
     import torch
@@ -72,16 +73,13 @@ class QuestionAnswering(Task):
         stride = min(self.options.stride, positions // 3)
         return type(self)(self.options.model_copy(update={"max_length": positions, "stride": stride}))
 
-    def check(self, split: Dataset, labels: Labels) -> Iterator[Issue]:
+    def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Unanswerable questions that the options rule out."""
         if self.options.unanswerable is False:
             rows = [row for row, answers in zip(split["row"], split["answers"], strict=True) if not answers["text"]]
             if rows:
-                yield Issue(
-                    "warning",
-                    f"row {rows[0]}",
-                    f"{len(rows)} questions have no answer, and an answer is always given",
-                )
+                what = "a question has no answer, and an answer is always given (task.unanswerable is false)"
+                yield Finding("unanswerable", "warning", what, tuple(map(Place, rows)))
 
     # ------------------------------------------------------------------ how rows become tensors
 

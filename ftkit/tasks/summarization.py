@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from ftkit.errors import CheckpointError
-from ftkit.tasks._base import Batch, Column, Example, Labels, Output, Prediction, Task, Weighting
+from ftkit.tasks._base import Batch, Column, Example, Labels, Limit, Output, Prediction, Task, Weighting
 from ftkit.tasks._tensors import IGNORED
 
 if TYPE_CHECKING:
@@ -74,6 +74,14 @@ class Summarization(Task):
                 "set task.candidates to 1",
             )
         return type(self)(self.options.model_copy(update={"family": found}))
+
+    def limits(self) -> tuple[Limit, ...]:
+        """Of documents and of summaries."""
+        options = self.options
+        return (
+            Limit(("document",), options.max_length, "task.max_length", special=False),
+            Limit(("summary",), options.target_length, "task.target_length", special=False),
+        )
 
     def model_class(self, config: Any) -> str:
         """Sequence-to-sequence or causal, as the config says."""

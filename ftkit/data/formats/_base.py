@@ -147,11 +147,12 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 
 def refuse(name: str, faults: Sequence[str], hint: str) -> None:
-    """Raise for faults of the form `line 5: ...`, if there are any."""
+    """Raise for faults of the form `line 5: ...`, if there are any; the error's `faults` are all of them."""
     if not faults:
         return
-    if len(faults) == 1:
-        raise DataError(f"{name}, {faults[0]}", hint)
     more = [f"  - and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     heading = f"{name}: {len(faults)} lines can't be read"
-    raise DataError("\n".join([heading, *(f"  - {fault}" for fault in faults[:SHOWN]), *more]), hint)
+    listed = "\n".join([heading, *(f"  - {fault}" for fault in faults[:SHOWN]), *more])
+    error = DataError(f"{name}, {faults[0]}" if len(faults) == 1 else listed, hint)
+    error.faults = tuple((name, int(fault.split(":")[0].split()[-1]), fault.partition(": ")[2]) for fault in faults)
+    raise error

@@ -1,0 +1,79 @@
+"""Labels that are other labels, written otherwise."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import SequenceMatcher
+
+from ftkit.checks._base import Check, Data, names_in
+from ftkit.findings import Finding
+
+_LIKE = 0.85
+"""Share of letters that a slip and the label that is meant have in common, in order."""
+_RARE = 10
+"""A slip has at most one row for so many of the label that is meant."""
+_SHORTEST = 4
+
+
+class Variants(Check):
+    """Labels that differ from a more frequent one in case or spaces only, or are rare and spelled almost as it is."""
+
+    summary = "labels that are slips of other labels"
+
+    def find(self, data: Data) -> Iterator[Finding]:
+        """A finding for each such label, with all its rows."""
+        if not data.has_names:
+            return
+        counts: Counter[str] = Counter()
+        for split in data.splits:
+            counts.update(data.names(split))
+        for name, meant in slips(counts).items():
+            places = tuple(
+                data.place(split, index)
+                for column in data.kinds("label", "labels", "tags", "entities")
+                for split, columns in data.splits.items()
+                for index, value in enumerate(columns[column.name])
+                if name in names_in(value, column)
+            )
+            what = f"label {name!r} seems to be {meant!r}, which has {counts[meant]:,} rows"
+            yield Finding(
+                "label-variant", "warning", what, places, f"write {meant!r}, or rename it in data.labels; --fix does"
+            )
+
+
+def slips(counts: Mapping[str, int]) -> dict[str, str]:
+    """Label -> the more frequent one that is meant."""
+    names = sorted(counts, key=lambda name: (-counts[name], name))
+    plain: dict[str, str] = {}
+    found = {}
+    for name in names:
+        meant = plain.setdefault(_plain(name), name)
+        if meant == name:
+            meant = _nearest(name, [other for other in plain.values() if counts[other] >= _RARE * counts[name]])
+        if meant != name:
+            found[name] = found.get(meant, meant)
+            plain[_plain(name)] = found[name]
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """The known label that is spelled almost alike; `name` itself where there is none."""
+    own = _plain(name)
+    if len(own) < _SHORTEST:
+        return name
+    for other in known:
+        matcher = SequenceMatcher(None, own, _plain(other))
+        if own[0] == _plain(other)[0] and _digits(own) == _digits(other) and matcher.quick_ratio() >= _LIKE:
+            if matcher.ratio() >= _LIKE and abs(len(own) - len(_plain(other))) <= 2:
+                return other
+    return name
+
+
+def _digits(name: str) -> list[str]:
+    return re.findall(r"\d", name)

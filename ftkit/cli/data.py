@@ -1,0 +1,45 @@
+"""`ftkit data`: what is wrong with data, before anything is trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Look through data before anything is trained on it.", no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Look through data before anything is trained on it."""
+
+
+@app.command()
+def check(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, a shelf name as sentiment/lora, or a file of labelled rows.")
+    ],
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="TO", help="Write a repaired copy into this new folder, with a list of its changes."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Say what is wrong with a recipe's rows: what, where, how many, an example and what to do.
+
+    Ends with exit code 4 where rows can't be read or labelled. Example: ftkit data check reviews.csv --fix repaired
+    """
+    import json
+
+    from ftkit import api, terminal
+    from ftkit.errors import GateError
+
+    found = api.check_data(recipe, settings or (), fix, say=terminal.say)
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else terminal.findings_table(found))
+    if found.errors:
+        rows = sum(finding.count for finding in found.errors)
+        raise GateError(
+            f"{rows} row{'s' * (rows != 1)} can't be read or labelled", "mend them, or let --fix do what it can"
+        )

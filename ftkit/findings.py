@@ -1,0 +1,133 @@
+"""What was found in the data: one type for what columns, tasks and whole splits are checked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+SHOWN = 3
+"""Places that are shown to a person as examples."""
+MENTIONED = 12
+"""Names that a sentence lists before the others are only counted."""
+
+
+class Place(NamedTuple):
+    """A row, and what stands there."""
+
+    row: int
+    """Its number in the source, from 1."""
+    split: str = ""
+    text: str = ""
+    """What a person should see of it; where it is empty, the row's text is shown."""
+    like: tuple[str, int] | None = None
+    """Split and row that it repeats or contradicts."""
+
+    @property
+    def where(self) -> str:
+        """The place, as `test row 17`."""
+        return f"{self.split} row {self.row}".strip()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data that a person should know."""
+
+    kind: str
+    """A short name, the same for all of its kind: `duplicate`."""
+    level: Literal["error", "warning"]
+    """Errors are what can't be read or can't be labelled."""
+    what: str
+    """What is so at each of the places, without their number."""
+    places: tuple[Place, ...] = ()
+    """All of them; none for what belongs to no row."""
+    fix: str = ""
+    """What a person can do."""
+    of: int = 0
+    """How many rows were looked at."""
+
+    @property
+    def count(self) -> int:
+        """How many rows it is about."""
+        return len({(place.split, place.row) for place in self.places})
+
+    @property
+    def share(self) -> float | None:
+        """Of the rows looked at, those that it is about; None where it is about none."""
+        return self.count / self.of if self.of and self.places else None
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """How many rows of each split it is about."""
+        rows = dict.fromkeys((place.split, place.row) for place in self.places)
+        names = dict.fromkeys(split for split, _ in rows)
+        return {name: sum(split == name for split, _ in rows) for name in names}
+
+    def within(self, split: str, of: int) -> Finding:
+        """The finding with the name of its split, whose `of` rows were looked at."""
+        return replace(self, places=tuple(place._replace(split=split) for place in self.places), of=of)
+
+    def examples(self, most: int = SHOWN) -> list[Place]:
+        """Some places, of different rows and texts as far as there are."""
+        found: dict[Any, Place] = {}
+        for place in self.places:
+            found.setdefault((place.split, place.row) if place.text == "" else place.text, place)
+            if len(found) == most:
+                break
+        return list(found.values())
+
+    def as_json(self, rows: bool = True) -> dict[str, Any]:
+        """The finding as plain data; `rows` are all row numbers by split, and what each repeats."""
+        found: dict[str, Any] = {
+            "kind": self.kind,
+            "level": self.level,
+            "what": self.what,
+            "fix": self.fix,
+            "count": self.count,
+            "share": self.share,
+            "splits": self.splits,
+            "examples": [_plain(place) for place in self.examples()],
+        }
+        if rows:
+            found["rows"] = {
+                name: list(dict.fromkeys(place.row for place in self.places if place.split == name))
+                for name in self.splits
+            }
+            found["places"] = [_plain(place) for place in self.places if place.text or place.like]
+        return found
+
+    def __str__(self) -> str:
+        """One line: where, what, what to do."""
+        where = ""
+        if self.places:
+            more = f" and {self.count - 1} more" if self.count > 1 else ""
+            said = f" ({self.places[0].text})" if self.places[0].text else ""
+            where = f"{self.places[0].where}{more}{said}: "
+        return f"{where}{self.what}" + (f"; {self.fix}" if self.fix else "")
+
+
+def _plain(place: Place) -> dict[str, Any]:
+    plain = {"split": place.split, "row": place.row, "text": place.text}
+    return {**plain, "like": {"split": place.like[0], "row": place.like[1]}} if place.like else plain
+
+
+def merged(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings with those of several splits that say the same as one, errors first."""
+    found: dict[tuple[str, ...], Finding] = {}
+    for finding in findings:
+        key = (finding.level, finding.kind, finding.what, finding.fix)
+        before = found.get(key)
+        places = (*before.places, *finding.places) if before else finding.places
+        found[key] = replace(finding, places=places, of=finding.of + (before.of if before else 0))
+    return sorted(found.values(), key=lambda finding: finding.level)
+
+
+def listed(names: Sequence[str], most: int = MENTIONED) -> str:
+    """Names in quotation marks, of many the first."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
+
+
+def errors(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Those that stop."""
+    return (finding for finding in findings if finding.level == "error")
