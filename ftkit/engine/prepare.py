@@ -14,6 +14,7 @@ from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load
 from ftkit.engine import baselines
 from ftkit.engine import model as models
+from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.files import sha256
 from ftkit.methods._base import Method
@@ -39,6 +40,15 @@ class Prepared:
     warnings: tuple[Issue, ...]
     files: dict[str, str]
     """SHA-256 of each file, as it was when it was read."""
+    augmented: Augmented | None = None
+    """Variants of the training rows, where the recipe asks for some."""
+
+    def training(self, places: Sequence[int] | None = None) -> Dataset:
+        """What is learned from: the training rows (those at `places` where given) and, behind them, their variants."""
+        train = self.splits["train"]
+        if self.augmented:
+            return self.augmented.beside(train, places)
+        return train if places is None else train.select(places)
 
     @property
     def metric(self) -> str:
@@ -73,11 +83,11 @@ def prepare(recipe: Recipe) -> Prepared:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     found: list[Any] = every(
         [
-            lambda: read_splits(recipe, task),
+            lambda: read_rows(recipe, task),
             lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
         ]
     )
-    (splits, notes), base = found
+    (rows, splits, notes), base = found
     files = file_hashes(recipe)
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
@@ -87,6 +97,7 @@ def prepare(recipe: Recipe) -> Prepared:
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
     baselines.of(task)
+    augmented = _augmented(recipe, task, labels, rows, splits["train"])
     tokenizer = models.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
@@ -94,17 +105,33 @@ def prepare(recipe: Recipe) -> Prepared:
     if fitting is not task:
         changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
         notes = (*notes, f"{changed}: the checkpoint reads no more")
-    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, warnings, files)
+    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, warnings, files, augmented)
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The recipe's splits in the form that the task reads, and what was guessed on the way."""
+    _, splits, notes = read_rows(recipe, task)
+    return splits, notes
+
+
+def read_rows(recipe: Recipe, task: Task) -> tuple[Dataset, dict[str, Dataset], tuple[str, ...]]:
+    """The training rows as they are stored, and what `read_splits` gives."""
     loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
+    assert loaded.train is not None
     splits = {name: unified(task, split) for name, split in loaded.items()}
     most = recipe.evaluate.validation_rows
     if most and "validation" in splits:
         splits["validation"] = splits["validation"].select(range(min(most, len(splits["validation"]))))
-    return splits, loaded.notes
+    return loaded.train, splits, loaded.notes
+
+
+def _augmented(recipe: Recipe, task: Task, labels: Labels, stored: Dataset, train: Dataset) -> Augmented | None:
+    """The variants of the training rows that the recipe asks for; None where it asks for none."""
+    if not recipe.augment.by:
+        return None
+    made = augment(stored, task, recipe.augment, labels)
+    rows = unified(task, stored_variants(made, stored)) if made.variants else train.select([])
+    return Augmented(made, rows.cast(train.features))
 
 
 def unified(task: Task, split: Dataset) -> Dataset:
@@ -211,7 +238,13 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),
         "warnings": [issue._asdict() for issue in prepared.warnings],
+        **_describe_variants(prepared),
     }
+
+
+def _describe_variants(prepared: Prepared) -> dict[str, Any]:
+    augmented, rows = prepared.augmented, len(prepared.splits["train"])
+    return {"augmented": summary(augmented.made, rows)} if augmented else {}
 
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from ftkit.edits import Edited, Place, places
 from ftkit.errors import DataError
 from ftkit.metrics import spans
 from ftkit.metrics.calibration import Decisions, softmax
@@ -54,6 +55,7 @@ class NamedEntities(Task):
     per_token = True
     groups = ("document",)
     baselines = ("gazetteer",)
+    augments = ("tokens", "text")
 
     class Options(Task.Options):
         max_length: int = Field(256, gt=8)
@@ -81,10 +83,8 @@ class NamedEntities(Task):
             if "entities" in batch:
                 row |= {"entities": batch["entities"][i], "tags": _tags(batch["entities"][i], words)}
             return row
-        tokens, words, place = batch["tokens"][i], [], 0
-        for token in tokens:
-            words.append([place, place + len(token)])
-            place += len(token) + 1
+        tokens = batch["tokens"][i]
+        words = [list(place) for place in places(tokens)]
         row = {"text": " ".join(tokens), "tokens": tokens, "spans": words}
         if "tags" in batch:
             found = self._spelled(batch["tags"][i], batch["row"][i] if "row" in batch else i + 1)
@@ -130,6 +130,29 @@ class NamedEntities(Task):
         if uncovered:
             what = f"{len(uncovered)} entities begin or end inside a word; they can't be found exactly"
             yield Issue("warning", f"row {uncovered[0]}", what, "move their ends to the edges of words")
+
+    # ------------------------------------------------------------------ how rows are varied
+
+    def kept_parts(self, example: Example) -> dict[str, list[Place]]:
+        """The entities."""
+        if "tokens" not in example:
+            return {"text": [(entity["start"], entity["end"]) for entity in example["entities"]]}
+        words = places(example["tokens"])
+        found = self._spelled(example["tags"], example["row"])
+        return {"tokens": [(words[first][0], words[last - 1][1]) for _, first, last in found]}
+
+    def edited(self, example: Example, texts: Mapping[str, Edited]) -> dict[str, Any]:
+        """Entities move along, or tags: in BIO, as a word that goes may have stood between two entities."""
+        if "tokens" in texts:
+            found = self._spelled(example["tags"], example["row"])
+            tags = spans.tags(found, len(example["tokens"]))
+            tokens, tags = _edited_tokens(example["tokens"], tags, texts["tokens"])
+            return {**example, "tokens": tokens, "tags": tags}
+        entities = [
+            {**entity, **dict(zip(("start", "end"), texts["text"].kept(entity["start"], entity["end"]), strict=True))}
+            for entity in example["entities"]
+        ]
+        return {**example, "text": texts["text"].text, "entities": entities}
 
     # ------------------------------------------------------------------ how rows become tensors
 
@@ -324,3 +347,20 @@ def _tags(entities: Sequence[Example], words: Sequence[Sequence[int]]) -> list[s
         for i in inside:
             tags[i] = ("B-" if i == inside[0] else "I-") + entity["type"]
     return tags
+
+
+def _edited_tokens(tokens: Sequence[str], tags: Sequence[str], edited: Edited) -> tuple[list[str], list[str]]:
+    """The tokens and tags of an edited text of tokens; what an edit touches is outside of entities."""
+    words = places(tokens)
+    new_tokens: list[str] = []
+    new_tags: list[str] = []
+    done = 0
+    for edit in edited.edits:
+        touched = [i for i, (start, end) in enumerate(words) if start < edit.end and end > edit.start]
+        if any(tags[i] != "O" for i in touched):
+            raise ValueError(f"{edit} touches an entity")
+        new = edit.text.split() if len(touched) == 1 else _WORD.findall(edit.text)
+        new_tokens += [*tokens[done : touched[0]], *new]
+        new_tags += [*tags[done : touched[0]], *["O"] * len(new)]
+        done = touched[-1] + 1
+    return [*new_tokens, *tokens[done:]], [*new_tags, *tags[done:]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftkit.edits import Edited, Place
 from ftkit.metrics.calibration import softmax
 from ftkit.tasks._base import Batch, Column, Example, Issue, Labels, Marks, Output, Prediction, Task, Weighting
 
@@ -37,6 +38,7 @@ class QuestionAnswering(Task):
     per_token = True
     groups = ("title", "context")
     baselines = ("overlap",)
+    augments = ("question", "context")
 
     class Options(Task.Options):
         max_length: int = Field(384, gt=32)
@@ -82,6 +84,22 @@ class QuestionAnswering(Task):
                     f"row {rows[0]}",
                     f"{len(rows)} questions have no answer, and an answer is always given",
                 )
+
+    # ------------------------------------------------------------------ how rows are varied
+
+    def kept_parts(self, example: Example) -> dict[str, list[Place]]:
+        """The answers."""
+        answers = example["answers"]
+        places = zip(answers["answer_start"], answers["text"], strict=True)
+        return {"context": [(start, start + len(text)) for start, text in places]}
+
+    def edited(self, example: Example, texts: Mapping[str, Edited]) -> dict[str, Any]:
+        """Each answer stands where it says."""
+        row = super().edited(example, texts)
+        if "context" in texts:
+            parts = [texts["context"].kept(*place)[0] for place in self.kept_parts(example)["context"]]
+            row["answers"] = {**example["answers"], "answer_start": parts}
+        return row
 
     # ------------------------------------------------------------------ how rows become tensors
 
