@@ -21,7 +21,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import compare, evaluate, export, report, train
+    from ftkit.api import augment, compare, evaluate, export, report, train
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -35,6 +35,7 @@ __all__ = [
     "Recipe",
     "RunDirectory",
     "Task",
+    "augment",
     "compare",
     "evaluate",
     "export",
@@ -50,6 +51,7 @@ _HOMES = {
     "Recipe": "ftkit.recipe",
     "RunDirectory": "ftkit.run",
     "Task": "ftkit.tasks._base",
+    "augment": "ftkit.api",
     "compare": "ftkit.api",
     "evaluate": "ftkit.api",
     "export": "ftkit.api",

@@ -1,4 +1,4 @@
-"""The commands as functions: `ftkit.train`, `ftkit.evaluate`, `ftkit.compare`, `ftkit.export` and `ftkit.report`."""
+"""The commands as functions: `ftkit.train`, `augment`, `evaluate`, `compare`, `export` and `report`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ftkit.run import default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
+    from ftkit.engine.augment import Augmentation
     from ftkit.engine.compare import Comparison
     from ftkit.engine.curve import Found
     from ftkit.engine.evaluate import Evaluation
@@ -126,6 +127,21 @@ def _study(
     checked, name = _checked(recipe, settings)
     default = default_path(name)
     return checked, Path(run) if run else default.with_name(f"{kind}-{default.name}")
+
+
+def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: Say = silence) -> Augmentation:
+    """The variants of a recipe's training rows that `train` would learn from beside them.
+
+    `made.variants` of what is returned are they, each with the place of its original among its `rows`. `say` is told
+    notes. Raises FTKitError for whatever a person can mend.
+    """
+    checked = changed(recipe, settings) if isinstance(recipe, Recipe) else load_recipe(recipe, settings)
+    from ftkit.engine.augment import augmentation
+
+    found = augmentation(checked)
+    for note in found.notes:
+        say(f"note: {note}")
+    return found
 
 
 def evaluate(

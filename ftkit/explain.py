@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ftkit.config import Section
 from ftkit.errors import RecipeError, nearest
 from ftkit.plugins import Choice, find, names
-from ftkit.recipe import SETTINGS_HINT, Recipe, plugin_bases
+from ftkit.recipe import SETTINGS_HINT, Recipe, augmenter_base, plugin_bases
 
 
 def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
@@ -20,9 +20,9 @@ def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
     rows = [
         (name, _type_name(field.annotation), _default(field), field.description or "") for name, field in _walk(Recipe)
     ]
-    for setting, base in plugin_bases().items():
-        for choice in names(setting):
-            options = find(setting, choice, base).Options  # type: ignore[attr-defined]
+    for setting, kind, base in _chosen():
+        for choice in names(kind):
+            options = find(kind, choice, base).Options  # type: ignore[attr-defined]
             rows += [
                 (
                     f"{setting}.{name}",
@@ -40,17 +40,29 @@ def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file, with the options of every shipped task and method, for editors."""
+    """JSON Schema of a recipe file, with the options of every shipped task, method and augmenter, for editors."""
     result = Recipe.model_json_schema()
-    for setting, base in plugin_bases().items():
+    for setting, kind, base in _chosen():
         choices: list[dict[str, Any]] = [{"type": "string", "description": "a name, or a path to one's own file"}]
-        for name in names(setting):
-            options = find(setting, name, base).Options.model_json_schema()  # type: ignore[attr-defined]
+        for name in names(kind):
+            options = find(kind, name, base).Options.model_json_schema()  # type: ignore[attr-defined]
             result["$defs"].update(options.pop("$defs", {}))
             options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
             choices.append({**options, "required": ["name", *options.get("required", [])]})
-        result["properties"][setting] = {"anyOf": choices}
+        if setting in result["properties"]:
+            result["properties"][setting] = {"anyOf": choices}
+        else:
+            one = {"anyOf": choices}
+            by = result["$defs"]["AugmentSpec"]["properties"]["by"]
+            by.update({"anyOf": [one, {"type": "array", "items": one}]})
+            by.pop("items", None), by.pop("type", None)
     return result
+
+
+def _chosen() -> list[tuple[str, str, type]]:
+    """(setting, kind of plug-in, its base class) of all that a recipe chooses by name."""
+    one_each = [(setting, setting, base) for setting, base in plugin_bases().items()]
+    return [*one_each, ("augment.by", "augmenter", augmenter_base())]
 
 
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -65,6 +77,8 @@ def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _type_name(annotation: Any) -> str:
     if annotation is Choice:
         return "name or {name: ..., options}"
+    if annotation == tuple[Choice, ...]:
+        return "list of names or {name: ..., options}"
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = re.sub(r"typing\.|NoneType", lambda match: "" if match[0] == "typing." else "null", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match[1].replace(", ", " | "), text)

@@ -16,7 +16,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ftkit.errors import RecipeError, nearest, problems
 
 T = TypeVar("T")
-FOLDERS = {"task": "tasks", "method": "methods", "baseline": "baselines", "check": "checks"}
+FOLDERS = {
+    "task": "tasks",
+    "method": "methods",
+    "baseline": "baselines",
+    "check": "checks",
+    "augmenter": "augmenters",
+}
 
 
 class Choice(BaseModel):
@@ -37,7 +43,7 @@ class Choice(BaseModel):
 
 
 def names(setting: str) -> list[str]:
-    """The shipped plug-ins of a kind (`task`, `method` or `baseline`), sorted."""
+    """The shipped plug-ins of a kind (`task`, `method`, `baseline` or `augmenter`), sorted."""
     folder = Path(__file__).parent / FOLDERS[setting]
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 

@@ -13,7 +13,7 @@ from ftkit import trust, yaml12
 from ftkit.config import Section
 from ftkit.errors import RecipeError, problems
 from ftkit.plugins import Choice, explain_errors, resolve
-from ftkit.settings import MOST_SEED, DataSpec, EvaluateSpec, ModelSpec, TrainSpec
+from ftkit.settings import MOST_SEED, AugmentSpec, DataSpec, EvaluateSpec, ModelSpec, TrainSpec
 from ftkit.shelf import find_recipe
 
 _LEAST_RESAMPLES = 100
@@ -27,6 +27,7 @@ class Recipe(Section):
     """What is learned: a shipped task, or a path to one's own."""
     model: ModelSpec
     data: DataSpec = DataSpec()
+    augment: AugmentSpec = AugmentSpec()
     method: Choice = Choice(name="full")
     """How much of the checkpoint learns: a shipped method, or a path to one's own."""
     train: TrainSpec = TrainSpec()
@@ -37,6 +38,7 @@ class Recipe(Section):
         data = self.model_dump(mode="json")
         for setting, base in plugin_bases().items():
             data[setting] = _filled(setting, getattr(self, setting), base)
+        data["augment"]["by"] = [_filled("augmenter", choice, augmenter_base()) for choice in self.augment.by]
         return data
 
     def dump(self) -> str:
@@ -118,6 +120,13 @@ def plugin_bases() -> dict[str, type]:
     return {"task": Task, "method": Method}
 
 
+def augmenter_base() -> type:
+    """The base class of augmenters, of which a recipe may choose several (`augment.by`)."""
+    from ftkit.augmenters._base import Augmenter
+
+    return Augmenter
+
+
 def _filled(setting: str, choice: Choice, base: type) -> dict[str, Any]:
     options: Any = resolve(setting, choice, base).options
     return {"name": choice.name, **options.model_dump(mode="json")}
@@ -166,10 +175,26 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             raw[setting] = _absolute_path(choice, base)
         elif isinstance(choice, dict) and str(choice.get("name", "")).endswith(".py"):
             choice["name"] = _absolute_path(choice["name"], base)
+    if isinstance(raw.get("augment"), dict):
+        raw["augment"]["by"] = [_absolute_choice(choice, base) for choice in _several(raw["augment"].get("by"))]
     metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
     if isinstance(metrics, (list, tuple)):
         raw["evaluate"]["metrics"] = [_absolute_path(str(metric), base) for metric in metrics]
     return raw
+
+
+def _several(by: Any) -> list[Any]:
+    """The augmenters of a recipe as it was written: one alone needs no list."""
+    return list(by) if isinstance(by, (list, tuple)) else [] if by is None else [by]
+
+
+def _absolute_choice(choice: Any, base: Path) -> Any:
+    """An augmenter whose file, and whose checkpoints among its options, are absolute."""
+    if not isinstance(choice, dict):
+        return _absolute_path(choice, base) if str(choice).endswith(".py") else choice
+    options = {name: value for name, value in choice.items() if name != "name" and isinstance(value, str)}
+    found = {name: _absolute_path(value, base, checkpoint=True) for name, value in options.items()}
+    return {**choice, **found, **({"name": _absolute_choice(choice["name"], base)} if "name" in choice else {})}
 
 
 def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
@@ -190,9 +215,11 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
 
 
 def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the options of the task and the method."""
-    for setting, base in plugin_bases().items():
-        choice = raw.get(setting)
+    """What is wrong with the options of the task, the method and the augmenters."""
+    chosen = [(setting, base, raw.get(setting)) for setting, base in plugin_bases().items()]
+    section = raw.get("augment")
+    by = _several(section.get("by")) if isinstance(section, dict) else []
+    for setting, base, choice in [*chosen, *(("augmenter", augmenter_base(), choice) for choice in by)]:
         if not isinstance(choice, (str, dict)) or (isinstance(choice, dict) and "name" not in choice):
             continue
         if isinstance(choice, dict) and not isinstance(choice["name"], str):

@@ -164,6 +164,11 @@ class RunDirectory:
         with replacing(folder / f"{name}.jsonl") as beside:
             write_jsonl(beside, rows)
 
+    def write_augmented(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write augmented.jsonl, the variants that were learned from, whole or not at all."""
+        with replacing(self.path / "augmented.jsonl") as beside:
+            write_jsonl(beside, rows)
+
     def write_evidence(self, split: str, evidence: Evidence) -> None:
         """Write evidence/<split>.npz, whole or not at all."""
         folder = self.path / "evidence"

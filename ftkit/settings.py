@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ftkit.config import Section
+from ftkit.plugins import Choice
 
 Precision = Literal["auto", "fp32", "bf16"]
 """Those that a model answers in."""
@@ -69,6 +70,26 @@ class DataSpec(Section):
         if twice:
             raise PydanticCustomError("twice", f"must have each label once, not {', '.join(twice)} twice")
         return labels
+
+
+class AugmentSpec(Section):
+    """Variants of the training rows, to learn from beside them. Held-out rows are left as they are."""
+
+    by: tuple[Choice, ...] = ()
+    """Augmenters, each by its name or as `{name: ..., options}`, or a path to one's own; none makes no variants."""
+    share: float = Field(1.0, gt=0, le=1)
+    """Share of the training rows that each augmenter varies; each draws its own."""
+    copies: int = Field(1, ge=1, le=100)
+    """Variants that each augmenter makes of a row."""
+    strength: float = Field(0.1, gt=0, le=1)
+    """Share of a text's words that change in a variant, one at least."""
+    seed: int = Field(13, ge=0, le=MOST_SEED)
+    """Decides which rows are varied, and how; the same seed gives the same text on every machine."""
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (str, dict)) else value or ()
 
 
 class TrainSpec(Section):

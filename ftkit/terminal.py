@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -185,6 +186,46 @@ def breakdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _f1(row: Mapping[str, Any]) -> str:
     return _cell({**row, "value": row["f1"]})
+
+
+def variants_sentence(found: Mapping[str, Any]) -> str:
+    """How many variants of training rows there are, and what became of the others."""
+    left = [f"{found[name]} {what}" for name, what in _NO_VARIANTS.items() if found[name]]
+    by = ", ".join(f"{count} by {name}" for name, count in found["by"].items())
+    said = f"{found['variants']} variants of {found['rows']} training rows{f' ({by})' if by else ''}"
+    return "; ".join([said, *left])
+
+
+_NO_VARIANTS = {
+    "flipped": "of them with the opposite label",
+    "unchanged": "times nothing could change",
+    "repeated": "left out, as they say what is there already",
+}
+
+
+Mark = tuple[str, str]
+"""A part of a text, and what is to be seen of it: `changed`, `kept`, or nothing."""
+_COLOURS = {"changed": "1;33", "kept": "4"}
+_SIGNS = {"changed": "[]", "kept": "{}"}
+
+
+def marked(parts: Sequence[Mark], colour: bool) -> str:
+    """A text with its marks, in colour or in brackets; long parts without a mark are shortened."""
+    return "".join(_marked(text, mark, colour) for text, mark in parts)
+
+
+def _marked(text: str, mark: str, colour: bool) -> str:
+    if not mark:
+        return text if len(text) <= _LONG else f"{text[: _LONG // 2]} ... {text[-_LONG // 2 :]}"
+    return f"\x1b[{_COLOURS[mark]}m{text}\x1b[0m" if colour else f"{_SIGNS[mark][0]}{text}{_SIGNS[mark][1]}"
+
+
+_LONG = 120
+
+
+def in_colour(stream: TextIO = sys.stdout) -> bool:
+    """Whether a stream is a terminal that shows colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def plan_table(plan: Mapping[str, Any]) -> str:

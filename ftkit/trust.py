@@ -51,8 +51,9 @@ def refuse_foreign(source: object, contract: Mapping[str, Any]) -> None:
 
 
 def _code(raw: Mapping[str, Any]) -> list[str]:
-    """Files and modules named as task or method, and metrics that are none of ftkit's own."""
-    choices = [raw.get("task"), raw.get("method")]
+    """Files and modules named as task, method or augmenters, and metrics that are none of ftkit's own."""
+    by = raw["augment"].get("by") if isinstance(raw.get("augment"), Mapping) else None
+    choices = [raw.get("task"), raw.get("method"), *(by if isinstance(by, (list, tuple)) else [by])]
     names = [str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "") for choice in choices]
     section = raw.get("evaluate")
     metrics = section.get("metrics") if isinstance(section, Mapping) else None

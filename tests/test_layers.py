@@ -11,10 +11,10 @@ import ftkit
 
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
-    {"errors", "config", "files", "hub", "yaml12"},
+    {"errors", "config", "edits", "files", "hub", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "recipe", "explain", "run", "trust", "checkpoints"},
-    {"data", "tasks", "methods", "baselines"},
+    {"data", "tasks", "methods", "baselines", "augmenters"},
     {"engine", "reporting"},
     {"api", "init", "recognise", "testing"},
     {"cli"},

@@ -16,7 +16,20 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from ftkit.cli import checkpoints, compare, data, doctor, evaluate, export, init, predict, recipes, report, train
+from ftkit.cli import (
+    augment,
+    checkpoints,
+    compare,
+    data,
+    doctor,
+    evaluate,
+    export,
+    init,
+    predict,
+    recipes,
+    report,
+    train,
+)
 
 app = typer.Typer(
     name="ftkit",
@@ -49,6 +62,7 @@ app.add_typer(recipes.app, name="recipes")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(data.app, name="data")
 app.command("init")(init.init)
+app.command("augment")(augment.augment)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)

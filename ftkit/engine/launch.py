@@ -115,10 +115,8 @@ def train(path: str, final: str, results: str, part: str, processes: str) -> Non
     run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
     try:
         prepared = prepare(run.recipe, look=False)
-        rows = prepared.splits["train"]
         kind, _, name = part.partition("/")
-        if kind == "folds":
-            rows = rows.select(fold_rows(prepared)[int(name) - 1][0])
+        rows = prepared.training(fold_rows(prepared)[int(name) - 1][0] if kind == "folds" else None)
         if kind == "seeds":
             prepared = with_seed(prepared, int(name))
         if kind:

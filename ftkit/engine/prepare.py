@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load, unified, wanted_labels
 from ftkit.engine import baselines
 from ftkit.engine import model as models
+from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.files import sha256
 from ftkit.findings import Finding, errors, merged
@@ -41,6 +42,15 @@ class Prepared:
     warnings: tuple[Finding, ...]
     files: dict[str, str]
     """SHA-256 of each file, as it was when it was read."""
+    augmented: Augmented | None = None
+    """Variants of the training rows, where the recipe asks for some."""
+
+    def training(self, places: Sequence[int] | None = None) -> Dataset:
+        """What is learned from: the training rows (those at `places` where given) and, behind them, their variants."""
+        train = self.splits["train"]
+        if self.augmented:
+            return self.augmented.beside(train, places)
+        return train if places is None else train.select(places)
 
     @property
     def metric(self) -> str:
@@ -93,6 +103,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
     baselines.of(task)
+    augmented = _augmented(recipe, task, labels, loaded.train, splits["train"])
     tokenizer = models.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
@@ -105,13 +116,20 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
         warnings = merged([*warnings, *checks.of_data(data)])
         notes = (*notes, *data.notes)
-    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files)
+    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, augmented)
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
     """The recipe's splits in the form that the task reads, and what was guessed on the way."""
+    _, splits, notes = read_rows(recipe, task)
+    return splits, notes
+
+
+def read_rows(recipe: Recipe, task: Task) -> tuple[Dataset, dict[str, Dataset], tuple[str, ...]]:
+    """The training rows as they are stored, and what `read_splits` gives."""
     loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
-    return _for_task(recipe, task, loaded), loaded.notes
+    assert loaded.train is not None
+    return loaded.train, _for_task(recipe, task, loaded), loaded.notes
 
 
 def _for_task(recipe: Recipe, task: Task, loaded: Splits) -> dict[str, Dataset]:
@@ -120,6 +138,15 @@ def _for_task(recipe: Recipe, task: Task, loaded: Splits) -> dict[str, Dataset]:
     if most and "validation" in splits:
         splits["validation"] = splits["validation"].select(range(min(most, len(splits["validation"]))))
     return splits
+
+
+def _augmented(recipe: Recipe, task: Task, labels: Labels, stored: Dataset, train: Dataset) -> Augmented | None:
+    """The variants of the training rows that the recipe asks for; None where it asks for none."""
+    if not recipe.augment.by:
+        return None
+    made = augment(stored, task, recipe.augment, labels)
+    rows = unified(task, stored_variants(made, stored)) if made.variants else train.select([])
+    return Augmented(made, rows.cast(train.features))
 
 
 def in_order_of(labels: Labels, trained: Labels) -> Labels:
@@ -197,7 +224,13 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),
         "warnings": [finding.as_json(rows=False) for finding in prepared.warnings],
+        **_describe_variants(prepared),
     }
+
+
+def _describe_variants(prepared: Prepared) -> dict[str, Any]:
+    augmented, rows = prepared.augmented, len(prepared.splits["train"])
+    return {"augmented": summary(augmented.made, rows)} if augmented else {}
 
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from datasets import Dataset
 
 from ftkit import trust
 from ftkit.engine import calibrate, launch, machine
@@ -23,11 +21,12 @@ from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.prepare import Prepared, encode_training, prepare
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trial import measure
+from ftkit.engine.variants import summary
 from ftkit.errors import MachineError
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory, refuse_existing
-from ftkit.terminal import Progress, Say, silence
+from ftkit.terminal import Progress, Say, silence, variants_sentence
 
 
 def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
@@ -37,7 +36,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
     """
     prepared, _, _ = _checked(recipe, processes)
     rows = {name: len(split) for name, split in prepared.splits.items()}
-    encoded, cut = encode_training(prepared, prepared.splits["train"])
+    encoded, cut = encode_training(prepared, prepared.training())
     times = epochs(recipe.train, len(encoded))
     return {
         "rows": rows,
@@ -72,6 +71,9 @@ def train(
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
+        if prepared.augmented:
+            say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
+            run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
         beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
         folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
         each = _train_seeds(run, prepared, processes, progress, say)
@@ -116,12 +118,12 @@ def _fit(
     processes: int,
     progress: Progress,
     part: str = "",
-    rows: Dataset | None = None,
+    rows: Sequence[int] | None = None,
 ) -> Fitted:
-    """Train the run, or a part of a larger one, on `rows` of the training rows or on all."""
+    """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
     if processes > 1:
         return launch.fit_in_processes(run.outer or run, processes, part)
-    return fit(run, prepared, prepared.splits["train"] if rows is None else rows, progress)
+    return fit(run, prepared, prepared.training(rows), progress)
 
 
 def _cross_validate(
@@ -137,7 +139,7 @@ def _cross_validate(
     for fold, (kept, held) in enumerate(parts, 1):
         say(f"fold {fold} of {len(parts)}")
         inner = run.part("folds", str(fold))
-        _fit(inner, prepared, processes, progress, f"folds/{fold}", train.select(kept))
+        _fit(inner, prepared, processes, progress, f"folds/{fold}", kept)
         inner.publish()
         found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})

@@ -33,7 +33,7 @@ def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
     `seconds` is for the training loops alone: all epochs, all folds, all seeds. `memory` is
     the process's peak in bytes, in a step of the longest rows. `batch` is how many of these would fit at once.
     """
-    train, settings = prepared.splits["train"], prepared.recipe.train
+    train, settings = prepared.training(), prepared.recipe.train
     memory = _memory(prepared, train)
     chosen = train.shuffle(seed=settings.seed).select(range(min(len(train), STEPS * settings.batch)))
     tokens, times = _steps(prepared, chosen, epochs=2)

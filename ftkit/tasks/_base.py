@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from ftkit.config import Section
+from ftkit.edits import Edited
+from ftkit.edits import Place as Part
 from ftkit.findings import Finding
 
 if TYPE_CHECKING:
@@ -117,6 +119,8 @@ class Task:
     """Columns, of which the first that the data has keeps its rows on one side of a split."""
     baselines: ClassVar[tuple[str, ...]] = ()
     """Simple models (`ftkit/baselines/`) scored beside the trained one; a class that inherits names its own."""
+    augments: ClassVar[tuple[str, ...]] = ()
+    """Columns (text or tokens) whose words may change and the answer stays true, outside of `kept_parts`."""
 
     class Options(Section):
         max_length: int = Field(256, gt=0)
@@ -167,6 +171,23 @@ class Task:
     def limits(self) -> tuple[Limit, ...]:
         """The texts that are cut where they have too many tokens; none for tasks that read all in windows."""
         return ()
+
+    # ------------------------------------------------------------------ how rows are varied
+
+    def kept_parts(self, example: Example) -> dict[str, list[Part]]:
+        """The parts of a row's texts that must stay for its answer to stay true, by column; `tokens` are one text.
+
+        Here and in `edited` a row is as it was stored, before `unify`.
+        """
+        return {}
+
+    def edited(self, example: Example, texts: Mapping[str, Edited]) -> dict[str, Any]:
+        """The row with some of its texts edited outside of `kept_parts`; what names places in them has moved along."""
+        return {**example, **{name: edited.text for name, edited in texts.items()}}
+
+    def opposites(self, labels: Labels) -> dict[str, str]:
+        """Label -> the label of a text that says the opposite; empty where opposites have no labels."""
+        return {}
 
     # ------------------------------------------------------------------ how rows become tensors
 

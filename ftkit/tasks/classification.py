@@ -37,6 +37,7 @@ class Classification(Task):
     peft_type = "SEQ_CLS"
     best_metric = "accuracy"
     baselines: ClassVar[tuple[str, ...]] = ("majority", "svm")
+    augments = ("text", "text_pair")
 
     class Options(Task.Options):
         kind: Literal["single", "multi", "regression"] = "single"

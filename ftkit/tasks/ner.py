@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from ftkit.edits import Edited, places
+from ftkit.edits import Place as Part
 from ftkit.errors import DataError
 from ftkit.findings import Finding, Place
 from ftkit.metrics import spans
@@ -55,6 +57,7 @@ class NamedEntities(Task):
     per_token = True
     groups = ("document",)
     baselines = ("gazetteer",)
+    augments = ("tokens", "text")
 
     class Options(Task.Options):
         max_length: int = Field(256, gt=8)
@@ -82,10 +85,8 @@ class NamedEntities(Task):
             if "entities" in batch:
                 row |= {"entities": batch["entities"][i], "tags": _tags(batch["entities"][i], words)}
             return row
-        tokens, words, place = batch["tokens"][i], [], 0
-        for token in tokens:
-            words.append([place, place + len(token)])
-            place += len(token) + 1
+        tokens = batch["tokens"][i]
+        words = [list(place) for place in places(tokens)]
         row = {"text": " ".join(tokens), "tokens": tokens, "spans": words}
         if "tags" in batch:
             found = spans.entities(batch["tags"][i])
@@ -130,12 +131,35 @@ class NamedEntities(Task):
                     unknown.setdefault(entity["type"], []).append(Place(row, text=f"{named!r} is {entity['type']}"))
                 if entity["start"] not in starts or entity["end"] not in ends:
                     uncovered.append(Place(row, text=f"{named!r} at {entity['start']}-{entity['end']}"))
-        for kind, places in unknown.items():
+        for kind, at in unknown.items():
             what = f"type {kind!r} is none of those that were trained: {', '.join(known)}"
-            yield Finding("unknown-label", "error", what, tuple(places), _LEAVE_OUT)
+            yield Finding("unknown-label", "error", what, tuple(at), _LEAVE_OUT)
         if uncovered:
             what = "an entity begins or ends inside a word; it can't be found exactly"
             yield Finding("entity-edge", "warning", what, tuple(uncovered), "move their ends to the edges of words")
+
+    # ------------------------------------------------------------------ how rows are varied
+
+    def kept_parts(self, example: Example) -> dict[str, list[Part]]:
+        """The entities."""
+        if "tokens" not in example:
+            return {"text": [(entity["start"], entity["end"]) for entity in example["entities"]]}
+        words = places(example["tokens"])
+        found = spans.entities(example["tags"])
+        return {"tokens": [(words[first][0], words[last - 1][1]) for _, first, last in found]}
+
+    def edited(self, example: Example, texts: Mapping[str, Edited]) -> dict[str, Any]:
+        """Entities move along, or tags: in BIO, as a word that goes may have stood between two entities."""
+        if "tokens" in texts:
+            found = spans.entities(example["tags"])
+            tags = spans.tags(found, len(example["tokens"]))
+            tokens, tags = _edited_tokens(example["tokens"], tags, texts["tokens"])
+            return {**example, "tokens": tokens, "tags": tags}
+        entities = [
+            {**entity, **dict(zip(("start", "end"), texts["text"].kept(entity["start"], entity["end"]), strict=True))}
+            for entity in example["entities"]
+        ]
+        return {**example, "text": texts["text"].text, "entities": entities}
 
     # ------------------------------------------------------------------ how rows become tensors
 
@@ -330,3 +354,20 @@ def _tags(entities: Sequence[Example], words: Sequence[Sequence[int]]) -> list[s
         for i in inside:
             tags[i] = ("B-" if i == inside[0] else "I-") + entity["type"]
     return tags
+
+
+def _edited_tokens(tokens: Sequence[str], tags: Sequence[str], edited: Edited) -> tuple[list[str], list[str]]:
+    """The tokens and tags of an edited text of tokens; what an edit touches is outside of entities."""
+    words = places(tokens)
+    new_tokens: list[str] = []
+    new_tags: list[str] = []
+    done = 0
+    for edit in edited.edits:
+        touched = [i for i, (start, end) in enumerate(words) if start < edit.end and end > edit.start]
+        if any(tags[i] != "O" for i in touched):
+            raise ValueError(f"{edit} touches an entity")
+        new = edit.text.split() if len(touched) == 1 else _WORD.findall(edit.text)
+        new_tokens += [*tokens[done : touched[0]], *new]
+        new_tags += [*tags[done : touched[0]], *["O"] * len(new)]
+        done = touched[-1] + 1
+    return [*new_tokens, *tokens[done:]], [*new_tags, *tags[done:]]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftkit.edits import Edited
+from ftkit.edits import Place as Part
 from ftkit.findings import Finding, Place
 from ftkit.metrics.calibration import softmax
 from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Output, Prediction, Task, Weighting
@@ -38,6 +40,7 @@ class QuestionAnswering(Task):
     per_token = True
     groups = ("title", "context")
     baselines = ("overlap",)
+    augments = ("question", "context")
 
     class Options(Task.Options):
         max_length: int = Field(384, gt=32)
@@ -80,6 +83,22 @@ class QuestionAnswering(Task):
             if rows:
                 what = "a question has no answer, and an answer is always given (task.unanswerable is false)"
                 yield Finding("unanswerable", "warning", what, tuple(map(Place, rows)))
+
+    # ------------------------------------------------------------------ how rows are varied
+
+    def kept_parts(self, example: Example) -> dict[str, list[Part]]:
+        """The answers."""
+        answers = example["answers"]
+        places = zip(answers["answer_start"], answers["text"], strict=True)
+        return {"context": [(start, start + len(text)) for start, text in places]}
+
+    def edited(self, example: Example, texts: Mapping[str, Edited]) -> dict[str, Any]:
+        """Each answer stands where it says."""
+        row = super().edited(example, texts)
+        if "context" in texts:
+            parts = [texts["context"].kept(*place)[0] for place in self.kept_parts(example)["context"]]
+            row["answers"] = {**example["answers"], "answer_start": parts}
+        return row
 
     # ------------------------------------------------------------------ how rows become tensors
 

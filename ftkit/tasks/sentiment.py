@@ -27,3 +27,11 @@ class Sentiment(Classification):
         if all(name.casefold() in RANK for name in found):
             return tuple(sorted(found, key=lambda name: RANK[name.casefold()]))
         return super().order(found)
+
+    def opposites(self, labels: Labels) -> dict[str, str]:
+        """The other one of two polarities, where they are opposite by their names, or their names tell nothing."""
+        ranks = [RANK.get(name.casefold()) for name in labels]
+        named = [rank for rank in ranks if rank is not None]
+        if self.options.kind != "single" or len(labels) != 2 or (named and sum(named) != len(_POLARITY) - 1):
+            return {}
+        return dict(zip(labels, reversed(labels), strict=True))
