@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.clean import GIVEN, changed, cleaned
 from ftkit.data.columns import Examples, Found, canonical, find
 from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Table, read
@@ -63,6 +64,8 @@ def load(spec: DataSpec, shapes: Shapes, *, stratify: str | None = None, groups:
     tables, notes = _tables(spec, shapes)
     group = _group_column(tables["train"], spec, groups)
     examples, more = _examples(tables, spec, shapes, group)
+    examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
+    more += told
     for name in ("test", "validation"):
         share = getattr(spec, name)
         if name not in examples and share and not isinstance(share, str):
@@ -87,7 +90,8 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    return _dataset(examples), tuple(dict.fromkeys(examples.notes))
+    parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
+    return _dataset(parts["test"]), tuple(dict.fromkeys([*examples.notes, *told]))
 
 
 # ---------------------------------------------------------------------- where rows come from
@@ -233,6 +237,21 @@ def _examples(
     return dict(zip(used, examples, strict=True)), notes
 
 
+def _cleaned(
+    examples: dict[str, Examples], sources: dict[str, str], spec: DataSpec
+) -> tuple[dict[str, Examples], list[str]]:
+    """The examples with their texts cleaned, and how many rows that changed."""
+    if not spec.clean:
+        return examples, []
+    calls = []
+    for name, part in examples.items():
+        inputs = [column.name for column in part.shape if column.is_input]
+        calls.append(partial(cleaned, part.rows, inputs, spec.clean, sources[name]))
+    rows = dict(zip(examples, every(calls), strict=True))
+    told = changed([row for part in rows.values() for row in part], spec.clean)
+    return {name: replace(part, rows=rows[name]) for name, part in examples.items()}, [told]
+
+
 def _has_no_answers(table: Table, found: Found) -> bool:
     homes = [found.homes[column.name] for column in found.shape if not column.is_input]
     return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
@@ -261,7 +280,7 @@ def _dataset(examples: Examples) -> Dataset:
 
     features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}
     features["row"] = Value("int64")
-    extra = [name for name in ("id", "group") if name not in features and name in examples.rows[0]]
+    extra = [name for name in ("id", "group", GIVEN) if name not in features and name in examples.rows[0]]
     features.update(dict.fromkeys(extra, Value("string")))
     columns = {name: [row[name] for row in examples.rows] for name in features}
     return Dataset.from_dict(columns, features=Features(features))

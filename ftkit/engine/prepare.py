@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit.checkpoints import Located
+from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.load import Splits, load
 from ftkit.engine import baselines
 from ftkit.engine import model as models
@@ -60,7 +61,7 @@ class Prepared:
                 "revision": self.base.revision or spec.revision,
                 "sha256": self.base.sha256,
             },
-            self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter"}),
+            self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter", "clean"}),
             "bf16" if self.recipe.evaluate.precision == "bf16" else "fp32",
         )
 
@@ -112,13 +113,16 @@ def unified(task: Task, split: Dataset) -> Dataset:
 
     Raises RecipeError where the task's `unify` loses what errors name rows by, or what keeps rows together.
     """
-    columns = task.unify(split.to_dict())
+    batch = split.to_dict()
+    given = batch.pop(GIVEN, None)
+    columns = task.unify(batch)
     if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
         raise RecipeError(
             f"task: `unify` of {type(task).__name__} drops the column {', '.join(map(repr, lost))}",
             "return the columns that it does not change, too: `return {**batch, ...}`",
         )
-    return Dataset.from_dict(columns)
+    kept = {} if given is None else {GIVEN: [row and with_reading(row, task.unify) for row in given]}
+    return Dataset.from_dict({**columns, **kept})
 
 
 def wanted_labels(recipe: Recipe) -> Sequence[str] | None:
