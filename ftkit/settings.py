@@ -13,6 +13,8 @@ from ftkit.plugins import Choice
 
 Precision = Literal["auto", "fp32", "bf16"]
 """Those that a model answers in."""
+CleanStep = Literal["nfc", "nfkc", "whitespace", "html", "lowercase"]
+"""What `ftkit/data/clean.py` does to texts."""
 MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
@@ -58,8 +60,15 @@ class DataSpec(Section):
     """Rows with the same value in this column never fall on both sides of a split."""
     delimiter: str = Field(",", min_length=1)
     """What stands between the labels of one row, where a row may have several."""
+    clean: tuple[CleanStep, ...] = ()
+    """Done to each text before it is read, in this order: nfc, nfkc, whitespace, html, lowercase; it travels along."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Decides which rows a share or a limit takes."""
+
+    @field_validator("clean", mode="before")
+    @classmethod
+    def _one_step_alone(cls, steps: Any) -> Any:
+        return [steps] if isinstance(steps, str) else steps
 
     @field_validator("labels")
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
 from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Table, read
@@ -81,6 +82,8 @@ def load(
     examples = {name: part for name, part in examples.items() if part.rows}
     if "train" not in examples:
         return Splits(notes=tuple(dict.fromkeys([*notes, *more])), unread=unread)
+    examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
+    more += told
     for name in ("test", "validation"):
         share = getattr(spec, name)
         if name not in examples and share and not isinstance(share, str):
@@ -110,9 +113,9 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    return _dataset(examples), tuple(
-        dict.fromkeys([*examples.notes, *empty_inputs(table.source, examples.rows, examples.shape)])
-    )
+    notes = [*examples.notes, *empty_inputs(table.source, examples.rows, examples.shape)]
+    parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
+    return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -128,6 +131,7 @@ def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) ->
         refused += found
         bad = {place.row for finding in found for place in finding.places}
         batch = split.select([i for i, row in enumerate(batch["row"]) if row not in bad]).to_dict()
+    given = batch.pop(GIVEN, None)
     columns = task.unify(batch)
     if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
         raise RecipeError(
@@ -136,7 +140,8 @@ def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) ->
         )
     from datasets import Dataset
 
-    return Dataset.from_dict(columns)
+    kept = {} if given is None else {GIVEN: [row and with_reading(row, task.unify) for row in given]}
+    return Dataset.from_dict({**columns, **kept})
 
 
 def wanted_labels(spec: DataSpec) -> Sequence[str] | None:
@@ -287,6 +292,21 @@ def _examples(
     return dict(zip(used, examples, strict=True)), notes
 
 
+def _cleaned(
+    examples: dict[str, Examples], sources: dict[str, str], spec: DataSpec
+) -> tuple[dict[str, Examples], list[str]]:
+    """The examples with their texts cleaned, and how many rows that changed."""
+    if not spec.clean:
+        return examples, []
+    calls = []
+    for name, part in examples.items():
+        inputs = [column.name for column in part.shape if column.is_input]
+        calls.append(partial(cleaned, part.rows, inputs, spec.clean, sources[name]))
+    rows = dict(zip(examples, every(calls), strict=True))
+    told = changed([row for part in rows.values() for row in part], spec.clean)
+    return {name: replace(part, rows=rows[name]) for name, part in examples.items()}, [told]
+
+
 def _has_no_answers(table: Table, found: Found) -> bool:
     homes = [found.homes[column.name] for column in found.shape if not column.is_input]
     return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
@@ -315,7 +335,7 @@ def _dataset(examples: Examples) -> Dataset:
 
     features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}
     features["row"] = Value("int64")
-    extra = [name for name in ("id", "group") if name not in features and name in examples.rows[0]]
+    extra = [name for name in ("id", "group", GIVEN) if name not in features and name in examples.rows[0]]
     features.update(dict.fromkeys(extra, Value("string")))
     columns = {name: [row[name] for row in examples.rows] for name in features}
     return Dataset.from_dict(columns, features=Features(features))

@@ -12,6 +12,7 @@ from ftkit.engine import model as models
 from ftkit.engine.analysis import EXPLAINED, analysis, words
 from ftkit.engine.baselines import Gain, gain
 from ftkit.engine.fit import Fitted
+from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.scoring import Scored
 from ftkit.metrics import ClassScores, Scores
@@ -102,7 +103,7 @@ def finish(
         examples=fitted.examples,
         seeds=seeds or {},
     )
-    _keep(run, result, answered, beside or {})
+    _keep(run, prepared, result, answered, beside or {})
     if analyse and answered:
         split = "test" if "test" in answered else next(iter(answered))
         _analyse(run, prepared, trained, split, answered[split])
@@ -121,13 +122,14 @@ def _gains(
 
 def _keep(
     run: RunDirectory,
+    prepared: Prepared,
     result: Finished,
     answered: dict[str, evaluation.Evaluation],
     beside: dict[str, dict[str, Scored]],
 ) -> None:
     """Write predictions, scores, and what these were taken of."""
     for name, found in answered.items():
-        run.write_predictions(name, found.predictions)
+        run.write_predictions(name, as_given(prepared.task, prepared.splits[name], found.predictions))
         everyone = {name: found, **{f"{name}.{baseline}": its for baseline, its in beside.get(name, {}).items()}}
         for whose, scored in everyone.items():
             if scored.evidence:

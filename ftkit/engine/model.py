@@ -49,7 +49,7 @@ class Contract(BaseModel):
     """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
 
     data: dict[str, Any] = {}
-    """How the rows that it was trained on are read: columns, labels renamed, delimiter."""
+    """How the rows that it was trained on are read: columns, labels renamed, delimiter, how texts are cleaned."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What it answers in where the machine can and nobody asks for another."""
 

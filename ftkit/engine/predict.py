@@ -8,10 +8,13 @@ from typing import Any
 
 from datasets import Dataset
 
+from ftkit.data.clean import changed, cleaned
+from ftkit.data.load import unified
 from ftkit.engine import model as models
 from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
+from ftkit.engine.given import as_given
 from ftkit.errors import DataError
-from ftkit.tasks._base import Batch, Column, Prediction, Task
+from ftkit.tasks._base import Column, Prediction, Task
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -41,9 +44,7 @@ class Predictor:
             _check_unicode(row, number)
             if row.keys() != rows[0].keys():
                 raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
-        columns: Batch = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-        unified = Dataset.from_dict(self.trained.task.unify(columns) if rows else {})
-        return answer(self.trained, unified, self.settings, say)
+        return self._answer(unified(self.trained.task, self._read(rows, say)), say) if rows else iter(())
 
     def file(
         self, path: str, settings: Iterable[str] = (), say: Say = silence, progress: Progress | None = None
@@ -54,7 +55,18 @@ class Predictor:
         """
         spec = data_spec(self.trained, self.recipe, settings)
         rows = read_rows(self.trained, path, spec, targets=False, say=say)
-        return answer(self.trained, rows, self.settings, say, progress)
+        return self._answer(rows, say, progress)
+
+    def _read(self, rows: list[dict[str, Any]], say: Say) -> Dataset:
+        """Inputs as rows of a table, cleaned as the model's training rows were."""
+        steps = data_spec(self.trained, self.recipe, ()).clean
+        if steps:
+            rows = cleaned(rows, list(rows[0]), steps, "input")
+            say(f"note: {changed(rows, steps)}")
+        return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
+
+    def _answer(self, rows: Dataset, say: Say, progress: Progress | None = None) -> Iterator[Prediction]:
+        return as_given(self.trained.task, rows, answer(self.trained, rows, self.settings, say, progress))
 
     def render(self, inputs: Iterable[str | Mapping[str, Any]], predictions: Iterable[Prediction]) -> Iterator[str]:
         """Each input with its answer, for a person to read."""

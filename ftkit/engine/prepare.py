@@ -72,7 +72,7 @@ class Prepared:
                 "revision": self.base.revision or spec.revision,
                 "sha256": self.base.sha256,
             },
-            self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter"}),
+            self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter", "clean"}),
             "bf16" if self.recipe.evaluate.precision == "bf16" else "fp32",
         )
 

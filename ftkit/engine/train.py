@@ -18,6 +18,7 @@ from ftkit.engine.baselines import run_baselines
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import Part, fold_rows
+from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared, encode_training, prepare
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trial import measure
@@ -144,7 +145,8 @@ def _cross_validate(
         found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})
         each.append(found.scores)
-        for i, prediction in zip(held, found.predictions, strict=True):
+        given = as_given(prepared.task, train.select(held), found.predictions)
+        for i, prediction in zip(held, given, strict=True):
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
     return {"folds": {name: _over_folds([scores[name] for scores in each if name in scores]) for name in each[0]}}

@@ -25,7 +25,7 @@ _UNREADABLE = (
     *(ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
 )
 """What a torn file, and one that something else wrote, lead to."""
-_NO_CONTENT = frozenset({"row", "id", "group"})
+_NO_CONTENT = frozenset({"row", "id", "group", "as_given"})
 """Columns that say where a row is from, not what is in it."""
 
 
@@ -111,7 +111,9 @@ def fingerprints(rows: Iterable[Mapping[str, Any]]) -> NDArray[np.uint64]:
     """64 bits of a hash of each row's content, its targets included and its number left out."""
     found = []
     for row in rows:
-        content = {name: value for name, value in row.items() if name not in _NO_CONTENT}
+        given = row.get("as_given")  # cleaned otherwise, it is the same row
+        content = json.loads(given)["read"] if given else row
+        content = {name: value for name, value in content.items() if name not in _NO_CONTENT}
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
         found.append(int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big"))
     return np.array(found, dtype=np.uint64)

@@ -6,7 +6,7 @@ imported at module level: torch and transformers come in inside functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -117,6 +117,8 @@ class Task:
     """Whether the model's outputs have a value for each token."""
     groups: ClassVar[tuple[str, ...]] = ()
     """Columns, of which the first that the data has keeps its rows on one side of a split."""
+    places_in: ClassVar[str | None] = None
+    """The column in whose text predictions name places; `placed` exchanges them."""
     baselines: ClassVar[tuple[str, ...]] = ()
     """Simple models (`ftkit/baselines/`) scored beside the trained one; a class that inherits names its own."""
     augments: ClassVar[tuple[str, ...]] = ()
@@ -310,6 +312,13 @@ class Task:
         """
         target = next(column.name for column in self.columns if not column.is_input)
         return [next(iter(prediction.values()), None) for prediction in predictions], list(examples[target])
+
+    def placed(self, prediction: Prediction, place: Callable[[int, int], tuple[str, int, int]]) -> Prediction:
+        """The prediction with each place that it names in the text of `places_in` exchanged.
+
+        `place` takes a start and an end, and gives what is to stand for them: text, start and end.
+        """
+        return prediction
 
     def render(self, example: Example, prediction: Prediction) -> str:
         """One example with its answer, for a person to read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class NamedEntities(Task):
     splits_words = True
     per_token = True
     groups = ("document",)
+    places_in = "text"
     baselines = ("gazetteer",)
     augments = ("tokens", "text")
 
@@ -266,6 +267,15 @@ class NamedEntities(Task):
         found = ([all_entities(prediction) for prediction in predictions], examples["entities"])
         predicted, truth = ([_tags(e, words) for e, words in zip(rows, places, strict=True)] for rows in found)
         return predicted, truth
+
+    def placed(self, prediction: Prediction, place: Callable[[int, int], tuple[str, int, int]]) -> Prediction:
+        """Each entity, withheld ones too."""
+
+        def moved(entity: Prediction) -> Prediction:
+            text, start, end = place(entity["start"], entity["end"])
+            return {**entity, "text": text, "start": start, "end": end}
+
+        return {name: [moved(entity) for entity in entities] for name, entities in prediction.items()}
 
     def render(self, example: Example, prediction: Prediction) -> str:
         """The text with each entity marked: [Odette Marlin](PER)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -39,6 +39,7 @@ class QuestionAnswering(Task):
     targets = ("start_positions", "end_positions")
     per_token = True
     groups = ("title", "context")
+    places_in = "context"
     baselines = ("overlap",)
     augments = ("question", "context")
 
@@ -204,6 +205,13 @@ class QuestionAnswering(Task):
     def answers(self, predictions: Sequence[Prediction], examples: Any) -> tuple[list[Any], list[Any]]:
         """Answers, and lists of right answers."""
         return [prediction["answer"] for prediction in predictions], [list(a["text"]) for a in examples["answers"]]
+
+    def placed(self, prediction: Prediction, place: Callable[[int, int], tuple[str, int, int]]) -> Prediction:
+        """The answer, where there is one."""
+        if prediction["start"] is None:
+            return prediction
+        text, start, end = place(prediction["start"], prediction["end"])
+        return {**prediction, "answer": text, "start": start, "end": end}
 
     def render(self, example: Example, prediction: Prediction) -> str:
         """The question, and the passage around the answer."""
