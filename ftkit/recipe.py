@@ -244,6 +244,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"train.seeds: {train.seeds} seeds from train.seed={train.seed} on go beyond {MOST_SEED}"
     if train.seeds and train.folds:
         yield "train.seeds and train.folds: each asks for several trainings; set one of them"
+    if train.folds and recipe.augment.teacher:
+        yield "augment.teacher and train.folds: the teacher would learn from rows that folds hold out; set one of them"
     if train.batch % train.accumulate:
         yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
     if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:

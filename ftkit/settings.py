@@ -92,6 +92,8 @@ class AugmentSpec(Section):
     """Variants that each augmenter makes of a row."""
     strength: float = Field(0.1, gt=0, le=1)
     """Share of a text's words that change in a variant, one at least."""
+    teacher: bool = False
+    """Keep a variant of a labelled text only where a model trained without variants still gives it its label."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Decides which rows are varied, and how; the same seed gives the same text on every machine."""
 

@@ -55,6 +55,17 @@ def draw(size: int, count: int, *, seed: int, labels: Sequence[str] | None = Non
     return sorted(_interleaved(random.sample(range(size), size), labels)[:count])
 
 
+def draw_each(labels: Sequence[str], count: int, *, seed: int) -> list[int]:
+    """Indices of `count` rows of each label at random, or of all that it has, ascending."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        members[label].append(index)
+    random = Random(f"{seed}/each")
+    return sorted(
+        i for label in sorted(members) for i in random.sample(members[label], min(count, len(members[label])))
+    )
+
+
 def _interleaved(order: Sequence[int], labels: Sequence[str]) -> list[int]:
     """The rows in an order of which each beginning has every class in its share: first one of each, as they come."""
     sizes, seen = Counter(labels), Counter[str]()

@@ -117,7 +117,7 @@ def _train(study: Study, prepared: Prepared, size: int, seed: int) -> Evidence:
     rows, label = prepared.splits["train"], prepared.task.stratify()
     labels = list(rows[label]) if label and rows.features[label].dtype == "string" else None
     places = range(len(rows)) if size == len(rows) else draw(len(rows), size, seed=seed, labels=labels)
-    return study.train(f"rows-{size}", seed, rows.select(places))
+    return study.train(f"rows-{size}", seed, lambda part: rows.select(places)).evidence
 
 
 def _found(study: Study, prepared: Prepared, trained: dict[tuple[int, int], Evidence], more: Sequence[int]) -> Found:

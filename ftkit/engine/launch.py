@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import errors
-from ftkit.engine import machine
+from ftkit.engine import machine, teacher
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
@@ -114,7 +114,7 @@ def train(path: str, final: str, results: str, part: str, processes: str) -> Non
     """A training process: fit, and write what came of it for `fit_in_processes`."""
     run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
     try:
-        prepared = prepare(run.recipe, look=False)
+        prepared = teacher.recalled(run, prepare(run.recipe, look=False))
         kind, _, name = part.partition("/")
         rows = prepared.training(fold_rows(prepared)[int(name) - 1][0] if kind == "folds" else None)
         if kind == "seeds":

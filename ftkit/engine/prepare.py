@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Prepared:
     warnings: tuple[Finding, ...]
     files: dict[str, str]
     """SHA-256 of each file, as it was when it was read."""
+    stored: Dataset
+    """The training rows as they were read, before the task's `unify`."""
     augmented: Augmented | None = None
     """Variants of the training rows, where the recipe asks for some."""
 
@@ -103,7 +105,6 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
     baselines.of(task)
-    augmented = _augmented(recipe, task, labels, loaded.train, splits["train"])
     tokenizer = models.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
@@ -116,7 +117,9 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
         warnings = merged([*warnings, *checks.of_data(data)])
         notes = (*notes, *data.notes)
-    return Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, augmented)
+    return augmented(
+        Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
+    )
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
@@ -140,13 +143,14 @@ def _for_task(recipe: Recipe, task: Task, loaded: Splits) -> dict[str, Dataset]:
     return splits
 
 
-def _augmented(recipe: Recipe, task: Task, labels: Labels, stored: Dataset, train: Dataset) -> Augmented | None:
-    """The variants of the training rows that the recipe asks for; None where it asks for none."""
-    if not recipe.augment.by:
-        return None
-    made = augment(stored, task, recipe.augment, labels)
-    rows = unified(task, stored_variants(made, stored)) if made.variants else train.select([])
-    return Augmented(made, rows.cast(train.features))
+def augmented(prepared: Prepared) -> Prepared:
+    """The same with the variants of the training rows that the recipe asks for; itself where it asks for none."""
+    if not prepared.recipe.augment.by:
+        return prepared
+    stored, train = prepared.stored, prepared.splits["train"]
+    made = augment(stored, prepared.task, prepared.recipe.augment, prepared.labels)
+    rows = unified(prepared.task, stored_variants(made, stored)) if made.variants else train.select([])
+    return replace(prepared, augmented=Augmented(made, rows.cast(train.features)))
 
 
 def in_order_of(labels: Labels, trained: Labels) -> Labels:

@@ -7,8 +7,10 @@ what they were taken of are kept, not the model.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets import Dataset
 
@@ -20,6 +22,15 @@ from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress, Say, silence
+
+
+class Done(NamedTuple):
+    """A training of a study."""
+
+    evidence: Evidence
+    """What its scores were taken of."""
+    examples: int
+    """Rows that it learned from."""
 
 
 class Study:
@@ -50,21 +61,23 @@ class Study:
                 return name
         raise RunError("there are no rows to score on", "set data.test or data.validation")
 
-    def train(self, name: str, seed: int, rows: Dataset, recipe: Recipe | None = None) -> Evidence:
-        """Train on `rows` with `seed`, as the study's recipe says or as another does, unless that is done already.
+    def train(self, name: str, seed: int, rows: Callable[[RunDirectory], Dataset]) -> Done:
+        """Train with `seed` on what `rows` makes, told the training's folder, unless that is done already.
 
-        `name` is what tells the training from the study's others with this seed. What its scores were taken of.
+        `name` is what tells the training from the study's others with this seed.
         """
         folder = self.run.path / name / str(seed)
         if not (folder / "scores.json").is_file():
-            self.say(f"training {name}, seed {seed}: {len(rows)} rows")
             shutil.rmtree(folder, ignore_errors=True)
-            self._train(self.run.part(name, str(seed), _seeded(recipe or self.prepared.recipe, seed)), rows)
-        return Evidence.load(RunDirectory.open(folder).evidence(self.split))
+            self._train(self.run.part(name, str(seed), _seeded(self.prepared.recipe, seed)), rows)
+        part = RunDirectory.open(folder)
+        return Done(Evidence.load(part.evidence(self.split)), part.read_json("scores")["examples"])
 
-    def _train(self, part: RunDirectory, rows: Dataset) -> None:
+    def _train(self, part: RunDirectory, rows: Callable[[RunDirectory], Dataset]) -> None:
         prepared = replace(self.prepared, recipe=part.recipe)
-        fitted = fit(part, prepared, rows, self.progress)
+        learned = rows(part)
+        self.say(f"training {part.path.parent.name}, seed {part.path.name}: {len(learned)} rows")
+        fitted = fit(part, prepared, learned, self.progress)
         finish(part, prepared, fitted, silence, self.progress, analyse=False)
         shutil.rmtree(part.model)
 

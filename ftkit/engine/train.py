@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import trust
-from ftkit.engine import calibrate, launch, machine
+from ftkit.engine import calibrate, launch, machine, teacher
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
@@ -72,6 +72,7 @@ def train(
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
+        prepared = teacher.filtered(run, prepared, progress, say)
         if prepared.augmented:
             say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
             run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
@@ -95,6 +96,7 @@ def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part
     prepared = prepare(recipe)
     calibrate.check(prepared)
     require_validation(prepared)
+    teacher.check(prepared)
     return prepared, fold_rows(prepared), processes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets
@@ -31,6 +31,11 @@ class Augmented:
         wanted = set(places)
         own = [i for i, variant in enumerate(self.made.variants) if variant.origin in wanted]
         return concatenate_datasets([rows.select(places), self.rows.select(own)])
+
+    def only(self, places: Sequence[int]) -> Augmented:
+        """Some of the variants."""
+        made = replace(self.made, variants=[self.made.variants[i] for i in places])
+        return Augmented(made, self.rows.select(places))
 
 
 def augment(rows: Dataset, task: Task, spec: AugmentSpec, labels: Labels) -> Made:

@@ -1,0 +1,157 @@
+"""`augment --lift`: trains with and without variants, and says whether they help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from datasets import Dataset
+
+from ftkit.data.split import draw, draw_each
+from ftkit.engine import teacher
+from ftkit.engine.prepare import Prepared, augmented, prepare
+from ftkit.engine.study import Done, Study
+from ftkit.errors import RecipeError
+from ftkit.metrics.intervals import RESAMPLES, Spread
+from ftkit.metrics.paired import Paired, paired
+from ftkit.plugins import Choice
+from ftkit.recipe import Recipe
+from ftkit.run import RunDirectory
+from ftkit.settings import AugmentSpec
+from ftkit.terminal import Progress, Say, silence
+
+
+@dataclass(frozen=True)
+class Lift:
+    """What variants by some augmenters add to a score."""
+
+    by: str
+    variants: float
+    """Variants of a training, on average."""
+    found: Paired
+    lower_is_better: bool
+
+    @property
+    def verdict(self) -> str:
+        """`helps`, `hurts`, or that these trainings can't tell."""
+        if self.found.low <= 0 <= self.found.high:
+            return "can't be told"
+        return "hurts" if (self.found.value > 0) == self.lower_is_better else "helps"
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """All that was tried, against the same trainings without variants."""
+
+    study: Path
+    split: str
+    metric: str
+    level: float
+    seeds: int
+    training_rows: int
+    test_rows: int
+    lifts: tuple[Lift, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "run": str(self.study),
+            "split": self.split,
+            "metric": self.metric,
+            "level": self.level,
+            "seeds": self.seeds,
+            "training_rows": self.training_rows,
+            "test_rows": self.test_rows,
+            "lifts": [
+                {"by": lift.by, "variants": lift.variants, "verdict": lift.verdict, **lift.found._asdict()}
+                for lift in self.lifts
+            ],
+        }
+
+
+def lift(
+    recipe: Recipe,
+    path: Path,
+    *,
+    each: bool = False,
+    seeds: int = 3,
+    per_label: int | None = None,
+    rows: int | None = None,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Lifted:
+    """Train `seeds` times with the recipe's variants and as often without, and compare them on the test rows.
+
+    each: every augmenter alone instead of all together. per_label, rows: train on so many rows of each label, or so
+    many rows; every seed draws its own. The study at `path` is gone on with where there is one. Raises FTKitError as
+    `train` would, and where the recipe names no augmenter.
+    """
+    asked = recipe.augment
+    if not asked.by:
+        raise RecipeError("augment.by: the recipe names no augmenter", "--set 'augment.by=[swap, keyboard]'")
+    prepared = prepare(recipe.model_copy(update={"augment": AugmentSpec()}))
+    tried = {_name([choice]): asked.model_copy(update={"by": (choice,)}) for choice in asked.by} if each else {}
+    tried = tried or {_name(asked.by): asked}
+    study = Study.open(path, prepared, say, progress or Progress(show=False))
+    plain: list[Done] = []
+    others: dict[str, list[Done]] = {name: [] for name in tried}
+    for seed in range(recipe.train.seed, recipe.train.seed + seeds):
+        some = _drawn(prepared, per_label, rows, seed)
+        size = len(some.splits["train"])
+        plain.append(study.train(f"{size}-without", seed, partial(_plain, some)))
+        for name, spec in tried.items():
+            varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)
+            others[name].append(study.train(f"{size}-{name}", seed, varied))
+    return _lifted(study, plain, others, size)
+
+
+def _name(by: Sequence[Choice]) -> str:
+    """What augmenters are called together; as a folder can be."""
+    return "+".join(Path(choice.name).stem for choice in by)
+
+
+def _drawn(prepared: Prepared, per_label: int | None, rows: int | None, seed: int) -> Prepared:
+    """The same with some of the training rows alone."""
+    train, label = prepared.splits["train"], prepared.task.stratify()
+    if per_label is not None and label is None:
+        raise RecipeError("--per-label: rows of this task have no label", "say --rows")
+    if per_label is not None:
+        places = draw_each(train[label], per_label, seed=seed)
+    else:
+        places = draw(len(train), rows or len(train), seed=seed)
+    return replace(
+        prepared,
+        splits={**prepared.splits, "train": train.select(places)},
+        stored=prepared.stored.select(places),
+    )
+
+
+def _plain(some: Prepared, part: RunDirectory) -> Dataset:
+    return some.splits["train"]
+
+
+def _varied(some: Prepared, spec: AugmentSpec, study: Study, part: RunDirectory) -> Dataset:
+    """The training rows with their variants behind them."""
+    recipe = part.recipe.model_copy(update={"augment": spec})
+    prepared = teacher.filtered(part, augmented(replace(some, recipe=recipe)), study.progress, study.say)
+    return prepared.training()
+
+
+def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], size: int) -> Lifted:
+    prepared = study.prepared
+    settings, metric = prepared.recipe.evaluate, prepared.metric
+    spread = Spread(settings.level, settings.resamples or RESAMPLES)
+    groups = plain[0].evidence.groups
+    lifts = []
+    for name, done in others.items():
+        found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, spread)
+        variants = fmean(d.examples - size for d in done)
+        lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
+    test_rows = len(prepared.splits[study.split])
+    result = Lifted(study.run.path, study.split, metric, spread.level, len(plain), size, test_rows, tuple(lifts))
+    study.run.write_json("lift", result.as_json())
+    return result
