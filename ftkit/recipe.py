@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -167,8 +168,11 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are."""
     raw = {name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()}
     for section, name in _PATHS:
-        if isinstance(raw.get(section), dict) and isinstance(raw[section].get(name), str):
-            raw[section][name] = _absolute_path(raw[section][name], base, checkpoint=name == "checkpoint")
+        named = raw[section].get(name) if isinstance(raw.get(section), dict) else None
+        if isinstance(named, str):
+            raw[section][name] = _absolute_path(named, base, checkpoint=name == "checkpoint")
+        elif isinstance(named, (list, tuple)):
+            raw[section][name] = [_absolute_path(one, base) if isinstance(one, str) else one for one in named]
     for setting in ("task", "method"):
         choice = raw.get(setting)
         if isinstance(choice, str) and choice.endswith(".py"):
@@ -210,7 +214,7 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
             if any(os.path.isfile(path / name) for name in ("config.json", "recipe.yaml", "ftkit.json"))
             else value
         )
-    is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value)
+    is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value) or glob.has_magic(value)
     return str(path.resolve()) if value and is_path and ":" not in value else value
 
 
