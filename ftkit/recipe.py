@@ -104,13 +104,13 @@ def override(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
             raise RecipeError(f"--set {setting}: a setting is written name=value", "for example --set train.epochs=1")
-        _put(
-            result,
-            name.strip().split("."),
-            yaml12.load(text, f"--set {name}={text}", "quote the whole setting"),
-            setting,
-        )
+        _put(result, name.strip().split("."), _read_value(name, text), setting)
     return result
+
+
+def _read_value(name: str, text: str) -> Any:
+    """The value of a setting, read as YAML; `*.csv` is a pattern of files, and no YAML alias."""
+    return text if text.startswith("*") else yaml12.load(text, f"--set {name}={text}", "quote the whole setting")
 
 
 def plugin_bases() -> dict[str, type]:

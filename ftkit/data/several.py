@@ -6,11 +6,12 @@ import glob
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from ftkit.data.read import Table, parted
-from ftkit.errors import DataError, problems
+from ftkit.data.read import Table, parted, read
+from ftkit.errors import DataError, every, problems
 from ftkit.files import sha256
 
 
@@ -34,6 +35,13 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     if faults:
         raise problems(DataError, "", faults, "in a pattern, * stands for any part of a name, ** for any folders")
     return found, notes
+
+
+def read_all(names: Sequence[str], *, header: bool, tokens: bool) -> Table:
+    """The rows of all files that names and patterns stand for, as `read` gives those of one."""
+    found, notes = expand(names)
+    table = join(every([partial(read, name, header=header, tokens=tokens) for name in found]))
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def is_pattern(name: str) -> bool:

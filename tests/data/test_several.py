@@ -13,7 +13,7 @@ from ftkit.data.several import expand, hashes
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.prepare import prepare
 from ftkit.errors import DataError, RecipeError
-from ftkit.recipe import load_recipe, parse_data
+from ftkit.recipe import load_recipe, override, parse_data
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 from tests.runs import Lab, read_jsonl, write_rows
@@ -121,6 +121,10 @@ def test_paths_count_from_the_recipe_in_lists_and_patterns(tmp_path: Path) -> No
     assert data.train == (f"{tmp_path}/deep/a.csv", f"{tmp_path}/b.csv", "sample:topics")
     assert data.validation == f"{tmp_path}/deep/parts/*"
     assert data.test == f"{tmp_path}/deep/parts/*.csv"
+
+
+def test_a_pattern_that_begins_with_a_star_is_no_alias_of_yaml() -> None:
+    assert override({}, ["data.train=*.csv"]) == {"data": {"train": "*.csv"}}
 
 
 def test_an_empty_list_is_refused() -> None:
