@@ -88,7 +88,8 @@ def test_values_that_can_not_be_are_named_by_file_and_line(tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"b\.csv, line 4: column 'label' is empty"):
         loaded(f"{tmp_path}/*.csv")
     parts(tmp_path, "text,label\none,x\n", "text,label\n\n ,y\n")
-    assert any("1 row has an empty 'text' (b.csv, line 3)" in note for note in loaded(f"{tmp_path}/*.csv").notes)
+    _, notes = load_file(f"{tmp_path}/*.csv", DataSpec(), LABELLED)
+    assert any("1 row has an empty 'text' (b.csv, line 3)" in note for note in notes)
 
 
 def test_each_file_may_have_a_header_that_numbers_pass_over(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_splits_that_are_several_files_or_a_column_of_them(tmp_path: Path) -> No
         "validation": ["three", "four"],
         "test": ["two"],
     }
-    assert splits.places["test"](splits.test["row"][0]) == "b.csv, line 2"
+    assert splits.locate["test"](splits.test["row"][0]) == "b.csv, line 2"
     assert load(DataSpec(train=tuple(train), validation=tuple(held)), LABELLED).validation["row"][:] == [1, 2]
 
 
