@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -22,11 +22,13 @@ class Place(NamedTuple):
     """What a person should see of it; where it is empty, the row's text is shown."""
     like: tuple[str, int] | None = None
     """Split and row that it repeats or contradicts."""
+    at: str = ""
+    """The file and line, where the split's rows are of several files."""
 
     @property
     def where(self) -> str:
         """The place, as `test row 17`."""
-        return f"{self.split} row {self.row}".strip()
+        return self.at or f"{self.split} row {self.row}".strip()
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Finding:
 
 
 def _plain(place: Place) -> dict[str, Any]:
-    plain = {"split": place.split, "row": place.row, "text": place.text}
+    plain = {"split": place.split, "row": place.row, "text": place.text} | ({"at": place.at} if place.at else {})
     return {**plain, "like": {"split": place.like[0], "row": place.like[1]}} if place.like else plain
 
 
@@ -126,6 +128,15 @@ def listed(names: Sequence[str], most: int = MENTIONED) -> str:
     """Names in quotation marks, of many the first."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(repr, names[:most])) + more
+
+
+def located(findings: Iterable[Finding], locate: Mapping[str, Callable[[int], str]]) -> list[Finding]:
+    """The findings with the file and line of each place, where `locate` tells those of a split's rows."""
+    return [replace(finding, places=tuple(_located(place, locate) for place in finding.places)) for finding in findings]
+
+
+def _located(place: Place, locate: Mapping[str, Callable[[int], str]]) -> Place:
+    return place._replace(at=locate[place.split](place.row)) if place.split in locate else place
 
 
 def errors(findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import yaml
 from ftkit import checks, plugins
 from ftkit.data.load import SPLITS, load, load_file, unified
 from ftkit.data.read import Table
+from ftkit.data.several import is_pattern
 from ftkit.errors import DataError, RecipeError, nearest, problems
 from ftkit.findings import errors, merged
 from ftkit.recipe import Recipe, parse_recipe
@@ -38,20 +39,21 @@ class Proof(NamedTuple):
     notes: tuple[str, ...]
 
 
-def write_recipe(file: Path, task: str | None, to: Path | None, say: Say) -> Path:
+def write_recipe(file: Path, task: str | None, to: Path | None, say: Say, more: Sequence[Path] = ()) -> Path:
     """Write a recipe that trains on `file` (to `to`, or beside the file), and return its path.
 
-    task: a shipped task; recognised when None. What was recognised is said, with the setting that changes it.
+    file: may be a pattern; `more` are read with it. task: a shipped task; recognised when None.
+    What was recognised is said, with the setting that changes it.
     Raises RecipeError for an unknown task, columns that don't tell and a recipe that exists; DataError for a
     file that can't be read or trained on. Nothing is written then.
     """
     _refuse_task(task)
-    table, numbered = read_table(file, task)
-    path = to or file.with_name(Path(file.name.removesuffix(".gz")).stem + ".yaml")
+    table, numbered = read_table([str(one) for one in (file, *more)], task)
+    path = to or _beside(file)
     if path.exists():
         raise RecipeError(f"{path} exists already", "name another file: --to RECIPE.yaml")
     guess = recognise(table, task, file)
-    data = _data(guess, numbered, file)
+    data = _data(guess, numbered, file, more)
     data |= dict(_held_out(table, guess, data, file, say))
     proof = _prove(_recipe(guess, data))
     _tell(table, guess, data, proof, say)
@@ -80,9 +82,16 @@ def _refuse_task(task: str | None) -> None:
         raise RecipeError(f"--task: there is no task called {task!r}", meant)
 
 
-def _data(guess: Guess, numbered: bool, file: Path) -> dict[str, Any]:
-    """The settings under `data` that say how the file is read."""
-    data: dict[str, Any] = {"train": str(file.resolve())}
+def _beside(file: Path) -> Path:
+    """Where the recipe for a file goes: beside it, under its name; for a pattern, under that of its folder."""
+    stem = Path(file.name.removesuffix(".gz")).stem
+    return file.with_name(f"{file.resolve().parent.name if is_pattern(stem) else stem}.yaml")
+
+
+def _data(guess: Guess, numbered: bool, file: Path, more: Sequence[Path]) -> dict[str, Any]:
+    """The settings under `data` that say how the files are read."""
+    files = [str(one.resolve()) for one in (file, *more)]
+    data: dict[str, Any] = {"train": files if more else files[0]}
     if any(name != home for name, home in guess.columns.items()):
         data["columns"] = {name: int(home) if numbered else home for name, home in guess.columns.items()}
     if guess.delimiter != DELIMITER:
@@ -124,7 +133,7 @@ def _held_out(table: Table, guess: Guess, data: Mapping[str, Any], file: Path, s
     if marked:
         yield "split", "split"
     for name in ("validation", "test"):
-        beside = _sibling(file, name)
+        beside = None if isinstance(data["train"], list) else _sibling(file, name)
         if name in marked:
             continue
         if beside is not None and _fits(beside, guess, data, say):
@@ -141,10 +150,13 @@ def _sibling(file: Path, name: str) -> Path | None:
     found = _TRAIN.search(file.name)
     if found is None:
         return None
-    beside = {path.name.casefold(): path for path in file.resolve().parent.iterdir() if path.is_file()}
+    folder = file.resolve().parent
+    beside = {path.name.casefold(): path for path in folder.iterdir() if path.is_file()}
     before, after = file.name[: found.start()], file.name[found.end() :]
-    wanted = [f"{before}{own}{after}".casefold() for own, split in SPLITS.items() if split == name]
-    return next((beside[other] for other in wanted if other in beside), None)
+    wanted = [f"{before}{own}{after}" for own, split in SPLITS.items() if split == name]
+    if is_pattern(str(file)):
+        return next((folder / other for other in wanted if any(folder.glob(other))), None)
+    return next((beside[other.casefold()] for other in wanted if other.casefold() in beside), None)
 
 
 def _fits(beside: Path, guess: Guess, data: Mapping[str, Any], say: Say) -> bool:
@@ -217,7 +229,9 @@ def _text(guess: Guess, data: Mapping[str, Any], labels: list[str], path: Path) 
 
 
 def _header(guess: Guess, data: Mapping[str, Any], name: str, path: Path) -> str:
-    what = f"A recipe for {Path(data['train']).name}: {guess.task}, trained as {name} does."
+    train = data["train"]
+    file = Path(train).name if isinstance(train, str) else f"{Path(train[0]).name} and {len(train) - 1} more"
+    what = f"A recipe for {file}: {guess.task}, trained as {name} does."
     lines = (what, "", f"  ftkit train {shlex.quote(str(path))}", "")
     return "".join(f"# {line.replace(chr(10), ' ')}".rstrip() + "\n" for line in lines)
 
@@ -252,7 +266,9 @@ _PATHS = ("train", "validation", "test")
 
 
 def _portable(value: Any, folder: Path) -> Any:
-    """A path as it counts from the recipe's folder where the file lies in it, else the absolute one."""
+    """A path, or each of a list, as it counts from the recipe's folder where it lies in it, else the absolute one."""
+    if isinstance(value, list):
+        return [_portable(one, folder) for one in value]
     if not isinstance(value, str) or not Path(value).is_relative_to(folder):
         return value
     inside = Path(value).relative_to(folder).as_posix()

@@ -15,7 +15,7 @@ from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, unified, wanted_labels
 from ftkit.data.read import looks_like_file
 from ftkit.errors import DataError
-from ftkit.findings import Finding, Place, errors, merged
+from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe
 from ftkit.tasks._base import Task
@@ -83,7 +83,7 @@ def inspect(recipe: Recipe) -> Inspection:
         return Inspection(recipe, task, {}, {}, {}, (_unreadable(error),), (), Splits())
     found = [finding for split, rows in loaded.unread.items() for finding in unread_findings(rows, split)]
     if loaded.train is None:
-        return Inspection(recipe, task, {}, {}, {}, tuple(merged(found)), loaded.notes, loaded)
+        return Inspection(recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.locate)), loaded.notes, loaded)
     of = {name: len(split) + len(loaded.unread.get(name, ())) for name, split in loaded.items()}
     return _inspected(recipe, task, loaded, [_counted(finding, of) for finding in found])
 
@@ -119,7 +119,7 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
         {name: len(split) for name, split in loaded.items()},
         {name: dict(Counter(data.names(name)).most_common()) for name in rows if data.has_names},
         lengths(data),
-        tuple(merged(found)),
+        tuple(located(merged(found), loaded.locate)),
         tuple(dict.fromkeys([*loaded.notes, *data.notes])),
         loaded,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -103,13 +104,13 @@ def override(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name.strip():
             raise RecipeError(f"--set {setting}: a setting is written name=value", "for example --set train.epochs=1")
-        _put(
-            result,
-            name.strip().split("."),
-            yaml12.load(text, f"--set {name}={text}", "quote the whole setting"),
-            setting,
-        )
+        _put(result, name.strip().split("."), _read_value(name, text), setting)
     return result
+
+
+def _read_value(name: str, text: str) -> Any:
+    """The value of a setting, read as YAML; `*.csv` is a pattern of files, and no YAML alias."""
+    return text if text.startswith("*") else yaml12.load(text, f"--set {name}={text}", "quote the whole setting")
 
 
 def plugin_bases() -> dict[str, type]:
@@ -167,8 +168,11 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are."""
     raw = {name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()}
     for section, name in _PATHS:
-        if isinstance(raw.get(section), dict) and isinstance(raw[section].get(name), str):
-            raw[section][name] = _absolute_path(raw[section][name], base, checkpoint=name == "checkpoint")
+        named = raw[section].get(name) if isinstance(raw.get(section), dict) else None
+        if isinstance(named, str):
+            raw[section][name] = _absolute_path(named, base, checkpoint=name == "checkpoint")
+        elif isinstance(named, (list, tuple)):
+            raw[section][name] = [_absolute_path(one, base) if isinstance(one, str) else one for one in named]
     for setting in ("task", "method"):
         choice = raw.get(setting)
         if isinstance(choice, str) and choice.endswith(".py"):
@@ -210,7 +214,7 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
             if any(os.path.isfile(path / name) for name in ("config.json", "recipe.yaml", "ftkit.json"))
             else value
         )
-    is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value)
+    is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value) or glob.has_magic(value)
     return str(path.resolve()) if value and is_path and ":" not in value else value
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ftkit import plugins
 from ftkit.data.columns import ALIASES, find
 from ftkit.data.read import Table, may_have_header, read
+from ftkit.data.several import expand, read_all
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError, RecipeError, brief
 from ftkit.settings import DataSpec
@@ -165,14 +166,13 @@ def _texts(table: Table, without: Iterable[str | None]) -> list[Profile]:
 # ---------------------------------------------------------------------- the file
 
 
-def read_table(file: Path, task: str | None) -> tuple[Table, bool]:
-    """The file's rows, and whether its columns have numbers and no names. Raises DataError."""
-    table = read(file, header=False, tokens=task in (None, "ner"))
-    if table.unit == "sentence":
-        return table, True
-    if not may_have_header(file):
-        return table, False
-    return (read(file, header=True), False) if has_header(table) else (table, True)
+def read_table(names: Sequence[str], task: str | None) -> tuple[Table, bool]:
+    """The rows of files and patterns, and whether their columns have numbers and no names. Raises DataError."""
+    tokens = task in (None, "ner")
+    first = expand(names)[0][0]
+    header = may_have_header(first) and has_header(read(first, header=False, tokens=tokens))
+    table = read_all(names, header=header, tokens=tokens)
+    return table, not header and (may_have_header(first) or table.unit == "sentence")
 
 
 def has_header(table: Table) -> bool:

@@ -42,12 +42,12 @@ class DataSpec(Section):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    train: str | None = None
-    """A file, a shipped sample (`sample:sentiment`), or a data set on the Hub (`org/name`, `org/name:config`)."""
-    validation: str | float | None = 0.1
-    """A file, or the share of the training rows that is set aside to choose the best epoch by."""
-    test: str | float | None = None
-    """A file, or the share of the rows that is held out and scored once, at the end."""
+    train: str | tuple[str, ...] | None = None
+    """A file, several (`[a.csv, b.csv]`, `parts/*.csv`), a folder, a `sample:NAME`, or a Hub data set (`org/name`)."""
+    validation: str | float | tuple[str, ...] | None = 0.1
+    """A file or several, or the share of the training rows that is set aside to choose the best epoch by."""
+    test: str | float | tuple[str, ...] | None = None
+    """A file or several, or the share of the rows that is held out and scored once, at the end."""
     columns: dict[str, str | int] = {}
     """The task's column -> the file's column: a name, or a number from 0 where the file has no header."""
     labels: tuple[str, ...] | dict[str, str] | None = None
@@ -69,6 +69,18 @@ class DataSpec(Section):
     @classmethod
     def _one_step_alone(cls, steps: Any) -> Any:
         return [steps] if isinstance(steps, str) else steps
+
+    def sources(self, split: str) -> tuple[str, ...]:
+        """What the rows of a split are read from; nothing where it is a share of other rows, or not set."""
+        given = getattr(self, split)
+        return given if isinstance(given, tuple) else (given,) if isinstance(given, str) else ()
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _some_file(cls, given: Any) -> Any:
+        if given == ():
+            raise PydanticCustomError("none", "must name at least one file")
+        return given
 
     @field_validator("labels")
     @classmethod

@@ -296,6 +296,18 @@ def test_a_file_beside_it_that_does_not_fit_is_said_and_left_out(tmp_path: Path)
     assert any(line.startswith("test.csv lies beside it and can't be used: test.csv: no column found") for line in said)
 
 
+def test_several_files_and_patterns(tmp_path: Path) -> None:
+    for name, count in (("train-1", 60), ("train-2", 50), ("test-1", 9)):
+        csv_file(tmp_path / f"{name}.csv", [["body", "queue"], *labelled(count, "x", "z")])
+    pattern = write_recipe(tmp_path / "train-*.csv", None, None, silence)
+    assert pattern == tmp_path / f"{tmp_path.name}.yaml"
+    assert yaml.safe_load(pattern.read_text("utf-8"))["data"]["train"] == "train-*.csv"
+    assert rows_of(load_recipe(pattern)) == {"train": 99, "validation": 11, "test": 9}
+    both = write_recipe(tmp_path / "train-1.csv", None, None, silence, [tmp_path / "train-2.csv"])
+    assert yaml.safe_load(both.read_text("utf-8"))["data"]["train"] == ["train-1.csv", "train-2.csv"]
+    assert rows_of(load_recipe(both)) == {"train": 89, "validation": 10, "test": 11}
+
+
 def test_few_rows_are_all_for_training(tmp_path: Path) -> None:
     recipe = recipe_for(csv_file(tmp_path / "rows.csv", [["text", "label"], *labelled(49, "x", "z")]))
     assert (recipe.data.validation, recipe.data.test) == (None, None)

@@ -9,7 +9,9 @@ import typer
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The labelled rows.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="The labelled rows: a file, several, or a folder.")
+    ],
     task: Annotated[str | None, typer.Option(help="The task; found out from the columns when not given.")] = None,
     to: Annotated[
         Path | None, typer.Option(help="The recipe to write; <file>.yaml beside the data by default.")
@@ -22,5 +24,5 @@ def init(
     from ftkit.init import write_recipe
     from ftkit.terminal import say
 
-    path = write_recipe(file, task, to, say)
+    path = write_recipe(files[0], task, to, say, files[1:])
     print(path)

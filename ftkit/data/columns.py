@@ -291,15 +291,17 @@ def _id_column(table: Table) -> str | None:
     return next((name for name in table.columns if name.casefold() == "id"), None)
 
 
-def empty_inputs(source: str, rows: Sequence[Mapping[str, Any]], shape: Sequence[Column]) -> Iterator[str]:
+def empty_inputs(table: Table, rows: Sequence[Mapping[str, Any]], shape: Sequence[Column]) -> Iterator[str]:
     """A note for each column to read that is empty in some rows."""
     for column in shape:
         if column.is_input:
-            empty = [str(row["row"]) for row in rows if column.name in row and is_empty(row[column.name])]
+            empty = [row["row"] for row in rows if column.name in row and is_empty(row[column.name])]
             if empty:
-                more = ", ..." if len(empty) > SHOWN else ""
+                numbers = ", ".join(map(str, empty[:SHOWN]))
+                places = "; ".join(map(table.locate, empty[:SHOWN])) if table.locate else f"row {numbers}"
                 count = f"{len(empty)} row{'s have' if len(empty) > 1 else ' has'}"
-                yield f"{source}: {count} an empty {column.name!r} (row {', '.join(empty[:SHOWN])}{more})"
+                more = ", ..." if len(empty) > SHOWN else ""
+                yield f"{table.source}: {count} an empty {column.name!r} ({places}{more})"
 
 
 def is_empty(value: Any) -> bool:
@@ -345,7 +347,7 @@ def _report(table: Table, home: str, what: str, cases: list[tuple[Unread, Refuse
     """A line for each of the first cases, and one for all others with what they are about."""
     for row, fault in cases[:SHOWN]:
         detail = f": {fault.detail}" if fault.detail else ""
-        yield f"{table.source}, {table.unit} {row.number}: column {home!r} {what}{detail}"
+        yield f"{table.named(row.number)}: column {home!r} {what}{detail}"
     if len(cases) > SHOWN:
         others = [detail for detail in dict.fromkeys(fault.detail for _, fault in cases[SHOWN:]) if detail]
         about = f": {', '.join(others[:SHOWN])}{', ...' if len(others) > SHOWN else ''}" if others else ""

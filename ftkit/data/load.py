@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
 from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
-from ftkit.data.read import SHOWN, Table, read
+from ftkit.data.read import SHOWN, Locate, Table, read
 from ftkit.data.samples import sample
+from ftkit.data.several import expand, join
 from ftkit.data.split import cut, draw
 from ftkit.errors import DataError, RecipeError, every, problems
 
@@ -49,6 +50,8 @@ class Splits:
     """By split, the rows that can't be read; only where they were not to be refused."""
     raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
+    locate: Mapping[str, Locate] = field(default_factory=dict)
+    """By split, where rows stand by their `row`; only of splits whose rows are of several files."""
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
@@ -79,14 +82,15 @@ def load(
     group = _group_column(tables["train"], spec, groups)
     examples, more = _examples(tables, spec, shapes, group, strict)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
+    located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
     examples = {name: part for name, part in examples.items() if part.rows}
     if "train" not in examples:
-        return Splits(notes=tuple(dict.fromkeys([*notes, *more])), unread=unread)
+        return Splits(notes=tuple(dict.fromkeys([*notes, *more])), unread=unread, locate=located)
     examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
     more += told
     for name in ("test", "validation"):
         share = getattr(spec, name)
-        if name not in examples and share and not isinstance(share, str):
+        if name not in examples and share and not spec.sources(name):
             _cut(examples, name, share, spec, stratify)
     train = examples["train"]
     if spec.limit is not None and spec.limit < len(train.rows):
@@ -98,22 +102,25 @@ def load(
         shape=train.shape,
         unread=unread,
         raw={} if strict else {name: [row["raw"] for row in part.rows] for name, part in examples.items()},
+        locate=located,
     )
 
 
 def load_file(
     source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True, groups: Sequence[str] = ()
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """All rows of a file, sample or Hub data set, and notes; its columns may also have the task's own names.
+    """All rows of a file, of several (`parts/*.csv`), of a sample or a Hub data set, and notes.
+
+    Columns may also have the task's own names.
 
     targets: whether the columns to answer must be there; without it they are read where every row has them.
     groups: columns of which the first that is there is kept as `group`, unless `spec` names one that is.
     """
-    table = _one(source, "test", spec, shapes)
+    table = _one((source,), "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    notes = [*examples.notes, *empty_inputs(table.source, examples.rows, examples.shape)]
+    notes = [*examples.notes, *empty_inputs(table, examples.rows, examples.shape)]
     parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
     return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
@@ -165,9 +172,9 @@ def _check(spec: DataSpec) -> None:
 
 def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
     """The splits that are given as such, `train` first."""
-    files = {name: source for name in ("validation", "test") if isinstance(source := getattr(spec, name), str)}
-    calls: list[Callable[[], Any]] = [partial(_train_tables, str(spec.train), spec, shapes)]
-    calls += [partial(_one, source, name, spec, shapes) for name, source in files.items()]
+    files = {name: sources for name in ("validation", "test") if (sources := spec.sources(name))}
+    calls: list[Callable[[], Any]] = [partial(_train_tables, spec, shapes)]
+    calls += [partial(_one, sources, name, spec, shapes) for name, sources in files.items()]
     (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
@@ -175,10 +182,11 @@ def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]
     return {**own, **given}, notes
 
 
-def _train_tables(source: str, spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
-    if is_hub_id(source):
-        return _hub_splits(source)
-    table = _file(source, spec, shapes)
+def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+    sources = spec.sources("train")
+    if len(sources) == 1 and is_hub_id(sources[0]):
+        return _hub_splits(sources[0])
+    table = _files(sources, spec, shapes)
     if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
         raise DataError(
             f"{table.source}: data.split={spec.split} is none of its columns",
@@ -220,15 +228,23 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     return parts, [f"{table.source}: column {column!r} tells the rows apart ({counts})"]
 
 
-def _one(source: str, name: str, spec: DataSpec, shapes: Shapes) -> Table:
-    """All rows of a file, or one split of a Hub data set: the one called `name`, or its only one."""
-    if not is_hub_id(source):
-        return _file(source, spec, shapes)
+def _one(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
+    """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
+    source = sources[0]
+    if len(sources) > 1 or not is_hub_id(source):
+        return _files(sources, spec, shapes)
     tables = read_hub(source)
     named = [table for own, table in tables.items() if SPLITS.get(own) == name or len(tables) == 1]
     if not named:
         raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
     return named[0]
+
+
+def _files(sources: Sequence[str], spec: DataSpec, shapes: Shapes) -> Table:
+    """All rows of one file or of several."""
+    names, notes = expand(sources)
+    table = join(every([partial(_file, name, spec, shapes) for name in names]))
+    return replace(table, notes=(*notes, *table.notes))
 
 
 def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
@@ -283,7 +299,7 @@ def _examples(
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
-    files = [name for name in tables if name == "train" or isinstance(getattr(spec, name), str)]
+    files = [name for name in tables if name == "train" or spec.sources(name)]
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
     notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]

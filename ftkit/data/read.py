@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftkit.data.formats import HEADED, READERS
-from ftkit.data.formats._base import SHOWN, Source, Table, listed, parted, suffix
+from ftkit.data.formats._base import SHOWN, Locate, Source, Table, listed, parted, suffix
 from ftkit.errors import DataError, nearest
 
-__all__ = ["SHOWN", "Table", "looks_like_file", "may_have_header", "read"]
+__all__ = ["SHOWN", "Locate", "Table", "looks_like_file", "may_have_header", "parted", "read"]
 
 
 def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:

@@ -12,10 +12,9 @@ from datasets import Dataset
 from ftkit.data.load import load_file, unified
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
-from ftkit.engine.prepare import check, read_splits
+from ftkit.engine.prepare import changed_files, check, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, RunError
-from ftkit.files import sha256
 from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
@@ -162,10 +161,8 @@ def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: A
     if recipe is None:
         raise RunError(f"{source} is no run and remembers no data", "name a file with --data FILE")
     recorded = RunDirectory.open(source).read_json("data")["sha256"]
-    for name, digest in recorded.items():
-        path = Path(getattr(recipe.data, name))
-        if path.is_file() and sha256(path) != digest:
-            say(f"warning: {path} has changed since the run was trained")
+    for path in changed_files(recipe, recorded):
+        say(f"warning: {path} has changed since the run was trained")
     splits, _ = read_splits(recipe, trained.task)
     if split not in splits:
         raise RunError(

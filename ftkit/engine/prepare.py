@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -13,12 +12,13 @@ from datasets import Dataset
 from ftkit import checks
 from ftkit.checkpoints import Located
 from ftkit.data.load import Splits, load, unified, wanted_labels
+from ftkit.data.read import Locate
+from ftkit.data.several import hashes
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every, problems
-from ftkit.files import sha256
-from ftkit.findings import Finding, errors, merged
+from ftkit.findings import Finding, errors, located, merged
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
 from ftkit.plugins import resolve
@@ -100,7 +100,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
     labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe.data)), models.label_names(config))
-    warnings = check(task, splits, labels)
+    warnings = check(task, splits, labels, loaded.locate)
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
@@ -115,7 +115,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     if look:
         rows = {name: split.to_dict() for name, split in loaded.items()}
         data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
-        warnings = merged([*warnings, *checks.of_data(data)])
+        warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
     return augmented(
         Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
@@ -158,9 +158,11 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
     return trained if set(labels) == set(trained) else labels
 
 
-def check(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> list[Finding]:
+def check(
+    task: Task, splits: Mapping[str, Dataset], labels: Labels, locate: Mapping[str, Locate] | None = None
+) -> list[Finding]:
     """The task's warnings about all splits. Raises DataError with every error at once."""
-    found = merged(checks.of_task(task, splits, labels))
+    found = located(merged(checks.of_task(task, splits, labels)), locate or {})
     if stops := [str(finding) for finding in errors(found)]:
         raise problems(DataError, "the data can't be used", stops)
     return found
@@ -238,6 +240,19 @@ def _describe_variants(prepared: Prepared) -> dict[str, Any]:
 
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:
-    """The SHA-256 of each file that the recipe's data are in."""
-    named = {name: getattr(recipe.data, name) for name in ("train", "validation", "test")}
-    return {name: sha256(Path(f)) for name, f in named.items() if isinstance(f, str) and Path(f).is_file()}
+    """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several."""
+    found = {split: hashes(recipe.data.sources(split)) for split in ("train", "validation", "test")}
+    return {
+        split if len(files) == 1 else f"{split}: {file}": digest
+        for split, files in found.items()
+        for file, digest in files.items()
+    }
+
+
+def changed_files(recipe: Recipe, recorded: Mapping[str, str]) -> list[str]:
+    """The recipe's files that are not those of which the SHA-256s were recorded; of several, missing ones too."""
+    now = file_hashes(recipe)
+    changed = [
+        name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
+    ]
+    return [str(getattr(recipe.data, name, name)) for name in changed]

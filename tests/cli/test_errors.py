@@ -58,7 +58,7 @@ DATA = {
     "empty file": data("data.train=a.csv", "a.csv has no rows", "a row for each example", a__csv=""),
     "header alone": data("data.train=a.csv", "a.csv has no rows", "a row for each example", a__csv="text,label\n"),
     "empty JSON Lines": data("data.train=a.jsonl", "a.jsonl has no rows", a__jsonl="\n"),
-    "unknown ending": data("data.train=a.xlsx", "'.xlsx'", ".csv", a__xlsx="text,label\n"),
+    "unknown ending": data("data.train=a.docx", "'.docx'", ".csv", a__docx="text,label\n"),
     "no such column": data(
         "data.train=a.csv",
         "a.csv",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +14,10 @@ from ftkit.errors import DataError
 
 SHOWN = 10
 """Rows named in an error before the rest is only counted."""
+
+
+Locate = Callable[[int], str]
+"""A row's number -> where it stands, as `part-2.csv, line 17`."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,18 @@ class Table:
     """Where each row is in the source, from 1: its line (CSV, TSV, JSON Lines), record or sentence."""
     unit: str = "line"
     notes: tuple[str, ...] = ()
+    sparse: bool = False
+    """Whether a row may lack columns, as in JSON."""
+    locate: Locate | None = None
+    """Where rows stand, by their numbers, where they are of several files."""
 
     def where(self, index: int) -> str:
         """The place of a row, as `train.tsv, line 17`."""
-        return f"{self.source}, {self.unit} {self.numbers[index]}"
+        return self.named(self.numbers[index])
+
+    def named(self, number: int) -> str:
+        """The place of the row that has this number."""
+        return self.locate(number) if self.locate else f"{self.source}, {self.unit} {number}"
 
     def take(self, indices: Sequence[int]) -> Table:
         """The table with these rows alone."""
@@ -79,10 +91,12 @@ class Source:
         columns: tuple[str, ...] | None = None,
         numbers: list[int] | None = None,
         unit: str = "line",
+        locate: Locate | None = None,
     ) -> Table:
-        """A table of this source; its columns are the rows' keys, its numbers count from 1, unless they are given."""
+        """A table of this source: numbers count from 1, and columns are all that some row has, where none are given."""
         numbers = list(range(1, len(rows) + 1)) if numbers is None else numbers
-        return Table(self.name, keys(rows) if columns is None else columns, rows, numbers, unit)
+        named = keys(rows) if columns is None else columns
+        return Table(self.name, named, rows, numbers, unit, sparse=columns is None, locate=locate)
 
 
 def parted(name: str) -> tuple[str, str | None]:
