@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from ftkit.augmenters._english import negates
 from ftkit.augmenters._words import Words
 from ftkit.config import Section
 from ftkit.edits import Edit
@@ -63,7 +64,7 @@ class Augmenter:
 
 
 class WordAugmenter(Augmenter):
-    """An augmenter that changes each word by itself."""
+    """An augmenter that changes each word by itself; negations stay, that they may still be read."""
 
     def able(self, word: str) -> bool:
         """Whether the word can be changed."""
@@ -75,5 +76,5 @@ class WordAugmenter(Augmenter):
 
     def change(self, words: Words, random: Random) -> dict[int, str]:
         """Some of the words that can be changed."""
-        able = [i for i in words.free if self.able(words[i])]
+        able = [i for i in words.free if self.able(words[i]) and not negates(words[i])]
         return {i: self.changed(words[i], random) for i in self.drawn(words, able, random)}

@@ -12,6 +12,7 @@ from functools import cached_property
 
 import regex
 
+from ftkit.augmenters._english import negates
 from ftkit.edits import Edit, Place, places
 
 _UNSPACED = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan"
@@ -21,6 +22,13 @@ _CHUNK = regex.compile(r"\S+")
 _AROUND = regex.compile(
     r"(?P<before>[\p{P}--\p{Pc}]*)(?P<word>.*?)(?P<after>[\p{P}--\p{Pc}]*)", regex.V1 | regex.DOTALL
 )
+_SENTENCE = regex.compile(r"\S.*?(?:[.!?]+[\p{Pf}\p{Pe}\"']*(?=\s|$)|(?=\s*(?:\n|$)))")
+_ALL = regex.compile(r"\S.*\S|\S", regex.DOTALL)
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is one word and nothing else."""
+    return _WORD.fullmatch(text) is not None
 
 
 class Words:
@@ -46,15 +54,28 @@ class Words:
         return not any(start < last and end > first for first, last in self.kept)
 
     @cached_property
+    def removable(self) -> list[int]:
+        """The free words that can go and leave nothing odd: no empty brackets, no sentence that says the opposite."""
+        return [
+            i for i in self.free if not negates(self[i]) and self._removal(*self.places[i]) != (*self.places[i], "")
+        ]
+
+    @cached_property
     def runs(self) -> list[list[int]]:
         """The free words in groups of neighbours with nothing but spaces between them."""
         found: list[list[int]] = []
         for i in self.free:
-            if found and found[-1][-1] == i - 1 and self._between(i - 1, i).isspace():
+            if found and found[-1][-1] == i - 1 and not self._between(i - 1, i).strip(" "):
                 found[-1].append(i)
             else:
                 found.append([i])
         return found
+
+    @cached_property
+    def sentences(self) -> list[Place]:
+        """Where the text's sentences stand, each without the space around it; tokens are one sentence."""
+        found = [match.span() for match in (_SENTENCE if self.whole else _ALL).finditer(self.text)]
+        return [(start, end) for start, end in found if regex.search(r"\p{L}", self.text[start:end])]
 
     def _between(self, i: int, j: int) -> str:
         return self.text[self.places[i][1] : self.places[j][0]]

@@ -11,11 +11,28 @@ if TYPE_CHECKING:
     from ftkit.engine.augment import Augmentation
 
 
+def _get_wordnet(wanted: bool) -> None:
+    if wanted:
+        from ftkit.augmenters import _wordnet
+
+        print(_wordnet.download())
+        raise typer.Exit()
+
+
 def augment(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/augmented.")],
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
     show: Annotated[int | None, typer.Option(min=0, help="How many variants to show; 10 by default.")] = None,
     to: Annotated[Path | None, typer.Option(help="Write originals and variants to this file, as JSON Lines.")] = None,
+    get_wordnet: Annotated[
+        bool,
+        typer.Option(
+            "--get-wordnet",
+            callback=_get_wordnet,
+            is_eager=True,
+            help="Download WordNet (10 MB of NLTK's data on GitHub) into ftkit's cache, and do no more.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Show the variants of training rows that a recipe would learn from, or write them to a file.
