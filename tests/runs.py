@@ -33,6 +33,10 @@ def single(random: Random) -> dict[str, Any]:
     return {"text": text(random), "label": random.choice(("arts", "sport", "trade"))}
 
 
+def long(random: Random) -> dict[str, Any]:
+    return {"text": " ".join(random.sample(LINES, random.randint(1, 7))), "label": single(random)["label"]}
+
+
 def multi(random: Random) -> dict[str, Any]:
     return {"text": text(random), "label": sorted(random.sample(("calm", "long", "new"), random.randint(0, 3)))}
 
@@ -75,6 +79,7 @@ def text(random: Random) -> str:
 WRITTEN = {"target_length": 12, "max_length": 96}
 KINDS: dict[str, tuple[str, Callable[[Random], dict[str, Any]], dict[str, Any]]] = {
     "single": ("bert", single, {"name": "classification"}),
+    "windows": ("bert", long, {"name": "classification", "max_length": 24, "truncate": "window", "stride": 6}),
     "multi": ("bert", multi, {"name": "classification", "kind": "multi"}),
     "regression": ("bert", regression, {"name": "classification", "kind": "regression"}),
     "ner": ("bert", ner, {"name": "ner", "max_length": 32, "stride": 8}),
@@ -83,9 +88,10 @@ KINDS: dict[str, tuple[str, Callable[[Random], dict[str, Any]], dict[str, Any]]]
     "seq2seq": ("t5", summary, {"name": "summarization", **WRITTEN}),
     "causal": ("llama", summary, {"name": "summarization", **WRITTEN}),
 }
-"""Kind -> architecture, what makes a row, the task with its options. `ner` and `qa` rows need several windows."""
+"""Kind -> architecture, what makes a row, the task with its options. `windows`, `ner` and `qa` rows need several windows."""
 METHODS = {
     "single": ("full", "head", "lora", "ia3", "adapter"),
+    "windows": ("full", "head"),
     "multi": ("lora",),
     "regression": ("full",),
     "ner": ("full", "head", "lora", "ia3", "adapter"),

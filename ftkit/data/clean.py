@@ -83,7 +83,8 @@ def _exchanged(values: T, edits: Sequence[Edit], new: Sequence[T]) -> list[T]:
     for edit, part in zip(edits, new, strict=True):
         parts += [values[at : edit.start], part]
         at = edit.end
-    return [*parts, values[at:]]
+    parts.append(values[at:])
+    return parts
 
 
 def _flat(parts: Sequence[list[int]]) -> list[int]:

@@ -48,6 +48,7 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
 
     The number that is explained is the sum of the task's `contrasts`: the answer's logit less the truth's; for
     entities, whose answer and truth are told by the model and the row, so much at each word that is tagged wrongly.
+    Of a text that is read in windows it is their mean.
     None where the task names no contrasts (the answer or the truth may be no label of the model's), where it can't
     tell the tokens' places, or where it would take too long.
     """
@@ -56,7 +57,7 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
     size -= trained.model.get_input_embeddings().weight.numel()
     for example, said, true in examples:
         encoded = infer.encode(trained.task, [example], trained.tokenizer, trained.labels)
-        work += 6.0 * size * STEPS * len(encoded["input_ids"][0])
+        work += 6.0 * size * STEPS * sum(map(len, encoded["input_ids"]))
         found.append(_explain(trained, example, encoded, said, true) if work <= _MOST_WORK else None)
     return found
 
@@ -67,15 +68,25 @@ def _explain(trained: Trained, example: Example, encoded: Batch, said: str, true
     if places is None or task.reads_otherwise:
         return None
     names = [name for name in trained.tokenizer.model_input_names if name in encoded]
-    inputs = {name: torch.tensor([encoded[name][0]], device=model.device) for name in names}
-    with torch.no_grad():
-        found = model(**inputs).items()
-    output = {name: value[0].float().cpu().numpy() for name, value in found if name.endswith("logits")}
-    contrasts = task.contrasts(example, encoded, output, trained.labels, said, true)
-    if not contrasts:
-        return None
-    weights, gap = integrated_gradients(model, inputs, _target(contrasts), _baseline(trained, inputs["input_ids"][0]))
-    return Explained(_words(places, weights), said, true, gap)
+    weights, changes = [], []
+    for row in range(len(places)):
+        inputs = {name: torch.tensor([encoded[name][row]], device=model.device) for name in names}
+        with torch.no_grad():
+            found = model(**inputs).items()
+        output = {name: value[0].float().cpu().numpy() for name, value in found if name.endswith("logits")}
+        contrasts = task.contrasts(example, encoded, output, trained.labels, said, true)
+        if not contrasts:
+            return None
+        empty = _baseline(trained, inputs["input_ids"][0])
+        each, change = integrated_gradients(model, inputs, _target(contrasts), empty)
+        weights.append(each / len(places))
+        changes.append(change / len(places))
+    words = _words([place for row in places for place in row], np.concatenate(weights))
+    return Explained(words, said, true, _gap(np.concatenate(weights), sum(changes)))
+
+
+def _gap(weights: np.ndarray, change: float) -> float:
+    return abs(float(weights.sum()) - change) / max(abs(change), 1e-6)
 
 
 def _target(contrasts: Sequence[Contrast]) -> Target:
@@ -91,7 +102,7 @@ def _target(contrasts: Sequence[Contrast]) -> Target:
 def integrated_gradients(
     model: Any, inputs: Mapping[str, torch.Tensor], target: Target, baseline: torch.Tensor, steps: int = STEPS
 ) -> tuple[np.ndarray, float]:
-    """What each token adds to the target, (tokens), and the share of the target's change that their sum misses.
+    """What each token adds to the target, (tokens), and the target's change, which their sum should be.
 
     inputs: one row, (1, tokens). baseline: token ids, (tokens), of a text that says nothing; tokens that are the same
     in both add nothing. Embeddings go in a straight line from one to the other; positions and segments stay.
@@ -114,9 +125,7 @@ def integrated_gradients(
             (slopes,) = torch.autograd.grad(value.sum(), states)
         gradient += (slopes * shares[part]).sum(0)
     weights = ((end - begin)[0] * gradient).sum(-1)
-    change = float(edges[1] - edges[0])
-    missed = abs(float(weights.sum()) - change) / max(abs(change), 1e-6)
-    return weights.double().cpu().numpy(), missed
+    return weights.double().cpu().numpy(), float(edges[1] - edges[0])
 
 
 def _asked(

@@ -19,6 +19,7 @@ from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
+from ftkit.tasks._truncation import KEPT
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -133,7 +134,9 @@ def answer(
 
 def too_long(cut: int, rows: int, what: str, task: Task) -> str:
     """The sentence about rows that did not fit."""
-    return f"warning: {cut} of {rows} {what} were cut to task.max_length={task.options.max_length} tokens"
+    kept = KEPT.get(getattr(task.options, "truncate", "head"), "")
+    ends = "" if kept in ("", KEPT["head"]) else f", {kept} ones"
+    return f"warning: {cut} of {rows} {what} were cut to task.max_length={task.options.max_length} tokens{ends}"
 
 
 def read_rows(trained: models.Trained, data: str, spec: DataSpec, targets: bool, say: Say) -> Dataset:

@@ -19,7 +19,7 @@ from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
 from ftkit.engine.lowered import lowered
 from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
-from ftkit.engine.trainer import FTTrainer
+from ftkit.engine.trainer import FTTrainer, examples_of
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
@@ -87,7 +87,7 @@ def fit(
     dropout.install(model)
     rows, cut = encode_training(prepared, train)
     validation = None if trial else prepared.splits.get("validation")
-    args = arguments(settings, len(rows), run.path, validation is not None)
+    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None)
     clock = trial or Clock(progress, settings.batch)
     save = _saver(run, prepared, model)
     trainer = FTTrainer(

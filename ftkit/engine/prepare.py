@@ -186,16 +186,21 @@ def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
 
 
 def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
-    """The encoded rows of a training split with their lengths, and how many of its rows were cut."""
+    """The encoded rows of a training split with their lengths, and how many of its rows were cut.
+
+    Where a task keeps the rows of an example together, `example` numbers them.
+    """
     task, tokenizer, labels = prepared.task, prepared.tokenizer, prepared.labels
     keep = {*tokenizer.model_input_names, *task.targets}
     cut: set[int] = set()
 
     def encode(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
         encoded = dict(task.encode(batch, tokenizer, labels))
-        example = encoded.get("example", range(len(numbers)))
-        cut.update(numbers[i] for i, was_cut in zip(example, encoded.get("truncated", ()), strict=False) if was_cut)
+        example = [numbers[i] for i in encoded.get("example", range(len(numbers)))]
+        cut.update(i for i, was_cut in zip(example, encoded.get("truncated", ()), strict=False) if was_cut)
         rows = {name: values for name, values in encoded.items() if name in keep}
+        if task.keeps_together:
+            rows["example"] = example
         return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
 
     encoded = split.map(

@@ -21,6 +21,7 @@ from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared, encode_training, prepare
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
+from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.errors import MachineError
@@ -38,16 +39,17 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
     prepared, _, _ = _checked(recipe, processes)
     rows = {name: len(split) for name, split in prepared.splits.items()}
     encoded, cut = encode_training(prepared, prepared.training())
-    times = epochs(recipe.train, len(encoded))
+    examples = len(examples_of(encoded))
+    times = epochs(recipe.train, examples)
     return {
         "rows": rows,
         "labels": list(prepared.labels),
         "epochs": times,
-        "steps": math.ceil(-(-len(encoded) // recipe.train.batch) * times),
+        "steps": math.ceil(-(-examples // recipe.train.batch) * times),
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
-        **(measure(prepared, encoded["length"]) if times else {}),
+        **(measure(prepared, encoded) if times else {}),
         "notes": list(prepared.notes),
         "warnings": [str(issue) for issue in prepared.warnings],
     }

@@ -26,10 +26,16 @@ class Steps(Sampler[list[int]]):
     """The row numbers of each step of an epoch: random windows, rows of similar length together, steps shuffled.
 
     The order depends on the seed, the epoch and the rows alone, so it is the same for any number of processes.
+    `examples` are the rows of each example, where these stay together; a step is `batch` of them then.
     """
 
-    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
-        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+    def __init__(
+        self, lengths: Sequence[int], batch: int, seed: int, examples: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        self.rows = lengths
+        self.examples = [[i] for i in range(len(lengths))] if examples is None else examples
+        self.lengths = [sum(lengths[i] for i in rows) for rows in self.examples]
+        self.batch, self.seed, self.epoch = batch, seed, 0
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch)
@@ -42,11 +48,21 @@ class Steps(Sampler[list[int]]):
             window = sorted(order[start : start + self.batch * WINDOW], key=lambda i: -self.lengths[i])
             steps += [window[i : i + self.batch] for i in range(0, len(window), self.batch)]
         for place in torch.randperm(len(steps), generator=generator).tolist():
-            yield steps[place]
+            yield sorted((i for example in steps[place] for i in self.examples[example]), key=lambda i: -self.rows[i])
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of this epoch; the Trainer calls it."""
         self.epoch = epoch
+
+
+def examples_of(rows: Any) -> list[list[int]]:
+    """The numbers of the encoded rows of each example; each row alone where they need not stay together."""
+    if "example" not in rows.column_names:
+        return [[i] for i in range(len(rows))]
+    found: dict[int, list[int]] = {}
+    for i, example in enumerate(rows["example"]):
+        found.setdefault(example, []).append(i)
+    return list(found.values())
 
 
 _CLIPS = all(hasattr(Trainer, name) for name in ("_clip_grad_norm", "_get_grad_norm"))
@@ -107,7 +123,7 @@ class FTTrainer(Trainer):
 
     def get_train_dataloader(self) -> StepLoader:
         """Steps of rows, in the same order in every process."""
-        steps = Steps(list(self.rows["length"]), self.settings.batch, self.settings.seed)
+        steps = Steps(list(self.rows["length"]), self.settings.batch, self.settings.seed, examples_of(self.rows))
         return StepLoader(self.rows, batch_sampler=steps, collate_fn=list)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:

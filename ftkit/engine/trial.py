@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ftkit.engine.arguments import epochs
 from ftkit.engine.callbacks import Clock
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared, encode_training
+from ftkit.engine.trainer import examples_of
 from ftkit.recipe import changed
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress
@@ -27,8 +27,8 @@ STEPS = 4
 """Of the first epoch, and again of a second, which finds the outputs of frozen layers; the first of all warms up."""
 
 
-def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
-    """What the training will take of one process, from a few steps of it; `lengths` are the encoded rows' in tokens.
+def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
+    """What the training will take of one process, from a few steps of it; `encoded` are all its rows.
 
     `seconds` is for the training loops alone: all epochs, all folds, all seeds. `memory` is
     the process's peak in bytes, in a step of the longest rows. `batch` is how many of these would fit at once.
@@ -39,9 +39,9 @@ def measure(prepared: Prepared, lengths: Sequence[int]) -> dict[str, Any]:
     tokens, times = _steps(prepared, chosen, epochs=2)
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
-    per_epoch = sum(lengths) / tokens * half
+    per_epoch = sum(encoded["length"]) / tokens * half
     trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
-    seconds = per_epoch * (first + later * (epochs(settings, len(lengths)) - 1)) * trainings
+    seconds = per_epoch * (first + later * (epochs(settings, len(examples_of(encoded))) - 1)) * trainings
     return {"seconds": round(seconds, 1), **memory}
 
 

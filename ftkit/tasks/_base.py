@@ -109,8 +109,6 @@ class Task:
     """The metric that decides which epoch is kept, usually; see `decider`."""
     lower_is_better: ClassVar[tuple[str, ...]] = ("loss", "mse", "mae")
     """Metrics of which less is better."""
-    targets: ClassVar[tuple[str, ...]] = ("labels",)
-    """Encoded columns that the loss reads and the model does not."""
     splits_words: ClassVar[bool] = False
     """Whether the tokenizer is given words that are split already."""
     per_token: ClassVar[bool] = False
@@ -130,6 +128,16 @@ class Task:
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Encoded columns that the loss reads and the model does not."""
+        return ("labels",)
+
+    @property
+    def keeps_together(self) -> bool:
+        """Whether a step holds all encoded rows of an example, which the loss weighs as one; else each on its own."""
+        return False
 
     # ------------------------------------------------------------------ what the data is
 
@@ -347,14 +355,17 @@ class Task:
         score = prediction.get("score")
         return score if isinstance(score, float) else None
 
-    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
-        """Where each token of an example's first encoded row stands; None where nobody can tell."""
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[list[TokenPlace]] | None:
+        """Where each token of an example's encoded rows stands, of those whose logits' mean is explained.
+
+        None where nobody can tell.
+        """
         return None
 
     def contrasts(
         self, example: Example, encoded: Batch, output: Output, labels: Labels, said: str, true: str
     ) -> list[Contrast]:
-        """The logits of an example's first encoded row that speak for its answer, with those that speak for the truth.
+        """The logits of an encoded row of an example that speak for its answer, with those that speak for the truth.
 
         said, true: answer and truth by name. Empty where there is nothing to explain.
         """

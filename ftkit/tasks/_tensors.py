@@ -47,28 +47,32 @@ def _padded(values: list[Any], width: int, side: str) -> list[Any]:
     return values + padding if side == "right" else padding + values
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, weighting: Weighting) -> torch.Tensor:
-    """Cross-entropy summed over the targets that are not -100. logits (..., classes), targets (...)."""
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weighting: Weighting, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross-entropy summed over the targets that are not -100. logits (..., classes), targets and `weight` (...)."""
     import torch.nn.functional as F
 
-    return F.cross_entropy(
+    found = F.cross_entropy(
         logits.float().flatten(0, -2),
         targets.flatten(),
         weight=class_weights(weighting, logits),
         ignore_index=IGNORED,
-        reduction="sum",
+        reduction="sum" if weight is None else "none",
         label_smoothing=weighting.label_smoothing,
     )
+    return found if weight is None else (found * weight.flatten()).sum()
 
 
-def target_weight(targets: torch.Tensor, weighting: Weighting) -> torch.Tensor:
-    """The sum of the class weights of the targets that are not -100; their number where nothing is weighed."""
-    counted = targets[targets != IGNORED]
-    if weighting.class_weights is None:
-        return counted.new_tensor(counted.numel()).float()
-    weights = class_weights(weighting, counted.float())
-    assert weights is not None
-    return weights[counted].sum()
+def target_weight(targets: torch.Tensor, weighting: Weighting, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """The sum of the weights (of classes, and `weight`) of the targets that are not -100; else their number."""
+    import torch
+
+    real = targets != IGNORED
+    counted = targets[real]
+    each = counted.new_ones(counted.shape, dtype=torch.float32) if weight is None else weight[real]
+    classes = class_weights(weighting, counted.float())
+    return (each if classes is None else each * classes[counted]).sum()
 
 
 def class_weights(weighting: Weighting, like: torch.Tensor) -> torch.Tensor | None:

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ftkit.errors import DataError, nearest
 from ftkit.findings import Finding, Place, listed
 from ftkit.metrics.calibration import Decisions, softmax
+from ftkit.tasks import _truncation as truncation
 from ftkit.tasks._base import Batch, Column, Example, Labels, Limit, Output, Prediction, Task, TokenPlace, Weighting
+from ftkit.tasks._truncation import Truncation
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from ftkit.metrics.tally import Tally
 
+_LEAST = 8
+"""Tokens that a window must be longer than: what a tokenizer puts around two texts, and something of both."""
 _TARGET_KIND: dict[str, Any] = {"single": "label", "multi": "labels", "regression": "number"}
 
 
@@ -42,6 +46,10 @@ class Classification(Task):
     class Options(Task.Options):
         kind: Literal["single", "multi", "regression"] = "single"
         """One label a row, any number of labels, or a number."""
+        truncate: Truncation = "head"
+        """Read of a longer text: its `head`, `tail`, half of each (`head+tail`), or all of it, `window` by window."""
+        stride: int = Field(64, ge=0)
+        """Tokens that neighbouring windows of one text share; at most half a window."""
         threshold: float = Field(0.5, gt=0, lt=1)
         """With several labels: the probability from which a label is given."""
         temperature: float = Field(1.0, ge=0.01, le=100)
@@ -56,6 +64,29 @@ class Classification(Task):
             if kind != "single" and value != usual:
                 raise PydanticCustomError("one_label", "is for one label a row, and the kind is {kind}", {"kind": kind})
             return value
+
+        @model_validator(mode="after")
+        def _windows_have_room(self) -> Classification.Options:
+            windows = self.truncate == "window"
+            if windows and self.max_length <= _LEAST:
+                raise PydanticCustomError(
+                    "room", f"max_length must be more than {_LEAST} where texts are read in windows"
+                )
+            if not windows and self.stride != type(self).model_fields["stride"].default:
+                raise PydanticCustomError(
+                    "stride", "stride is for windows: set truncate to window, or leave stride out"
+                )
+            return self
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The labels; of windows also the share of its text that each is."""
+        return ("labels", "weight") if self.keeps_together else ("labels",)
+
+    @property
+    def keeps_together(self) -> bool:
+        """The windows of a text: their losses' mean is the text's."""
+        return bool(self.options.truncate == "window")
 
     # ------------------------------------------------------------------ what the data is
 
@@ -117,11 +148,23 @@ class Classification(Task):
     # ------------------------------------------------------------------ how rows become tensors
 
     def encode(self, batch: Batch, tokenizer: Any, labels: Labels) -> Any:
-        """One encoded row a text; `truncated` says which texts were cut."""
+        """One encoded row a text, or one for each of its windows; `truncated` says which texts were cut.
+
+        Of a pair the longer text is read in windows, and the other one is in each of them; what it has beyond half a
+        window is cut.
+        """
         texts = [batch["text"], batch["text_pair"]] if batch.get("text_pair") else [batch["text"]]
-        encoded = tokenizer(*texts, truncation="longest_first", max_length=self.options.max_length)
-        cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
-        return {**encoded, "truncated": cut, **self.label_ids(batch, labels)}
+        options, targets = self.options, self.label_ids(batch, labels)
+        if options.truncate == "head":
+            encoded = tokenizer(*texts, truncation="longest_first", max_length=options.max_length)
+            cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
+            return {**encoded, "truncated": cut, **targets}
+        rows = truncation.encode(texts, tokenizer, options.truncate, options.max_length, options.stride)
+        targets = {name: [values[i] for i in rows["example"]] for name, values in targets.items()}
+        if targets and self.keeps_together:
+            windows = Counter(rows["example"])
+            targets["weight"] = [1 / windows[i] for i in rows["example"]]
+        return {**rows, **targets}
 
     def label_ids(self, batch: Batch, labels: Labels) -> dict[str, list[Any]]:
         """The targets: a class number, 0/1 for each class, or a number; nothing where the batch has no labels."""
@@ -146,26 +189,37 @@ class Classification(Task):
         return {**super().model_settings(labels), "problem_type": kinds[self.options.kind]}
 
     def loss(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
-        """Cross-entropy, binary cross-entropy over all labels, or squared error, summed over the batch."""
+        """Cross-entropy, binary cross-entropy over all labels, or squared error, summed over the batch.
+
+        Of a text's windows each counts for its share of the text.
+        """
         import torch.nn.functional as F
 
-        from ftkit.tasks._tensors import class_weights
+        from ftkit.tasks._tensors import class_weights, cross_entropy
 
+        share = batch.get("weight")
         if self.options.kind == "single":
-            return super().loss(outputs, batch, weighting)
+            return cross_entropy(outputs.logits, batch["labels"], weighting, share)
         logits, targets = outputs.logits.float(), batch["labels"].float()
         if self.options.kind == "regression":
-            return F.mse_loss(logits.squeeze(-1), targets, reduction="sum")
+            each = F.mse_loss(logits.squeeze(-1), targets, reduction="none")
+            return each.sum() if share is None else (each * share).sum()
         smoothing = weighting.label_smoothing
         targets = targets * (1 - smoothing) + smoothing / 2
         weight = class_weights(weighting, logits)
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="sum")
+        each = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
+        return each.sum() if share is None else (each * share[:, None]).sum()
 
     def loss_size(self, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> torch.Tensor:
-        """Rows (weighed where classes are), or rows times labels where a row may have several."""
+        """Texts (weighed where classes are), or texts times labels where one may have several."""
+        from ftkit.tasks._tensors import target_weight
+
+        share, labels = batch.get("weight"), batch["labels"]
         if self.options.kind == "single":
-            return super().loss_size(batch, weighting)
-        return batch["labels"].new_tensor(batch["labels"].numel()).float()
+            return target_weight(labels, weighting, share)
+        if share is None:
+            return labels.new_tensor(labels.numel()).float()
+        return share.sum() * (labels.shape[1] if self.options.kind == "multi" else 1)
 
     # ------------------------------------------------------------------ how outputs become answers
 
@@ -179,9 +233,10 @@ class Classification(Task):
     ) -> list[Prediction]:
         """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number.
 
-        A label whose probability lies below `abstain` stands under "withheld", and "label" is None.
+        A text's windows answer with the mean of their logits. A label whose probability lies below `abstain` stands
+        under "withheld", and "label" is None.
         """
-        logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
+        logits = _mean_logits(outputs, encoded)
         if self.options.kind == "regression":
             return [{"value": float(row[0])} for row in logits]
         if self.options.kind == "multi":
@@ -206,7 +261,7 @@ class Classification(Task):
         self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
     ) -> Decisions:
         """One for each row."""
-        logits = np.stack([output["logits"] for output in outputs])
+        logits = _mean_logits(outputs, encoded).astype(np.float32)
         number = {name: index for index, name in enumerate(labels)}
         truth = np.array([number[example["label"]] for example in examples])
         return Decisions(logits, np.arange(len(truth)), logits.argmax(-1) == truth, truth)
@@ -246,19 +301,24 @@ class Classification(Task):
 
     # ------------------------------------------------------------------ where the model goes wrong
 
-    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
-        """Where each token stands, in the text or in its pair."""
-        columns = ["text", "text_pair"] if example.get("text_pair") else ["text"]
-        again = tokenizer(
-            *(example[name] for name in columns),
-            truncation="longest_first",
-            max_length=self.options.max_length,
-            return_offsets_mapping=True,
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[list[TokenPlace]] | None:
+        """Where each token stands, in the text or in its pair; of all windows."""
+        texts = {name: example[name] for name in ("text", "text_pair") if example.get(name) or name == "text"}
+        options = self.options
+        again = truncation.encode(
+            [[text] for text in texts.values()], tokenizer, options.truncate, options.max_length, options.stride
         )
-        if again["input_ids"] != encoded["input_ids"][0]:  # a subclass encodes otherwise
+        if again["input_ids"] != encoded["input_ids"]:  # a subclass encodes otherwise
             return None
-        found = zip(again.word_ids(), again.sequence_ids(), again["offset_mapping"], strict=True)
-        return [None if w is None or s is None else (columns[s], w, *at) for w, s, at in found]
+        return truncation.token_places(texts, tokenizer, options.truncate, options.max_length, options.stride)
+
+
+def _mean_logits(outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
+    """(examples, outputs), in float64: the mean over the windows of each example."""
+    logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
+    example = encoded.get("example", range(len(outputs)))
+    _, first, windows = np.unique(example, return_index=True, return_counts=True)
+    return np.add.reduceat(logits, first) / windows[:, None]
 
 
 def balanced_weights(values: Sequence[Any], labels: Labels) -> tuple[float, ...]:

@@ -43,6 +43,7 @@ _LEAVE_OUT = "train on rows that have it, or leave these rows out"
 class NamedEntities(Task):
     """Tags words with BIO, and reads entities off the tags.
 
+    What other tasks call `truncate` is always `window` here: long texts are read in windows, and nothing is cut.
     Data with character spans is cut into words (runs of letters and digits, and single other signs); data with
     tags keeps its own tokens. Scores count entities, by their place and type, as seqeval and conlleval do.
     """
@@ -299,14 +300,14 @@ class NamedEntities(Task):
         """The highest of its entities' probabilities."""
         return max((float(e["score"]) for e in all_entities(prediction) if "score" in e), default=None)
 
-    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
-        """Where each token's word stands."""
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[list[TokenPlace]] | None:
+        """Where each token's word stands, of the first window."""
         again = tokenizer(
             example["tokens"], is_split_into_words=True, truncation=True, max_length=self.options.max_length
         )
         if again["input_ids"] != encoded["input_ids"][0]:  # a subclass encodes otherwise
             return None
-        return [None if word is None else ("text", word, *example["spans"][word]) for word in again.word_ids()]
+        return [[None if word is None else ("text", word, *example["spans"][word]) for word in again.word_ids()]]
 
     def contrasts(
         self, example: Example, encoded: Batch, output: Output, labels: Labels, said: str, true: str

@@ -175,10 +175,10 @@ class Told(Notes):
     def confidence(self, prediction: Prediction) -> float:
         return float(prediction["sure"])
 
-    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[TokenPlace] | None:
+    def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[list[TokenPlace]] | None:
         found = tokenizer(example["note"], return_offsets_mapping=True)
         places = zip(found.word_ids(), found["offset_mapping"], strict=True)
-        return [None if word is None else ("note", word, *at) for word, at in places]
+        return [[None if word is None else ("note", word, *at) for word, at in places]]
 
 
 def of_own(lab: Lab, kind: type[Task]) -> dict[str, Any]:

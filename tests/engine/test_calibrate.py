@@ -244,7 +244,7 @@ def test_too_few_validation_rows_calibrate_nothing(lab: Lab, more: tuple[str, ..
     assert models.load(run.run).task.options.temperature == 1
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"single", "ner"}))
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"single", "windows", "ner"}))
 def test_other_tasks_are_not_calibrated(lab: Lab, tmp_path: Path, kind: str) -> None:
     assert not lab.prepared(kind).task.calibrates()
     error = refused(lab.recipe(kind, "evaluate.wished_coverage=0.5"), tmp_path / "new")

@@ -108,6 +108,6 @@ def test_models_that_clean_otherwise_are_compared_on_the_same_rows(lab: Lab, tmp
 
 
 def test_steps_are_refused_by_name(lab: Lab) -> None:
-    with pytest.raises(RecipeError, match="data.clean.*'nfc', 'nfkc'"):
+    with pytest.raises(RecipeError, match=r"data\.clean.*'nfc', 'nfkc'"):
         lab.recipe("single", "data.clean=[stem]")
     assert lab.recipe("single", "data.clean=html").data.clean == ("html",)

@@ -165,7 +165,11 @@ def test_balanced_weights_make_each_label_weigh_the_same(lab: Lab) -> None:
 def test_encoded_rows_hold_what_the_model_and_the_loss_read(lab: Lab, kind: str) -> None:
     prepared = lab.prepared(kind)
     encoded, _ = encode_training(prepared, prepared.splits["train"])
-    assert {*encoded.column_names} - {*prepared.tokenizer.model_input_names} == {*prepared.task.targets, "length"}
+    assert {*encoded.column_names} - {*prepared.tokenizer.model_input_names} == {
+        *prepared.task.targets,
+        "length",
+        *(["example"] if prepared.task.keeps_together else []),
+    }
     assert encoded["length"] == [len(ids) for ids in encoded["input_ids"]]
     if prepared.recipe.task.name != "summarization":  # whose limit is the document's alone
         assert max(encoded["length"]) <= prepared.task.options.max_length

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine.prepare import encode_training
-from ftkit.engine.trainer import WINDOW, Steps
+from ftkit.engine.trainer import WINDOW, Steps, examples_of
 from tests.runs import KINDS, Lab, answers, assert_close, curve, log, weights
 
 ALONE = ("data.validation=null", "data.test=null")
@@ -131,6 +131,9 @@ def padded(tokenizer: Any, rows: Sequence[dict[str, Any]], width: int = 0) -> di
 
 def stock_loss(model: Any, tokenizer: Any, rows: Sequence[dict[str, Any]]) -> Any:
     """The loss that the transformers model itself computes; over single windows for qa, where it counts padding."""
+    if "weight" in rows[0]:
+        each = [row["weight"] * model(**padded(tokenizer, [row])).loss for row in rows]
+        return torch.stack(each).sum() / sum(row["weight"] for row in rows)
     if "start_positions" not in rows[0]:
         return model(**padded(tokenizer, rows)).loss
     losses = []
@@ -155,8 +158,9 @@ def test_training_is_what_a_plain_loop_over_the_transformers_model_does(lab: Lab
         transformers, prepared.task.model_class(transformers.AutoConfig.from_pretrained(run.run / "model"))
     )
     model = auto_class.from_pretrained(lab.train(kind, *ALONE, "train.epochs=0").run / "model").train()
-    rows = encode_training(prepared, prepared.splits["train"])[0].to_list()
-    steps, adamw = Steps([len(row["input_ids"]) for row in rows], 8, 13), optimizer(model)
+    encoded = encode_training(prepared, prepared.splits["train"])[0]
+    rows, adamw = encoded.to_list(), optimizer(model)
+    steps = Steps([len(row["input_ids"]) for row in rows], 8, 13, examples_of(encoded))
     schedule: Any = transformers.get_scheduler("linear", adamw, -(-run.steps // 4), run.steps)
     found: dict[str, list[float]] = {"loss": [], "grad_norm": []}
     for epoch in range(2):

@@ -218,8 +218,8 @@ def test_options_for_one_label_are_refused_elsewhere(kind: str, name: str, value
 def test_places_of_tokens_are_in_the_text_or_in_its_pair() -> None:
     example = {"text": "the river", "text_pair": "a  bridge!"}
     encoded = task().encode({name: [value] for name, value in example.items()}, TOKENIZER, ())
-    places = task().token_places(example, encoded, TOKENIZER)
-    assert places is not None and len(places) == len(encoded["input_ids"][0])
+    (places,) = task().token_places(example, encoded, TOKENIZER) or ()
+    assert len(places) == len(encoded["input_ids"][0])
     texts = {(column, word): "" for column, word, *_ in filter(None, places)}
     for column, word, start, end in filter(None, places):
         texts[column, word] += example[column][start:end]
@@ -243,6 +243,5 @@ def test_tokens_of_a_text_that_was_cut_have_places() -> None:
     t, tokenizer = Classification(Classification.Options(max_length=6)), tiny_tokenizer("bert")
     row: Any = {"text": "The film was sharp and the price was fair."}
     encoded = t.encode({"text": [row["text"]]}, tokenizer, ())
-    places = t.token_places(row, encoded, tokenizer)
-    assert places is not None and len(places) == 6
-    assert places[1][:2] == ("text", 0)
+    (places,) = t.token_places(row, encoded, tokenizer) or ()
+    assert len(places) == 6 and places[1] and places[1][:2] == ("text", 0)

@@ -246,8 +246,8 @@ def test_contrasts_are_of_words_whose_tag_is_wrong() -> None:
 def test_places_of_tokens_are_their_words_in_the_first_window() -> None:
     task, row = NamedEntities(NamedEntities.Options(max_length=10, stride=2)), one(ANNA)
     encoded = task.encode({"tokens": [row["tokens"]]}, TOKENIZER, LABELS)
-    places = task.token_places(row, encoded, TOKENIZER)
-    assert places is not None and len(places) == len(encoded["input_ids"][0])
+    (places,) = task.token_places(row, encoded, TOKENIZER) or ()
+    assert len(places) == len(encoded["input_ids"][0])
     assert places[0] is places[-1] is None
     words = encoded["words"][0]
     assert all(place == ("text", w, *row["spans"][w]) for place, w in zip(places, words, strict=True) if w is not None)
