@@ -64,9 +64,9 @@ def write_recipe(file: Path, task: str | None, to: Path | None, say: Say, more: 
 def recognised(file: Path, task: str | None, say: Say) -> Recipe:
     """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows."""
     _refuse_task(task)
-    table, numbered = read_table(file, task)
+    table, numbered = read_table([str(file)], task)
     guess = recognise(table, task, file)
-    data = _data(guess, numbered, file)
+    data = _data(guess, numbered, file, ())
     data |= dict(_held_out(table, guess, data, file, say))
     say(f"task: {guess.task}{_KINDS.get(guess.kind, '')} (--set task=NAME changes it)")
     for name, home in guess.columns.items():

@@ -142,7 +142,9 @@ class Classification(Task):
             )
 
     def limits(self) -> tuple[Limit, ...]:
-        """Of the text, or of both texts together."""
+        """Of the text, or of both texts together; none where all is read in windows."""
+        if self.options.truncate == "window":
+            return ()
         return (Limit(("text", "text_pair"), self.options.max_length, "task.max_length"),)
 
     # ------------------------------------------------------------------ how rows become tensors
