@@ -161,7 +161,7 @@ def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None
     raw[path[-1]] = value
 
 
-_PATHS = (("data", "train"), ("data", "validation"), ("data", "test"), ("model", "checkpoint"))
+_PATHS = (("data", "train"), ("data", "validation"), ("data", "test"), ("data", "unlabeled"), ("model", "checkpoint"))
 
 
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -250,6 +250,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield "train.seeds and train.folds: each asks for several trainings; set one of them"
     if train.folds and recipe.augment.teacher:
         yield "augment.teacher and train.folds: the teacher would learn from rows that folds hold out; set one of them"
+    if recipe.data.unlabeled and (several := [name for name in ("seeds", "folds") if getattr(train, name)]):
+        yield f"data.unlabeled and train.{several[0]}: each asks for several trainings; set one of them"
     if train.batch % train.accumulate:
         yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
     if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:

@@ -246,7 +246,7 @@ def _describe_variants(prepared: Prepared) -> dict[str, Any]:
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:
     """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several."""
-    found = {split: hashes(recipe.data.sources(split)) for split in ("train", "validation", "test")}
+    found = {split: hashes(recipe.data.sources(split)) for split in ("train", "validation", "test", "unlabeled")}
     return {
         split if len(files) == 1 else f"{split}: {file}": digest
         for split, files in found.items()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import trust
-from ftkit.engine import calibrate, launch, machine, teacher
+from ftkit.engine import calibrate, launch, machine, selftrain, teacher
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
@@ -70,6 +70,7 @@ def train(
     refuse_existing(path)
     trust.remember(recipe.model_dump())
     prepared, parts, processes = _checked(recipe, processes)
+    unlabeled = selftrain.read(prepared)
     for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
@@ -81,7 +82,10 @@ def train(
         beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
         folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
         each = _train_seeds(run, prepared, processes, progress, say)
-        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, processes, progress)
+        if unlabeled is not None:
+            fitted = selftrain.self_train(run, prepared, unlabeled, progress, say)
+        else:
+            fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, processes, progress)
         for note in fitted.notes:
             say(f"note: {note}")
         if fitted.truncated:
@@ -95,6 +99,8 @@ def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part
     machine.precision(recipe.train.precision)
     processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)
+    if recipe.data.unlabeled and processes > 1:
+        raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = prepare(recipe)
     calibrate.check(prepared)
     require_validation(prepared)

@@ -1,0 +1,173 @@
+"""Self-training: texts without labels are learned from under the labels that a first model is sure of.
+
+Scudder (1965); Yarowsky (1995). Each round begins at the pretrained checkpoint again, so that what an earlier one took
+for true is not carried on in the weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, concatenate_datasets
+
+from ftkit.data.load import load_file, unified
+from ftkit.engine import evaluate as evaluation
+from ftkit.engine import infer
+from ftkit.engine import model as models
+from ftkit.engine.finish import finish
+from ftkit.engine.fit import Fitted, fit
+from ftkit.engine.prepare import Prepared
+from ftkit.errors import DataError, RecipeError
+from ftkit.metrics import intervals
+from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.intervals import RESAMPLES, Spread
+from ftkit.run import RunDirectory
+from ftkit.tasks._base import Task
+from ftkit.terminal import Progress, Say, silence
+
+
+@dataclass(frozen=True)
+class Round:
+    """A training, the first one on labelled rows alone."""
+
+    run: RunDirectory
+    fitted: Fitted
+    labels: dict[str, int]
+    """How many texts were learned from under each label that the round before gave them."""
+    validation: float
+    """The score that decides, more being better."""
+
+
+def read(prepared: Prepared) -> Dataset | None:
+    """The texts without labels, but those that held-out rows have; None where the recipe names none.
+
+    Raises RecipeError for a task that can't learn from them, DataError where none is left.
+    """
+    spec, task = prepared.recipe.data, prepared.task
+    if spec.unlabeled is None:
+        return None
+    if task.stratify() is None or not task.calibrates():
+        raise RecipeError(
+            f"data.unlabeled: {type(task).__name__} gives a text no single label that a probability stands beside",
+            "leave it out",
+        )
+    if "validation" not in prepared.splits:
+        raise RecipeError("data.unlabeled: there are no validation rows to choose a round by", "set data.validation")
+    found, _ = load_file(spec.unlabeled, spec, task.shapes(), targets=False)
+    rows = unified(task, found)
+    held = {_said(task, row) for name, split in prepared.splits.items() if name != "train" for row in split}
+    rows = rows.select([i for i, row in enumerate(rows) if _said(task, row) not in held])
+    if not len(rows):
+        raise DataError(f"data.unlabeled: {spec.unlabeled} has no text that no held-out row has", "name another file")
+    return rows
+
+
+def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progress: Progress, say: Say) -> Fitted:
+    """Train on the labelled rows, then in each round also on the texts whose label the round before is sure of.
+
+    The run is given the model of the best round by validation. What the last round is worth, against none, is told.
+    """
+    rounds = [_round(run, prepared, prepared.training(), 0, {}, progress)]
+    for number in range(1, prepared.recipe.data.unlabeled_rounds + 1):
+        labelled, counts = _labelled(rounds[-1], prepared, unlabeled, progress)
+        say(f"round {number}: {len(labelled)} of {len(unlabeled)} texts have a sure label ({_counted(counts)})")
+        if not len(labelled):
+            break
+        rows = concatenate_datasets([prepared.training(), labelled])
+        rounds.append(_round(run, prepared, rows, number, counts, progress))
+    best = max(rounds, key=lambda one: one.validation)  # of equal ones the first
+    run.take_record(best.run)
+    run.write_model(lambda folder: _copy(best.run, folder))
+    told = _told(prepared, rounds, best, len(unlabeled))
+    run.write_json("self_training", told)
+    say(_sentence(told, prepared.metric))
+    for one in rounds:
+        shutil.rmtree(one.run.model)
+    return best.fitted
+
+
+def _copy(run: RunDirectory, folder: Path) -> None:
+    shutil.copytree(run.model, folder, dirs_exist_ok=True)
+
+
+def _round(
+    run: RunDirectory, prepared: Prepared, rows: Dataset, number: int, counts: dict[str, int], progress: Progress
+) -> Round:
+    part = run.part("rounds", str(number))
+    fitted = fit(part, prepared, rows, progress)
+    done = finish(part, prepared, fitted, silence, progress, analyse=False)
+    value = done.scores["validation"][prepared.metric]["value"]
+    return Round(part, fitted, counts, prepared.task.sign(prepared.metric) * value)
+
+
+def _labelled(one: Round, prepared: Prepared, unlabeled: Dataset, progress: Progress) -> tuple[Dataset, dict[str, int]]:
+    """The texts that a round's model is sure of, under the labels that it gives them, and how many have each."""
+    trained = models.load(one.run.path)
+    settings = evaluation.spec_of(trained, prepared.recipe)
+    progress.start(len(unlabeled), "labelling")
+    examples = iter(unlabeled)
+    answers = list(
+        infer.predict(
+            trained.model, trained.task, trained.tokenizer, trained.labels, examples, settings, progress.advance
+        )
+    )
+    progress.stop()
+    sure = [i for i, answer in enumerate(answers) if answer["score"] >= prepared.recipe.data.unlabeled_confidence]
+    labels = [str(answers[i].get("label") or answers[i].get("withheld")) for i in sure]
+    train = prepared.splits["train"]
+    columns = {name: _column(unlabeled, name, sure) for name in train.column_names}
+    columns[str(prepared.task.stratify())] = labels
+    return Dataset.from_dict(columns, features=train.features), dict(Counter(labels))
+
+
+def _column(rows: Dataset, name: str, places: Sequence[int]) -> list[Any]:
+    """Values of some rows; None where they have no such column."""
+    return list(rows.select(places)[name]) if name in rows.column_names else [None] * len(places)
+
+
+def _said(task: Task, row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(" ".join(text.split()) for text in task.texts(row).values())
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "none"
+
+
+def _told(prepared: Prepared, rounds: Sequence[Round], best: Round, texts: int) -> dict[str, Any]:
+    """Each round with its scores, and the last one's difference from the one without unlabelled texts."""
+    metric = prepared.metric
+    split = "test" if "test" in prepared.splits else "validation"
+    each = [
+        {
+            "round": number,
+            "texts": sum(one.labels.values()),
+            "labels": one.labels,
+            **{name: scores[metric]["value"] for name, scores in one.run.read_json("scores")["scores"].items()},
+        }
+        for number, one in enumerate(rounds)
+    ]
+    found = {"texts": texts, "kept": rounds.index(best), "split": split, "metric": metric, "rounds": each}
+    if len(rounds) == 1:
+        return found
+    first, last = (Evidence.load(one.run.evidence(split)) for one in (rounds[0], rounds[-1]))
+    settings = prepared.recipe.evaluate
+    spread = Spread(settings.level, settings.resamples or RESAMPLES)
+    difference = intervals.differences(last.tally, first.tally, first.groups, spread)[metric]
+    lower = metric in prepared.task.lower_is_better
+    return {**found, "verdict": difference.verdict(spread.level, lower), "difference": difference._asdict()}
+
+
+def _sentence(told: dict[str, Any], metric: str) -> str:
+    if "difference" not in told:
+        return "self-training: the model is sure of no text, and the one of the labelled rows alone is kept"
+    found, kept = told["difference"], told["kept"]
+    value = f"{metric} {found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}], p = {found['p']:.2g}"
+    model = f"round {kept}" if kept else "the one without unlabelled texts"
+    after = f"after round {len(told['rounds']) - 1}"
+    against = f"{told['verdict']} on the {told['split']} rows than without ({value})"
+    return f"self-training: {after} {against}; kept, by validation: {model}"
