@@ -95,7 +95,6 @@ def learning_curve(
     """
     prepared = prepare(recipe)
     study = Study.open(path, prepared, say, progress or Progress(show=False))
-    study.run.write_json("data", {"sha256": prepared.files})
     sizes = part_sizes(len(prepared.splits["train"]))
     each = range(recipe.train.seed, recipe.train.seed + seeds)
     trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}

@@ -164,7 +164,10 @@ def _told(prepared: Prepared, rounds: Sequence[Round], best: Round, texts: int) 
 
 def _sentence(told: dict[str, Any], metric: str) -> str:
     if "difference" not in told:
-        return "self-training: the model is sure of no text, and the one of the labelled rows alone is kept"
+        return (
+            "self-training: the model is sure of no text, and the one of the labelled rows alone is kept;"
+            " data.unlabeled_confidence says how sure it must be"
+        )
     found, kept = told["difference"], told["kept"]
     value = f"{metric} {found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}], p = {found['p']:.2g}"
     model = f"round {kept}" if kept else "the one without unlabelled texts"

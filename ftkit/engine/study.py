@@ -45,6 +45,7 @@ class Study:
         if not path.exists():
             run = RunDirectory.create(prepared.recipe, path)
             run.publish()
+            run.write_json("data", {"sha256": prepared.files})
             return cls(run, prepared, say, progress)
         run = RunDirectory.open(path)
         if run.recipe.filled() != prepared.recipe.filled():

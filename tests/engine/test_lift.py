@@ -1,0 +1,76 @@
+"""Whether variants help: the same trainings with and without them, and a verdict that follows from the interval."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ftkit.engine.lift import Lift, Lifted, lift
+from ftkit.errors import RecipeError
+from ftkit.metrics.paired import Paired
+from tests.runs import Lab
+
+BY = "augment.by=[swap, delete]"
+
+
+@pytest.fixture(scope="module")
+def done(lab: Lab) -> Lifted:
+    return lift(lab.recipe("single", BY), lab.folder / "studies" / "lift", each=True, seeds=2, per_label=3)
+
+
+def accuracy(run: Path) -> float:
+    found: float = json.loads((run / "scores.json").read_text())["scores"]["test"]["accuracy"]["value"]
+    return found
+
+
+def test_each_augmenter_is_measured_against_the_same_trainings(done: Lifted) -> None:
+    assert [one.by for one in done.lifts] == ["swap", "delete"]
+    for one in done.lifts:
+        plain, varied = (
+            [accuracy(done.study / f"9-{name}" / str(seed)) for seed in (13, 14)] for name in ("without", one.by)
+        )
+        assert list(one.found.each) == pytest.approx([b - a for a, b in zip(plain, varied, strict=True)])
+        assert one.found.without == pytest.approx(sum(plain) / 2)
+        assert one.found.low <= one.found.value <= one.found.high
+
+
+def test_variants_are_of_the_drawn_rows_alone(done: Lifted) -> None:
+    assert done.training_rows == 9
+    for one in done.lifts:
+        assert 0 < one.variants <= 9
+
+
+def test_a_second_call_trains_nothing(lab: Lab, done: Lifted) -> None:
+    said: list[str] = []
+    again = lift(lab.recipe("single", BY), done.study, each=True, seeds=2, per_label=3, say=said.append)
+    assert again == done and not said
+    assert json.loads((done.study / "lift.json").read_text()) == json.loads(json.dumps(done.as_json()))
+
+
+def test_all_together_is_one_entry(lab: Lab) -> None:
+    found = lift(lab.recipe("single", BY), lab.folder / "studies" / "together", seeds=2, rows=10)
+    assert [one.by for one in found.lifts] == ["swap+delete"]
+    assert found.training_rows == 10
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "lower", "verdict"),
+    [
+        (0.01, 0.03, False, "helps"),
+        (-0.03, -0.01, False, "hurts"),
+        (-0.01, 0.03, False, "can't be told"),
+        (0.01, 0.03, True, "hurts"),
+        (-0.03, -0.01, True, "helps"),
+    ],
+)
+def test_verdict(low: float, high: float, lower: bool, verdict: str) -> None:
+    assert Lift("swap", 10, Paired(0.5, (low + high) / 2, low, high, ()), lower).verdict == verdict
+
+
+def test_no_augmenter_and_no_labels_are_refused(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match="names no augmenter"):
+        lift(lab.recipe("single"), lab.new())
+    with pytest.raises(RecipeError, match="have no label"):
+        lift(lab.recipe("ner", "augment.by=[swap]"), lab.folder / "studies" / "none", per_label=3)

@@ -1,0 +1,113 @@
+"""Studies: each training a run of its own, nothing trained twice, nothing mixed with another study's."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ftkit.data.split import draw
+from ftkit.engine import curve
+from ftkit.engine.curve import Found, learning_curve, part_sizes
+from ftkit.errors import RecipeError, RunError
+from tests.runs import Lab, rows, write_rows
+
+SEEDS = 2
+
+
+@pytest.fixture(scope="module")
+def train_file(lab: Lab) -> Path:
+    return write_rows(lab.folder / "data" / "many" / "train.jsonl", rows("single", "train", 80))
+
+
+@pytest.fixture(scope="module")
+def done(lab: Lab, train_file: Path) -> Found:
+    path = lab.folder / "studies" / "curve"
+    return learning_curve(lab.recipe("single", f"data.train={train_file}"), path, [40], seeds=SEEDS)
+
+
+def scores(run: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((run / "scores.json").read_text())["scores"]["test"]["accuracy"]
+    return found
+
+
+def test_every_size_and_seed_is_a_run_with_scores_and_without_a_model(done: Found) -> None:
+    sizes = [point.rows for point in done.points]
+    assert sizes == part_sizes(80) == [16, 20, 40, 80]
+    for size in sizes:
+        for seed in (13, 14):
+            run = done.study / f"rows-{size}" / str(seed)
+            assert json.loads((run / "scores.json").read_text())["examples"] == size
+            assert not (run / "model").exists()
+            assert (run / "evidence" / "test.npz").is_file()
+
+
+def test_points_are_the_scores_of_the_runs(done: Found) -> None:
+    for point in done.points:
+        each = [scores(done.study / f"rows-{point.rows}" / str(seed))["value"] for seed in (13, 14)]
+        assert list(point.each) == each
+        assert point.value == pytest.approx(sum(each) / SEEDS)
+
+
+def test_the_largest_part_is_the_training_of_the_recipe_itself(lab: Lab, done: Found, train_file: Path) -> None:
+    alone = lab.train("single", f"data.train={train_file}")
+    assert scores(done.study / "rows-80" / "13")["value"] == alone.scores["test"]["accuracy"]["value"]
+
+
+def test_what_is_done_is_not_trained_again(lab: Lab, done: Found, train_file: Path) -> None:
+    """Of a study that was stopped in the midst, only what is missing is trained; all else stays."""
+    missing = done.study / "rows-40" / "14" / "scores.json"
+    missing.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in done.study.rglob("scores.json")}
+    said: list[str] = []
+    again = learning_curve(
+        lab.recipe("single", f"data.train={train_file}"), done.study, [40], seeds=SEEDS, say=said.append
+    )
+    assert again == done
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert [line for line in said if line.startswith("training")] == ["training rows-40, seed 14: 40 rows"]
+
+
+def test_another_recipe_and_other_data_are_refused(lab: Lab, done: Found, train_file: Path) -> None:
+    with pytest.raises(RunError, match="another recipe"):
+        learning_curve(lab.recipe("single", f"data.train={train_file}", "train.batch=4"), done.study)
+    before = train_file.read_text()
+    train_file.write_text(before + before.splitlines()[0] + "\n")
+    try:
+        with pytest.raises(RunError, match="other data"):
+            learning_curve(lab.recipe("single", f"data.train={train_file}"), done.study)
+    finally:
+        train_file.write_text(before)
+
+
+def test_gains_are_told_in_the_score_and_the_check_is_of_the_largest(done: Found) -> None:
+    (gain,) = done.gains
+    assert gain.rows == 40 and gain.low <= gain.value <= gain.high and gain.value >= 0
+    assert done.check.rows == 80
+    assert done.check.found == pytest.approx(done.points[-1].value)
+    assert json.loads((done.study / "curve.json").read_text()) == json.loads(json.dumps(done.as_json()))
+
+
+def test_an_error_that_falls_is_told_as_a_fall(lab: Lab) -> None:
+    file = write_rows(lab.folder / "data" / "many" / "numbers.jsonl", rows("regression", "train", 70))
+    found = learning_curve(
+        lab.recipe("regression", f"data.train={file}"), lab.folder / "studies" / "numbers", [70], seeds=SEEDS
+    )
+    assert found.metric == "mse"
+    assert all(gain.low <= gain.value <= gain.high and gain.value <= 0 for gain in found.gains)
+    assert found.check.low <= found.check.high
+
+
+def test_too_few_rows_for_a_curve_are_refused() -> None:
+    with pytest.raises(RecipeError, match="22 training rows are too few"):
+        part_sizes(22)
+
+
+def test_parts_of_one_seed_lie_in_one_another() -> None:
+    labels = ["a"] * 90 + ["b"] * 9 + ["c"]
+    parts = [set(draw(100, size, seed=3, labels=labels)) for size in (3, 10, 50, 100)]
+    assert all(small < large for small, large in pairwise(parts))
+    assert {labels[i] for i in parts[0]} == {"a", "b", "c"}
+    assert curve.part_sizes(1000) == [62, 125, 250, 500, 1000]
