@@ -111,3 +111,11 @@ def test_steps_are_refused_by_name(lab: Lab) -> None:
     with pytest.raises(RecipeError, match=r"data\.clean.*'nfc', 'nfkc'"):
         lab.recipe("single", "data.clean=[stem]")
     assert lab.recipe("single", "data.clean=html").data.clean == ("html",)
+
+
+def test_an_export_says_how_texts_are_cleaned(lab: Lab, tmp_path: Path) -> None:
+    run = train(lab.recipe("single", "data.clean=[nfkc, lowercase]", "train.epochs=0"), tmp_path / "run")
+    card = (export(run.run, tmp_path / "plain") / "README.md").read_text()
+    assert (
+        "Texts are cleaned before they are read: nfkc, lowercase. `ftkit` does so; plain transformers does not." in card
+    )
