@@ -99,3 +99,12 @@ def test_what_has_no_labels_of_whole_texts_is_refused(lab: Lab, kind: str) -> No
 def test_two_ways_at_once_are_refused(lab: Lab, weights: str) -> None:
     with pytest.raises(RecipeError, match=r"data\.balance and train\.class_weights: both"):
         lab.recipe("single", "data.balance=weights", f"train.class_weights={weights}")
+
+
+def test_variants_are_balanced_with_their_rows(lab: Lab, tmp_path: Path) -> None:
+    prepared = prepare(skewed(lab, tmp_path, "data.balance=oversample", "augment.by=[swap]"))
+    learned = prepared.training()
+    places = sampled(prepared, learned)
+    assert len(learned) > 30 and len(set(places)) == len(learned), "no variant is left out"
+    assert len(set(Counter(learned["label"][i] for i in places).values())) == 1
+    assert f"an epoch goes over {len(places)} rows" in prepared.notes[-1]
