@@ -242,6 +242,8 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
     train = recipe.train
     if train.epochs != "auto" and float(train.epochs) < 0:
         yield f"train.epochs: must be 0 or more, and it is {train.epochs}"
+    if recipe.data.balance and train.class_weights is not None:
+        yield "data.balance and train.class_weights: both say how much labels count; set one of them"
     if train.layer_decay != 1 and train.bottom_rate is not None:
         yield "train.layer_decay and train.bottom_rate: both say how rates fall with depth; set one of them"
     if train.seed + (train.seeds or 1) - 1 > MOST_SEED:

@@ -64,6 +64,8 @@ class DataSpec(Section):
     """The column that tells the training, validation and test rows of one file apart, where it has one."""
     group: str | None = None
     """Rows with the same value in this column never fall on both sides of a split."""
+    balance: Literal["weights", "oversample", "undersample"] | None = None
+    """Make rare labels of the training rows count: by weights in the loss, rows again, or leaving out frequent ones."""
     delimiter: str = Field(",", min_length=1)
     """What stands between the labels of one row, where a row may have several."""
     clean: tuple[CleanStep, ...] = ()
@@ -151,7 +153,7 @@ class TrainSpec(Section):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label's probability that is spread over all labels."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
-    """Weight of each label in the loss; `balanced` weighs a label by the inverse of its frequency."""
+    """Weight of each label in the loss; `balanced` is `data.balance: weights`, by the inverse of its frequency."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the computation in training; `auto` is bf16 where the device computes in it."""
     batch_tokens: int = Field(8192, gt=0)
@@ -190,6 +192,8 @@ class EvaluateSpec(Section):
     """Validation rows that are used, the first ones; all when not set. For tasks that write text, which is slow."""
     batch_tokens: int = Field(8192, gt=0)
     """Tokens, padding included, that go through the model at once."""
+    stopwords: Literal["english"] | tuple[str, ...] = Field((), union_mode="left_to_right")
+    """Words that the baselines do not count: scikit-learn's `english`, or a list; the models read all."""
     level: float = Field(0.95, gt=0.5, lt=1)
     """Share of score intervals that should hold the true score."""
     resamples: int = Field(2000, ge=0, le=100_000)

@@ -27,6 +27,10 @@ class Baseline:
     family: ClassVar[type[Task]] = Task
     """The tasks whose rows and answers it knows: this class and what inherits it."""
 
+    def __init__(self, stopwords: frozenset[str] = frozenset()) -> None:
+        self.stopwords = stopwords
+        """Words that do not count, in lower case."""
+
     def serves(self, task: Task) -> bool:
         """Whether it can answer for the task with the options that this one has."""
         return True

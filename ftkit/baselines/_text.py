@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import regex
 
@@ -31,6 +32,15 @@ def words(text: str) -> list[str]:
     """The text's words, in lower case and without punctuation; in scripts without spaces, its letters."""
     found: list[str] = _WORD.findall(text[:CHARACTERS].lower())
     return found
+
+
+def stopwords(setting: str | Sequence[str]) -> frozenset[str]:
+    """The words of `evaluate.stopwords`: a list, or scikit-learn's `english`."""
+    if isinstance(setting, str):
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+        setting = sorted(ENGLISH_STOP_WORDS)
+    return frozenset(word for entry in setting for word in words(entry))
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

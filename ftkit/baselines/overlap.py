@@ -49,7 +49,7 @@ class Overlap(Baseline):
 
     def _weight(self, found: set[str]) -> float:
         """The sum of the words' inverse document frequencies."""
-        return sum(log((1 + self.passages) / (1 + self.occurs[word])) + 1 for word in sorted(found))
+        return sum(log((1 + self.passages) / (1 + self.occurs[word])) + 1 for word in sorted(found - self.stopwords))
 
 
 def _nothing(score: float) -> Prediction:

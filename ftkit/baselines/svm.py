@@ -45,7 +45,7 @@ class SVM(Baseline):
         most = min(ROWS, DECISIONS // len(labels), len(rows) * IN_ALL // max(1, length))
         rows = rows.select(some(len(rows), max(1, most)))
         self.kind, self.labels = task.options.kind, labels
-        self.vectorizers = {name: _vectorizer() for name in columns if _has_words(rows[name])}
+        self.vectorizers = {name: self._vectorizer() for name in columns if self._has_words(rows[name])}
         inputs = self._inputs(rows, "fit_transform")
         truth = list(rows["label"])
         if self.kind == "regression":
@@ -74,6 +74,16 @@ class SVM(Baseline):
         given = {label: float(1 / (1 + np.exp(-m))) for label, m in zip(self.labels, margins, strict=True) if m > 0}
         return {"labels": list(given), "scores": given}
 
+    def _has_words(self, values: Sequence[Any]) -> bool:
+        return any(set(words(text)) - self.stopwords for text in _texts(values))
+
+    def _vectorizer(self) -> Any:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        left_out = sorted(self.stopwords) or None
+        how: dict[str, Any] = {"tokenizer": words, "token_pattern": None, "lowercase": False, "stop_words": left_out}
+        return TfidfVectorizer(**how, ngram_range=(1, 2), sublinear_tf=True)
+
     def _inputs(self, rows: Dataset, how: str = "transform") -> Any:
         """(rows, features), sparse; a column of zeros stands for texts without words."""
         from scipy.sparse import csr_array, hstack
@@ -84,16 +94,6 @@ class SVM(Baseline):
 
 def _texts(values: Sequence[Any]) -> list[str]:
     return [(value or "")[:CHARACTERS] for value in values]
-
-
-def _has_words(values: Sequence[Any]) -> bool:
-    return any(words(text) for text in _texts(values))
-
-
-def _vectorizer() -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(tokenizer=words, token_pattern=None, lowercase=False, ngram_range=(1, 2), sublinear_tf=True)
 
 
 def _machine(inputs: Any, classes: list[int]) -> Any:

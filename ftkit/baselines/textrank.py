@@ -36,7 +36,7 @@ class TextRank(Baseline):
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Count the sentences of the summaries, and how many documents have each word."""
         self.length = usual_length(rows)
-        self.weigher = _weigher(rows.select(some(len(rows), DOCUMENTS))["document"])
+        self.weigher = _weigher(rows.select(some(len(rows), DOCUMENTS))["document"], self.stopwords)
 
     def predict(self, rows: Dataset) -> list[Prediction]:
         """The highest sentences of each document."""
@@ -70,10 +70,11 @@ def ranks(likeness: Floats, damping: float = 0.85, rounds: int = 100) -> Floats:
     return found
 
 
-def _weigher(documents: Sequence[str]) -> Any:
+def _weigher(documents: Sequence[str], stopwords: frozenset[str]) -> Any:
     """TF-IDF with the documents' word counts; None where they have no words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not any(words(document) for document in documents):
+    if not any(set(words(document)) - stopwords for document in documents):
         return None
-    return TfidfVectorizer(tokenizer=words, token_pattern=None, lowercase=False).fit(documents)
+    how: dict[str, Any] = {"token_pattern": None, "lowercase": False, "stop_words": sorted(stopwords) or None}
+    return TfidfVectorizer(tokenizer=words, **how).fit(documents)

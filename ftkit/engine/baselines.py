@@ -9,6 +9,7 @@ from typing import TypedDict
 from datasets import Dataset
 
 from ftkit import plugins
+from ftkit.baselines import _text as words
 from ftkit.baselines._base import Baseline
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, problems
@@ -32,14 +33,14 @@ class Gain(TypedDict):
     verdict: Verdict
 
 
-def of(task: Task) -> dict[str, Baseline]:
-    """The baselines that the task's own class names and that serve its options.
+def of(task: Task, stopwords: frozenset[str] = frozenset()) -> dict[str, Baseline]:
+    """The baselines that the task's own class names and that serve its options; `stopwords` don't count for them.
 
     Raises RecipeError for a name that there is not, and for baselines of another family of tasks. What another class
     names goes for that class's answers, which one that inherits from it may well have changed.
     """
     names = vars(type(task)).get("baselines", ())
-    found = {_short(name): plugins.find("baseline", name, Baseline)() for name in names}
+    found = {_short(name): plugins.find("baseline", name, Baseline)(stopwords) for name in names}
     own = type(task).__name__
     if foreign := {name: each.family.__name__ for name, each in found.items() if not isinstance(task, each.family)}:
         told = [f"the baseline {name} answers as {family} does, which {own} is not" for name, family in foreign.items()]
@@ -56,7 +57,7 @@ def run_baselines(
     """
     found: dict[str, dict[str, Scored]] = {split: {} for split in splits if split != "train"}
     settings = settings.model_copy(update={"metrics": ()})
-    for name, baseline in of(task).items() if found else ():
+    for name, baseline in of(task, words.stopwords(settings.stopwords)).items() if found else ():
         baseline.fit(splits["train"], task, labels)
         for split, each in found.items():
             each[name] = scored(task, baseline.predict(splits[split]), splits[split], settings, labels)

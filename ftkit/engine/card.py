@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftkit.engine.model import Trained
+from ftkit.tasks._truncation import KEPT
 
 _USE = {
     "classification": 'pipeline("text-classification", model=folder)("Some text.")',
@@ -27,7 +28,7 @@ def model_card(trained: Trained, scores: dict[str, Any]) -> str:
         parts.append(
             "Labels, in the order of the outputs: " + ", ".join(f"`{label}`" for label in contract.labels) + ".\n"
         )
-    parts += _probabilities(trained)
+    parts += _done_by_ftkit(trained)
     if scores:
         parts.append(_scores(scores))
     parts.append('## Use\n\n```console\nftkit predict THIS_FOLDER "Some text."\n```\n')
@@ -37,8 +38,28 @@ def model_card(trained: Trained, scores: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def _done_by_ftkit(trained: Trained) -> list[str]:
+    """What is done to texts and to probabilities, which other software that reads the weights does not do."""
+    told = [*_reading(trained), *_probabilities(trained)]
+    return [" ".join([*told, "`ftkit` does so; plain transformers does not.\n"])] if told else []
+
+
+def _reading(trained: Trained) -> list[str]:
+    options, steps = trained.task.options, trained.contract.data.get("clean")
+    told = [f"Texts are cleaned before they are read: {', '.join(steps)}."] if steps else []
+    how = getattr(options, "truncate", "head")
+    if how == "window":
+        joined = "highest logit of each label" if options.kind == "multi" else "mean of their logits"
+        told.append(
+            f"Longer texts are read in windows of {options.max_length} tokens that share {options.stride}; the answer"
+            f" comes of the {joined}."
+        )
+    elif how != "head":
+        told.append(f"Of texts longer than {options.max_length} tokens {KEPT[how]} ones are read.")
+    return told
+
+
 def _probabilities(trained: Trained) -> list[str]:
-    """What was done to the probabilities, which other software that reads the weights does not do."""
     if not trained.task.calibrates():
         return []
     options, told = trained.task.options, []
@@ -46,7 +67,7 @@ def _probabilities(trained: Trained) -> list[str]:
         told.append(f"Logits are divided by {options.temperature:.4f} before they become probabilities.")
     if options.abstain:
         told.append(f"Answers with a probability below {options.abstain:.4f} are withheld.")
-    return [" ".join([*told, "`ftkit` does so; plain transformers does not.\n"])] if told else []
+    return told
 
 
 def _scores(scores: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
 from ftkit.engine.lowered import lowered
-from ftkit.engine.prepare import Prepared, describe, encode_training, weighting
+from ftkit.engine.prepare import Prepared, describe, encode_training, sampled, weighting
 from ftkit.engine.trainer import FTTrainer, examples_of
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
@@ -37,6 +37,7 @@ class Fitted:
     steps: int
     seconds: float
     examples: int
+    """Rows that were learned from, copies not counted."""
     truncated: int
     """Of the examples, those that were cut."""
     notes: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ def fit(
     processes: int = 1,
     trial: Clock | None = None,
 ) -> Fitted:
-    """Fine-tune on the rows of `train` and leave the best model in the run.
+    """Fine-tune on the rows of `train`, balanced as the recipe says, and leave the best model in the run.
 
     The best is the one with the highest validation score after an epoch; without validation rows, the last.
     A `trial` is timed by the clock given, saves no model, and keeps nothing outside of the run.
@@ -85,7 +86,8 @@ def fit(
         generate.check(model, writes)
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
-    rows, cut = encode_training(prepared, train)
+    places = sampled(prepared, train)
+    rows, cut = encode_training(prepared, train, places)
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, len(examples_of(rows)), run.path, validation is not None)
     clock = trial or Clock(progress, settings.batch)
@@ -116,7 +118,7 @@ def fit(
         run.publish()
         if not args.num_train_epochs or not validation:
             save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(train), cut, notes)
+    return Fitted(trainer.state.global_step, clock.seconds, len(set(places)), cut, notes)
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:

@@ -58,10 +58,11 @@ class Predictor:
         return self._answer(rows, say, progress)
 
     def _read(self, rows: list[dict[str, Any]], say: Say) -> Dataset:
-        """Inputs as rows of a table, cleaned as the model's training rows were."""
-        steps = data_spec(self.trained, self.recipe, ()).clean
+        """Inputs as numbered rows of a table, cleaned as the model's training rows were."""
+        steps, inputs = data_spec(self.trained, self.recipe, ()).clean, list(rows[0])
+        rows = [{**row, "row": number} for number, row in enumerate(rows, 1)]
         if steps:
-            rows = cleaned(rows, list(rows[0]), steps, "input")
+            rows = cleaned(rows, inputs, steps, "input")
             say(f"note: {changed(rows, steps)}")
         return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from ftkit import checks
 from ftkit.checkpoints import Located
+from ftkit.data import balance
 from ftkit.data.load import Splits, load, unified, wanted_labels
 from ftkit.data.read import Locate
 from ftkit.data.several import hashes
@@ -24,7 +25,7 @@ from ftkit.metrics import hub
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, unused_without_validation
 from ftkit.tasks._base import Labels, Task, Weighting
-from ftkit.tasks.classification import Classification, balanced_weights
+from ftkit.tasks.classification import Classification
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,18 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
         warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
-    return augmented(
+    found = augmented(
         Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
     )
+    return replace(found, notes=(*notes, *_balance_notes(found)))
+
+
+def _balance_notes(prepared: Prepared) -> Iterator[str]:
+    """What `data.balance` makes of all training rows, where it takes other ones."""
+    data = prepared.recipe.data
+    if data.balance in ("oversample", "undersample"):
+        each = "; each fold's own training rows alike" if prepared.recipe.train.folds else ""
+        yield balance.told(prepared.training()["label"], data.balance, data.seed) + each
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
@@ -174,6 +184,8 @@ def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
     regression = isinstance(task, Classification) and task.options.kind == "regression"
     if recipe.train.label_smoothing and regression:
         raise RecipeError("train.label_smoothing: there are no labels to smooth in a regression", "leave it out")
+    if recipe.data.balance and (not isinstance(task, Classification) or regression):
+        raise RecipeError("data.balance: only labels of whole texts are balanced", "leave it out")
     if weights is None:
         return
     if not isinstance(task, Classification) or regression:
@@ -185,9 +197,18 @@ def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
         )
 
 
-def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
+def sampled(prepared: Prepared, split: Dataset) -> Sequence[int]:
+    """Places of the rows of a training split, or of a part of it, that an epoch goes over: see `data.balance`."""
+    data = prepared.recipe.data
+    if data.balance not in ("oversample", "undersample"):
+        return range(len(split))
+    return balance.resampled(split["label"], data.balance, data.seed)
+
+
+def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | None = None) -> tuple[Dataset, int]:
     """The encoded rows of a training split with their lengths, and how many of its rows were cut.
 
+    `places` are those of its rows that are taken, some perhaps several times; all of them where there are none.
     Where a task keeps the rows of an example together, `example` numbers them.
     """
     task, tokenizer, labels = prepared.task, prepared.tokenizer, prepared.labels
@@ -203,7 +224,8 @@ def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
             rows["example"] = example
         return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
 
-    encoded = split.map(
+    places = range(len(split)) if places is None else places
+    encoded = split.select(places).map(
         encode,
         batched=True,
         with_indices=True,
@@ -211,17 +233,17 @@ def encode_training(prepared: Prepared, split: Dataset) -> tuple[Dataset, int]:
         keep_in_memory=True,
         new_fingerprint="encoded",
     )
-    return encoded, len(cut)
+    return encoded, len({places[i] for i in cut})
 
 
 def weighting(prepared: Prepared, split: Dataset) -> Weighting:
     """How much each target counts in the loss."""
     settings, labels = prepared.recipe.train, prepared.labels
     weights = settings.class_weights
+    if weights == "balanced" or prepared.recipe.data.balance == "weights":
+        return Weighting(settings.label_smoothing, balance.balanced_weights(split["label"], labels))
     if weights is None:
         return Weighting(settings.label_smoothing)
-    if weights == "balanced":
-        return Weighting(settings.label_smoothing, balanced_weights(split["label"], labels))
     return Weighting(settings.label_smoothing, tuple(weights.get(label, 1.0) for label in labels))
 
 

@@ -19,7 +19,7 @@ from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
-from ftkit.engine.prepare import Prepared, encode_training, prepare
+from ftkit.engine.prepare import Prepared, encode_training, prepare, sampled
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
@@ -38,7 +38,8 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
     """
     prepared, _, _ = _checked(recipe, processes)
     rows = {name: len(split) for name, split in prepared.splits.items()}
-    encoded, cut = encode_training(prepared, prepared.training())
+    train = prepared.training()
+    encoded, cut = encode_training(prepared, train, sampled(prepared, train))
     examples = len(examples_of(encoded))
     times = epochs(recipe.train, examples)
     return {

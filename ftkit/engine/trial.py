@@ -72,7 +72,9 @@ def _sizes(column: list[Any]) -> list[int]:
 def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = None) -> tuple[int, list[float]]:
     """The tokens of some rows, and the seconds of each step when the recipe is trained on them; `batch` at once."""
     at_once = [f"train.batch={batch}", "train.accumulate=1"] if batch else []
-    recipe = changed(prepared.recipe, [f"train.epochs={epochs}", "train.class_weights=null", *at_once])
+    recipe = changed(
+        prepared.recipe, [f"train.epochs={epochs}", "train.class_weights=null", "data.balance=null", *at_once]
+    )
     alone = replace(prepared, recipe=recipe)
     clock = Clock(Progress(show=False), recipe.train.batch)
     with tempfile.TemporaryDirectory() as folder:

@@ -91,7 +91,7 @@ def token_places(
 ) -> list[list[TokenPlace]]:
     """Of each row of one text or pair, by column, where its tokens stand."""
     columns = list(texts)
-    encoding = tokenizer(*texts.values(), verbose=False).encodings[0]
+    encoding = tokenizer(*([text] for text in texts.values()), verbose=False).encodings[0]  # alone, "" is no pair
     found = zip(encoding.word_ids, encoding.sequence_ids, encoding.offsets, strict=True)
     places = [None if word is None or side is None else (columns[side], word, *at) for word, side, at in found]
     return [[places[i] for i in row] for row in read_rows(encoding, how, max_length, stride)[0]]

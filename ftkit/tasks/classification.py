@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from ftkit.data.balance import names
 from ftkit.errors import DataError, nearest
 from ftkit.findings import Finding, Place, listed
 from ftkit.metrics.calibration import Decisions, softmax
@@ -99,7 +100,7 @@ class Classification(Task):
         """Label names, sorted (by value where all are whole numbers), or `wanted` as it is."""
         if self.options.kind == "regression":
             return ("value",)
-        found = {label for value in train["label"] for label in _names(value)}
+        found = {label for value in train["label"] for label in names(value)}
         unknown = sorted(found - set(wanted)) if wanted else []
         if unknown:
             raise DataError(
@@ -126,7 +127,7 @@ class Classification(Task):
             return
         rows: dict[str, list[Place]] = {}
         for value, row in zip(split["label"], split["row"], strict=True):
-            for label in _names(value):
+            for label in names(value):
                 if label not in labels:
                     rows.setdefault(label, []).append(Place(row))
         for label, places in rows.items():
@@ -235,16 +236,29 @@ class Classification(Task):
     ) -> list[Prediction]:
         """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number.
 
-        A text's windows answer with the mean of their logits. A label whose probability lies below `abstain` stands
-        under "withheld", and "label" is None.
+        A text's windows answer together: see `_logits`. A label whose probability lies below `abstain` stands under
+        "withheld", and "label" is None.
         """
-        logits = _mean_logits(outputs, encoded)
+        logits = self._logits(outputs, encoded)
         if self.options.kind == "regression":
             return [{"value": float(row[0])} for row in logits]
         if self.options.kind == "multi":
             return [self._given(row, labels) for row in 1 / (1 + np.exp(-logits))]
         scores = softmax(logits, self.options.temperature).max(-1)
         return [self._one(labels[i], float(score)) for i, score in zip(logits.argmax(-1), scores, strict=True)]
+
+    def _logits(self, outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
+        """(examples, outputs), in float64: the mean over an example's windows; of several labels each one's highest.
+
+        On documents made of parts on several topics the mean was right more often than the mean of probabilities,
+        and than means weighed by tokens; where each topic was a label, the highest far more often than the mean.
+        """
+        logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
+        example = encoded.get("example", range(len(outputs)))
+        _, first, windows = np.unique(example, return_index=True, return_counts=True)
+        if self.options.kind == "multi":
+            return np.maximum.reduceat(logits, first)
+        return np.add.reduceat(logits, first) / windows[:, None]
 
     def _one(self, label: str, score: float) -> Prediction:
         if score < self.options.abstain:
@@ -263,7 +277,7 @@ class Classification(Task):
         self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
     ) -> Decisions:
         """One for each row."""
-        logits = _mean_logits(outputs, encoded).astype(np.float32)
+        logits = self._logits(outputs, encoded).astype(np.float32)
         number = {name: index for index, name in enumerate(labels)}
         truth = np.array([number[example["label"]] for example in examples])
         return Decisions(logits, np.arange(len(truth)), logits.argmax(-1) == truth, truth)
@@ -305,7 +319,7 @@ class Classification(Task):
 
     def token_places(self, example: Example, encoded: Batch, tokenizer: Any) -> list[list[TokenPlace]] | None:
         """Where each token stands, in the text or in its pair; of all windows."""
-        texts = {name: example[name] for name in ("text", "text_pair") if example.get(name) or name == "text"}
+        texts = {name: example[name] for name in ("text", "text_pair") if example.get(name) is not None}
         options = self.options
         again = truncation.encode(
             [[text] for text in texts.values()], tokenizer, options.truncate, options.max_length, options.stride
@@ -315,28 +329,5 @@ class Classification(Task):
         return truncation.token_places(texts, tokenizer, options.truncate, options.max_length, options.stride)
 
 
-def _mean_logits(outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
-    """(examples, outputs), in float64: the mean over the windows of each example."""
-    logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
-    example = encoded.get("example", range(len(outputs)))
-    _, first, windows = np.unique(example, return_index=True, return_counts=True)
-    return np.add.reduceat(logits, first) / windows[:, None]
-
-
-def balanced_weights(values: Sequence[Any], labels: Labels) -> tuple[float, ...]:
-    """Inverse-frequency weights: rows / (labels * rows with the label), as scikit-learn's `balanced`.
-
-    Where a row may have several labels: rows without the label / rows with it, the weight of its positives.
-    """
-    counts = Counter(label for value in values for label in _names(value))
-    if values and not isinstance(values[0], str):
-        return tuple((len(values) - counts[name]) / counts[name] if counts[name] else 1.0 for name in labels)
-    return tuple(len(values) / (len(labels) * counts[name]) if counts[name] else 1.0 for name in labels)
-
-
-def _names(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
 def _all_labels(truth: Sequence[Any], predicted: Sequence[Any]) -> list[str]:
-    return sorted({label for value in (*truth, *predicted) for label in _names(value)})
+    return sorted({label for value in (*truth, *predicted) for label in names(value)})

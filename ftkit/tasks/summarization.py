@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from ftkit.errors import CheckpointError
 from ftkit.tasks._base import Batch, Column, Example, Labels, Limit, Output, Prediction, Task, Weighting
 from ftkit.tasks._tensors import IGNORED
+from ftkit.tasks._truncation import ends
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,8 @@ class Summarization(Task):
     class Options(Task.Options):
         max_length: int = Field(1024, gt=0)
         """Longest document in tokens; what is beyond is cut, and counted."""
+        truncate: Literal["head", "tail", "head+tail"] = "head"
+        """What is read of a longer document: its `head`, its `tail`, or half of each (`head+tail`)."""
         target_length: int = Field(128, gt=0)
         """Longest summary in tokens, in training and in writing."""
         family: Literal["auto", "seq2seq", "causal"] = "auto"
@@ -53,6 +57,14 @@ class Summarization(Task):
         """Summaries that a causal checkpoint writes of a document; the one that has most in common with all is kept."""
         candidate_temperature: float = Field(0.5, ge=0.01, le=100)
         """How freely the other candidates are drawn: lower ones are more alike."""
+
+        @field_validator("truncate", mode="before")
+        @classmethod
+        def _reads_once(cls, value: Any) -> Any:
+            if value == "window":
+                why = "can't be window: a summary is written in one reading of its document; head+tail reads both ends"
+                raise PydanticCustomError("window", why)
+            return value
 
         @field_validator("prompt")
         @classmethod
@@ -129,8 +141,15 @@ class Summarization(Task):
         most = self.options.max_length
         places = tokenizer(documents, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         cut = [len(row) > most for row in places]
-        texts = [d[: row[most - 1][1]] if c else d for d, row, c in zip(documents, places, cut, strict=True)]
-        return texts, cut
+        return [self._cut(d, row) if c else d for d, row, c in zip(documents, places, cut, strict=True)], cut
+
+    def _cut(self, document: str, places: list[tuple[int, int]]) -> str:
+        parts = []
+        for run in ends(len(places), self.options.max_length, self.options.truncate):
+            begin = places[run.start][0] if run.start else 0
+            end = places[run.stop - 1][1] if run.stop < len(places) else len(document)
+            parts.append(document[begin:end])
+        return " ".join(parts)
 
     def _seq2seq_row(self, document: str, reference: str | None, tokenizer: Any) -> dict[str, Any]:
         row = {**tokenizer(self.options.prefix + document), "shortened": False}

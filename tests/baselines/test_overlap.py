@@ -59,3 +59,12 @@ def test_passage_without_words() -> None:
 def test_script_without_spaces() -> None:
     context = "磨坊建于一七〇二年。大火烧毁了屋顶。现在是博物馆。"
     assert asked(fitted([context], [True]), "什么烧毁了屋顶", context)["answer"] == "大火烧毁了屋顶。"
+
+
+def test_stopwords_do_not_count() -> None:
+    context = "Was it in the mill that the fire was? It was the old roof."
+    question = "What was it that was in the roof?"
+    plain, baseline = fitted([context], [True]), fitted([context], [True])
+    baseline.stopwords = frozenset({"what", "was", "it", "that", "in", "the"})
+    assert asked(plain, question, context)["answer"].startswith("Was it")
+    assert asked(baseline, question, context)["answer"] == "It was the old roof."

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from ftkit.baselines import svm
+from ftkit.baselines._text import stopwords
 from ftkit.baselines.svm import SVM
 from ftkit.tasks._base import Prediction
 from ftkit.tasks.classification import Classification
@@ -122,3 +123,15 @@ def test_rows_beyond_the_most_are_left_out(monkeypatch: pytest.MonkeyPatch) -> N
             patch.setattr(svm, name, value)
             seen = fitted("single", train).vectorizers["text"].vocabulary_
         assert len(seen) < len(fitted("single", train).vectorizers["text"].vocabulary_)
+
+
+def test_stopwords_do_not_count() -> None:
+    train, test = data("single", "train"), data("single", "test")
+    own = TfidfVectorizer(token_pattern=r"[^\W_]+", ngram_range=(1, 2), sublinear_tf=True, stop_words="english")
+    pipeline = make_pipeline(own, LinearSVC(random_state=13)).fit(train["text"], train["label"])
+    baseline = SVM(stopwords("english"))
+    baseline.fit(train, Classification(Classification.Options()), LABELS)
+    assert [row["label"] for row in baseline.predict(test)] == list(pipeline.predict(test["text"]))
+    everything = SVM(stopwords(train["text"]))
+    everything.fit(train, Classification(Classification.Options()), LABELS)
+    assert len({row["label"] for row in everything.predict(test)}) == 1, "no word is left to tell rows apart"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.baselines._text import CHARACTERS, sentences, words
+from ftkit.baselines._text import CHARACTERS, sentences, stopwords, words
 
 
 def split(text: str) -> list[str]:
@@ -72,3 +72,10 @@ def test_words_of_other_scripts() -> None:
 
 def test_words_are_those_of_the_beginning() -> None:
     assert len(words("a " * CHARACTERS)) == CHARACTERS // 2
+
+
+def test_stopwords_are_a_list_or_scikit_learns() -> None:
+    assert stopwords(()) == frozenset()
+    assert stopwords(["The", "don't", "ÉTÉ"]) == {"the", "don", "t", "été"}
+    english = stopwords("english")
+    assert {"the", "and", "whereas"} <= english and len(english) > 300

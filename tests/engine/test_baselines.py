@@ -205,3 +205,18 @@ def test_what_is_added_has_the_level_of_the_models_scores(lab: Lab) -> None:
         assert found is not None
         width[level] = found["high"] - found["low"]
     assert width[0.5] < width[0.99] / 2
+
+
+def test_stopwords_are_the_baselines_alone(lab: Lab) -> None:
+    plain, without = (
+        lab.train("single", "train.epochs=1"),
+        lab.train("single", "train.epochs=1", "evaluate.stopwords=english"),
+    )
+    assert without.scores == plain.scores
+    assert without.baselines["test"]["majority"] == plain.baselines["test"]["majority"]
+    settings = lab.prepared("single").recipe.evaluate
+    splits, task, labels = (getattr(lab.prepared("single"), name) for name in ("splits", "task", "labels"))
+    words = sorted({word for text in splits["train"]["text"] for word in text.split()})
+    found = run_baselines(task, labels, splits, settings.model_copy(update={"stopwords": tuple(words)}))
+    usual = run_baselines(task, labels, splits, settings)
+    assert found["test"]["svm"].scores != usual["test"]["svm"].scores

@@ -13,6 +13,7 @@ from ftkit.engine.compare import compare
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
+from ftkit.engine.prepare import prepare
 from ftkit.engine.train import train
 from ftkit.errors import RecipeError
 from ftkit.recipe import changed
@@ -111,3 +112,22 @@ def test_steps_are_refused_by_name(lab: Lab) -> None:
     with pytest.raises(RecipeError, match=r"data\.clean.*'nfc', 'nfkc'"):
         lab.recipe("single", "data.clean=[stem]")
     assert lab.recipe("single", "data.clean=html").data.clean == ("html",)
+
+
+def test_an_export_says_how_texts_are_cleaned(lab: Lab, tmp_path: Path) -> None:
+    run = train(lab.recipe("single", "data.clean=[nfkc, lowercase]", "train.epochs=0"), tmp_path / "run")
+    card = (export(run.run, tmp_path / "plain") / "README.md").read_text()
+    assert (
+        "Texts are cleaned before they are read: nfkc, lowercase. `ftkit` does so; plain transformers does not." in card
+    )
+
+
+def test_variants_are_made_of_cleaned_rows(lab: Lab, tmp_path: Path) -> None:
+    settings = [*soiled_files(tmp_path, "ner"), STEPS, "augment.by=[swap]", "train.epochs=0"]
+    prepared = prepare(changed(lab.recipe("ner"), settings))
+    learned = prepared.training()
+    assert len(learned) > SIZES["train"]
+    assert not [text for text in learned["text"] if "<" in text or "  " in text]
+    for row in learned:
+        assert all(row["text"][e["start"] : e["end"]].strip() for e in row["entities"])
+    train(prepared.recipe, tmp_path / "run")

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
+from ftkit.data.balance import balanced_weights
 from ftkit.engine.prepare import in_order_of
 from ftkit.errors import DataError, RecipeError
 from ftkit.plugins import Choice, resolve
 from ftkit.tasks._base import Task, Weighting
-from ftkit.tasks.classification import Classification, balanced_weights
+from ftkit.tasks.classification import Classification
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer("bert")

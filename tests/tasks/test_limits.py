@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from ftkit.data.balance import balanced_weights
 from ftkit.engine.model import within_positions
 from ftkit.errors import CheckpointError
-from ftkit.tasks.classification import Classification, balanced_weights
+from ftkit.tasks.classification import Classification
 from ftkit.tasks.ner import NamedEntities
 from ftkit.tasks.qa import QuestionAnswering
 from ftkit.tasks.summarization import Summarization

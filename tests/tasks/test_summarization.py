@@ -167,3 +167,22 @@ def test_candidates_are_asked_for_at_their_temperature() -> None:
     said = task("causal", candidates=5, candidate_temperature=0.3).generation(model.config, tokenizer)
     assert (said["candidates"], said["temperature"]) == (5, 0.3)
     assert not {"candidates", "temperature"} & set(task("causal").generation(model.config, tokenizer))
+
+
+def test_both_ends_or_the_last_of_a_long_document_are_read() -> None:
+    document = "the film was a quiet delight from the first scene"
+    for how, kept in {
+        "head": "the film was a",
+        "tail": "from the first scene",
+        "head+tail": "the film first scene",
+    }.items():
+        encoded = task("seq2seq", max_length=4, truncate=how).encode(
+            {"document": [document, "the first"]}, tiny_tokenizer("bert"), ()
+        )
+        read = tiny_tokenizer("bert").batch_decode(encoded["input_ids"], skip_special_tokens=True)
+        assert read == [kept, "the first"] and encoded["truncated"] == [True, False]
+
+
+def test_windows_are_refused_for_what_is_written_in_one_reading() -> None:
+    with pytest.raises(ValueError, match="can't be window: a summary is written in one reading"):
+        task("seq2seq", truncate="window")
