@@ -29,8 +29,9 @@ WORDS = [
     *("$5.00", "3", "http://x.y/z?q=1", "me@x.org", "@you", "#tag", "and/or", "A.B.C.", "_under_", "it's\u00a0so"),
     *(",", ".", "(", ")", '"', "'", "--", "!", "\u201cquoted\u201d", "(film)", '"good"', "good,bad", "'film'"),
 ]
-words = st.one_of(st.sampled_from(WORDS), st.text(max_size=6), st.text("abcfilmo", min_size=3, max_size=7))
-spaces = st.sampled_from([" ", " ", " ", " ", "  ", "\n", "\t", "", " \n ", "\u00a0"])
+listed = st.sampled_from(WORDS)
+words = st.one_of(listed, st.sampled_from(WORDS[:20]), st.text(max_size=6), st.text("abcfilmo", min_size=3, max_size=7))
+spaces = st.sampled_from([*[" "] * 12, "  ", "\n", "\t", "", " \n ", "\u00a0"])
 
 
 @st.composite
