@@ -24,6 +24,7 @@ KINDS = {
     "QUESTION_ANS": "AutoModelForQuestionAnswering",
     "SEQ_2_SEQ_LM": "AutoModelForSeq2SeqLM",
     "CAUSAL_LM": "AutoModelForCausalLM",
+    "FILL_MASK": "AutoModelForMaskedLM",
     "BASE": "AutoModel",
 }
 SPECIAL = {
@@ -141,10 +142,13 @@ def logits(model: Any, kind: str = "SEQ_CLS") -> torch.Tensor:
     return torch.stack([outputs.start_logits, outputs.end_logits]) if "start_logits" in outputs else outputs.logits
 
 
-def save_tiny(folder: Path, architecture: str, seed: int = 0, **changes: Any) -> Path:
-    """Write a base checkpoint (no task head; an output layer where it generates) and a real tokenizer."""
+def save_tiny(folder: Path, architecture: str, seed: int = 0, kind: str | None = None, **changes: Any) -> Path:
+    """Write a base checkpoint and a real tokenizer.
+
+    It has no task head unless `kind` says so, but an output layer where it generates.
+    """
     tokenizer = tiny_tokenizer(architecture)
-    kind = usual_kind(architecture, encoder="BASE")
+    kind = kind or usual_kind(architecture, encoder="BASE")
     ids: dict[str, Any] = {"pad_token_id": None} | {
         f"{name.removesuffix('_token')}_token_id": tokenizer.convert_tokens_to_ids(token)
         for name, token in SPECIAL[FAMILY.get(architecture, "bert")].items()

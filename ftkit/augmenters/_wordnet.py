@@ -1,7 +1,7 @@
 """WordNet (Miller 1995): where it is found, and which of its words may stand for another one.
 
 A word is looked at where there is no doubt of what it is: it has one part of speech nearly always, and there one
-meaning mostly, by WordNet's own counts. What takes its place has that meaning first of all, too, and gets its ending.
+meaning mostly, by WordNet's own counts. What takes its place must be as sure of the same meaning, and gets its ending.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ftkit.errors import MachineError, one_line
 
 DEBIAN = Path("/usr/share/wordnet")
 """Where Debian's and Ubuntu's package `wordnet-base` puts it."""
-SURE = 0.8
+SURE = 0.9
 """Share of a word's uses that must be of one part of speech."""
-MAIN = 0.5
-"""Share of its uses there that must have one meaning, the same for what takes its place."""
+MAIN = 0.55
+"""Share of its uses there that must have one meaning."""
 SEEN = 2
 """Uses of a meaning that must be counted for it to be believed."""
 _POS = {"NOUN": "n", "VERB": "v", "ADJ": "a", "ADV": "r"}
@@ -122,8 +122,6 @@ def antonyms(word: str) -> tuple[str, ...]:
 
 
 def _related(word: str, related: Callable[[Any], list[Any]]) -> tuple[str, ...]:
-    if not word.islower() or not word.isalpha() or len(word) < 3 or word in FUNCTION_WORDS | NEGATIONS:
-        return ()
     lemma, pos = _reading(word)
     sense = _main_sense(lemma, pos) if lemma else None
     if sense is None:
@@ -132,25 +130,40 @@ def _related(word: str, related: Callable[[Any], list[Any]]) -> tuple[str, ...]:
     found = {
         form
         for other in related(sense)
-        if other.name().isalpha() and other.name().islower() and other.name() not in (lemma, word)
+        if other.name() != lemma and _reading(other.name()) == (other.name(), pos)
         if _main_sense(other.name(), pos) == other.synset()
-        if (form := _inflected(other.name(), tags))
+        if (form := _inflected(other.name(), tags)) and form != word and not _abbreviates(form, word)
     }
-    return tuple(sorted(found - {word} - FUNCTION_WORDS))
+    return tuple(sorted(found))
 
 
+@cache
 def _reading(word: str) -> tuple[str, str]:
     """The lemma and the part of speech that a word's form has nearly always; empty where that is not sure."""
     from lemminflect import getAllLemmas
 
+    if not word.islower() or not word.isalpha() or len(word) < 3 or word in FUNCTION_WORDS | NEGATIONS:
+        return "", ""
     uses: dict[tuple[str, str], int] = {}
     for name, lemmas in getAllLemmas(word).items():
         if name == "AUX":
             return "", ""
         for lemma in lemmas if name in _POS else ():
-            uses[lemma, _POS[name]] = sum(_counts(lemma, _POS[name]))
+            counts = _counts(lemma, _POS[name])
+            uses[lemma, _POS[name]] = sum(counts) + len(counts)  # a meaning that was never met may be still
     best = max(uses, key=lambda reading: uses[reading], default=("", ""))
-    return best if best[0] and uses[best] >= max(SEEN, SURE * sum(uses.values())) else ("", "")
+    unsure = uses.get(best, 0) < SURE * sum(uses.values()) or (best[1] == "v" and _is_more(word, best[0]))
+    return ("", "") if unsure else best
+
+
+def _is_more(word: str, verb: str) -> bool:
+    """Whether a verb's form is a word by itself, as `riveting` is."""
+    return word != verb and any(wordnet().synsets(word, pos) for pos in "an")
+
+
+def _abbreviates(form: str, word: str) -> bool:
+    """Whether a word is another one cut short, as `mins` and `yr` are."""
+    return not set(form) & set("aeiou") or word.startswith(form.removesuffix("s"))
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -10,7 +12,6 @@ from pydantic import Field
 
 from ftkit.augmenters._base import Augmenter
 from ftkit.augmenters._english import FUNCTION_WORDS, negates
-from ftkit.augmenters._nlpaug import seeded
 from ftkit.augmenters._words import Words, is_word
 from ftkit.checkpoints import locate
 from ftkit.errors import CheckpointError
@@ -22,8 +23,8 @@ AROUND = 400
 class Contextual(Augmenter):
     """Replaces words by what a masked language model writes there (Kobayashi 2018; Wu et al. 2019).
 
-    Each is asked for by itself, in the text as it was; function words and negations stay. (nlpaug asks the model; its
-    own way of putting the answer back would lower and re-space the whole text.)
+    Each is asked for by itself, in the text as it was; function words and negations stay. (Of transformers: nlpaug's
+    way to it fails or starts a process for each text, and lowers and re-spaces what it gives back.)
     """
 
     summary = "words become what a masked language model writes in their place"
@@ -37,22 +38,22 @@ class Contextual(Augmenter):
         """The likeliest words, of which one is drawn."""
 
     @cached_property
-    def _model(self) -> Any:
-        """nlpaug's own door to transformers' fill-mask, which keeps what begins a word alone."""
-        import torch
-        from nlpaug.model.lang_models import FmTransformers
+    def _pipe(self) -> Any:
+        from transformers import pipeline
 
-        folder = self._folder()
-        device = "cuda:0" if torch.cuda.is_available() else "cpu"
-        model = FmTransformers(str(folder), model_type="", top_k=self.options.among + 10, device=device)
-        model.model_type = "roberta" if _spells_spaces(model.get_tokenizer()) else "bert"
-        return model
+        return pipeline("fill-mask", model=str(self._folder()), top_k=self.options.among + MORE, dtype="float32")
+
+    @cached_property
+    def _space(self) -> str:
+        """How a token says that a space stands before it: `\u0120` for RoBERTa, nothing for BERT."""
+        first = self._pipe.tokenizer.tokenize("a word")[-1]
+        return first[0] if not first[0].isalnum() and not first.startswith("##") else ""
 
     def prepare(self) -> None:
         """The checkpoint is needed."""
         self._folder()
 
-    def _folder(self) -> Any:
+    def _folder(self) -> Path:
         from transformers import AutoConfig
 
         folder = locate(self.options.checkpoint).path
@@ -68,30 +69,38 @@ class Contextual(Augmenter):
     def change(self, words: Words, random: Random) -> dict[int, str]:
         """Content words, each with one of the likeliest others."""
         able = [i for i in words.free if words[i].casefold() not in FUNCTION_WORDS and not negates(words[i])]
-        chosen = self.drawn(words, able, random)
-        found: dict[int, str] = {}
-        for i in chosen:
-            likely = self._likely(words, i, random)
-            if likely:
-                found[i] = _cased(random.choice(likely), words[i])
-        return found
+        asked = {i: masked for i in self.drawn(words, able, random) if (masked := self._masked(words, i))}
+        likely = self._pipe(list(asked.values())) if asked else []
+        if len(asked) == 1:
+            likely = [likely] if isinstance(likely[0], dict) else likely
+        found = {i: self._fitting(words, i, said) for i, said in zip(asked, likely, strict=True)}
+        return {i: _cased(random.choice(fitting), words[i]) for i, fitting in found.items() if fitting}
 
-    def _likely(self, words: Words, i: int, random: Random) -> list[str]:
-        (start, end), mask = words.places[i], self._model.get_tokenizer().mask_token
-        before, after = words.text[max(0, start - AROUND) : start], words.text[end : end + AROUND]
-        with seeded(random):
-            (said,) = self._model.predict([f"{before}{mask}{after}"])
-        others = dict.fromkeys(word.strip() for word in said)
+    def _masked(self, words: Words, i: int) -> str:
+        """The text around a word with the mask in its place; empty where the model can't read it."""
+        tokenizer, (start, end), around = self._pipe.tokenizer, words.places[i], AROUND
+        most = min(tokenizer.model_max_length, self._pipe.model.config.max_position_embeddings - 2)
+        while around:
+            text = words.text[max(0, start - around) : start] + tokenizer.mask_token + words.text[end : end + around]
+            ids = tokenizer(text)["input_ids"]
+            if len(ids) <= most:
+                return text if ids.count(tokenizer.mask_token_id) == 1 else ""
+            around //= 2
+        return ""
+
+    def _fitting(self, words: Words, i: int, said: Sequence[dict[str, Any]]) -> list[str]:
+        """The likeliest whole words, but for the one that stands there."""
+        place = words.places[i][0]
+        space = self._space if words.text[place - 1 : place].isspace() else ""
+        tokens = self._pipe.tokenizer.convert_ids_to_tokens([one["token"] for one in said])
+        others = [token.removeprefix(space) for token in tokens if token.startswith(space)]
         return [one for one in others if is_word(one) and one.casefold() != words[i].casefold()][: self.options.among]
 
 
+MORE = 20
+"""More words that are asked for, as some will be no whole words."""
 _TOO = ("BertForPreTraining", "AlbertForPreTraining", "MobileBertForPreTraining")
 """Others that bring the weights of a head that fills masks."""
-
-
-def _spells_spaces(tokenizer: Any) -> bool:
-    """Whether a token that begins a word says so, as in RoBERTa, rather than one that does not, as in BERT."""
-    return any("##" not in token and not token[0].isalnum() for token in tokenizer.tokenize(" word"))
 
 
 def _cased(word: str, like: str) -> str:

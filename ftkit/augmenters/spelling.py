@@ -36,11 +36,12 @@ class Spelling(WordAugmenter):
 
 def _mistakes(path: str) -> Any:
     """nlpaug's list without mistakes that are other words, in an order of its own: Python's differs by process."""
+    from lemminflect import getAllLemmas
     from nlpaug.model.word_dict import Spelling as Mistakes
 
     found = Mistakes(path, include_reverse=False)
     kept = {
-        word: sorted(m for m in mistakes if m.isalpha() and m not in found.dict)
+        word: sorted(m for m in mistakes if m.isalpha() and m not in found.dict and not getAllLemmas(m.casefold()))
         for word, mistakes in found.dict.items()
     }
     found.dict = {word: mistakes for word, mistakes in kept.items() if mistakes}
