@@ -13,7 +13,7 @@ from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Locate, Table, read
 from ftkit.data.samples import sample
 from ftkit.data.several import expand, join
-from ftkit.data.split import cut, draw
+from ftkit.data.split import SPLITS, cut, draw, split_named
 from ftkit.errors import DataError, RecipeError, every, problems
 
 if TYPE_CHECKING:
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from ftkit.findings import Finding
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Column, Task
-
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""What people call their splits."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,7 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     """The table's rows by the split that their own column names, where it has such a column."""
     if column not in table.columns:
         return {"train": table}, []
-    names = [SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
+    names = [split_named(row.get(column)) for row in table.rows]
     if not any(names):
         return {"train": table}, [f"{table.source}: column {column!r} names no splits, so it is not used as data.split"]
     strange = [index for index, name in enumerate(names) if name is None]
