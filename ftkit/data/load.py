@@ -15,6 +15,7 @@ from ftkit.data.samples import sample
 from ftkit.data.several import expand, join
 from ftkit.data.split import SPLITS, cut, draw, split_named
 from ftkit.errors import DataError, RecipeError, every, problems
+from ftkit.metrics.schemes import scheme_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -113,7 +114,8 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    notes = [*examples.notes, *empty_inputs(table, examples.rows, examples.shape)]
+    _, told = _spelled({"test": examples}, {"test": table.source})
+    notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
     parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
     return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
@@ -298,7 +300,24 @@ def _examples(
     used = [name for name in tables if name not in blank]
     examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
     notes += [note for part in examples for note in part.notes]
-    return dict(zip(used, examples, strict=True)), notes
+    spelled, told = _spelled(dict(zip(used, examples, strict=True)), {name: tables[name].source for name in used})
+    return spelled, notes + told
+
+
+def _spelled(examples: dict[str, Examples], sources: dict[str, str]) -> tuple[dict[str, Examples], list[str]]:
+    """The examples with bare types as tags, and of what scheme the tags of each source are."""
+    found = {column.name for part in examples.values() for column in part.shape if column.kind == "tags"}
+    told: dict[str, list[str]] = {}
+    for tags in found:
+        for source in dict.fromkeys(sources.values()):
+            rows = [row for name, part in examples.items() if sources[name] == source for row in part.rows]
+            scheme = scheme_of([row[tags] for row in rows if tags in row])
+            if scheme is None:
+                continue
+            told.setdefault(scheme.told, []).append(source)
+            for row in rows:
+                row[tags] = scheme.spelled(row[tags])
+    return examples, [f"{', '.join(names)}: tags are read as {what}" for what, names in told.items()]
 
 
 def _cleaned(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ftkit.errors import brief, nearest
-from ftkit.metrics.schemes import is_tag
+from ftkit.metrics.schemes import is_typed_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec
@@ -102,7 +102,7 @@ class Values:
     def _tag(self, tag: str) -> str:
         if not tag:
             raise Refused("has an empty tag", hint="a token outside all entities has the tag O", kind="tag")
-        if tag in self.renames or not is_tag(tag) or tag == "O":
+        if tag in self.renames or not is_typed_tag(tag) or tag == "O":
             return self.renames.get(tag, tag)
         return f"{tag[:2]}{self.renames.get(tag[2:], tag[2:])}"
 
