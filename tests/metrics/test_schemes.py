@@ -14,11 +14,11 @@ SCHEMES = ("IO", "bare types", "IOB1", "IOB2", "IOE1", "IOE2", "BIOES", "BILOU",
 STRICT = {
     "IOB1": seqeval.scheme.IOB1,
     "IOB2": seqeval.scheme.IOB2,
-    "IOE1": seqeval.scheme.IOE1,
     "IOE2": seqeval.scheme.IOE2,
     "BIOES": seqeval.scheme.IOBES,
     "BILOU": seqeval.scheme.BILOU,
 }
+"""seqeval's IOE1 doesn't begin an entity with `E-`, which one word before another of its type has."""
 ENDS = {"BIOES": "BIES", "BILOU": "BILU", "BMEWO": "BMEW"}
 
 
