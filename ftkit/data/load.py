@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
 from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
-from ftkit.data.read import SHOWN, Locate, Table, read
+from ftkit.data.read import SHOWN, Locate, Table, counted, read
 from ftkit.data.samples import sample
 from ftkit.data.several import expand, join
 from ftkit.data.split import SPLITS, cut, draw, split_named
@@ -294,14 +294,27 @@ def _examples(
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
+    tables, notes = _labelled(tables, found)
     files = [name for name in tables if name == "train" or spec.sources(name)]
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
-    notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
+    notes += [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]
     examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
     notes += [note for part in examples for note in part.notes]
     spelled, told = _spelled(dict(zip(used, examples, strict=True)), {name: tables[name].source for name in used})
     return spelled, notes + told
+
+
+def _labelled(tables: dict[str, Table], found: dict[str, Found]) -> tuple[dict[str, Table], list[str]]:
+    """The tables without the rows that annotators left without a label: an empty list where others have one label."""
+    kept, notes = {}, []
+    for name, table in tables.items():
+        homes = [found[name].homes[column.name] for column in found[name].shape if column.kind == "label"]
+        stay = [i for i, row in enumerate(table.rows) if not any(row.get(home) == [] for home in homes)]
+        kept[name] = table if len(stay) == len(table.rows) else table.take(stay)
+        if left := len(table.rows) - len(stay):
+            notes.append(f"{table.source}: {counted(left, 'row')} left out that have no label")
+    return kept, notes
 
 
 def _spelled(examples: dict[str, Examples], sources: dict[str, str]) -> tuple[dict[str, Examples], list[str]]:

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import NoReturn
 
 from ftkit.data.formats import HEADED, READERS, folder_reader
-from ftkit.data.formats._base import SHOWN, Locate, Source, Table, listed, parted, suffix
+from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
 from ftkit.errors import DataError, nearest
 
-__all__ = ["SHOWN", "Locate", "Table", "folder_reader", "looks_like_file", "may_have_header", "parted", "read"]
+__all__ = [
+    "SHOWN",
+    "Locate",
+    "Table",
+    "counted",
+    "folder_reader",
+    "looks_like_file",
+    "may_have_header",
+    "parted",
+    "read",
+]
 
 
 def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:

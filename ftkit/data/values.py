@@ -62,6 +62,8 @@ class Values:
     # ------------------------------------------------------------------ labels, tags and entities
 
     def _label(self, value: Any) -> str:
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
         if isinstance(value, (list, dict)):
             raise Refused(
                 "is not one label",
@@ -125,7 +127,8 @@ class Values:
             item = dict(zip(("start", "end", "type"), item, strict=True))
         if not isinstance(item, dict):
             raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
-        start, end, kind = item.get("start"), item.get("end"), item.get("type", item.get("label"))
+        start, end = (item.get(name, item.get(f"{name}_offset")) for name in ("start", "end"))
+        kind = item.get("type", item.get("label"))
         if not _is_int(start) or not _is_int(end) or not isinstance(kind, str) or not kind.strip():
             raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
         text = row.get("text")

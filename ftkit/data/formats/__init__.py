@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ftkit.data.formats import brat, conll, delimited, excel, json_list, jsonl, parquet, texts
+from ftkit.data.formats import brat, conll, delimited, docbin, excel, json_list, jsonl, parquet, texts
 from ftkit.data.formats._base import Source, Table
 
 READERS: dict[str, Callable[[Source], Table]] = {
@@ -15,6 +15,7 @@ READERS: dict[str, Callable[[Source], Table]] = {
     ".jsonl": jsonl.read,
     ".xlsx": excel.read,
     ".parquet": parquet.read,
+    ".spacy": docbin.read,
     ".conll": conll.read,
     ".txt": conll.read,
 }

@@ -12,7 +12,7 @@ from ftkit.metrics.schemes import are_bare, is_typed_tag
 _DOCUMENT = "-DOCSTART-"
 _MOST_TYPES = 50
 """With more different values, a column is none of bare types."""
-_CHUNKS = frozenset("ADJP ADVP CONJP INTJ LST NP PP PRT SBAR UCP VP".split())
+_CHUNKS = frozenset(["ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"])
 """Types of phrases (Tjong Kim Sang and Buchholz 2000)."""
 
 
