@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftkit import checks, plugins
-from ftkit.data.load import SPLITS, load, load_file, unified
+from ftkit.data.load import load, load_file, unified
 from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
+from ftkit.data.split import SPLITS, split_named
 from ftkit.errors import DataError, RecipeError, nearest, problems
 from ftkit.findings import errors, merged
 from ftkit.recipe import Recipe, parse_recipe
@@ -42,7 +43,7 @@ class Proof(NamedTuple):
 def write_recipe(file: Path, task: str | None, to: Path | None, say: Say, more: Sequence[Path] = ()) -> Path:
     """Write a recipe that trains on `file` (to `to`, or beside the file), and return its path.
 
-    file: may be a pattern; `more` are read with it. task: a shipped task; recognised when None.
+    file: may be a folder or a pattern; `more` are read with it. task: a shipped task; recognised when None.
     What was recognised is said, with the setting that changes it.
     Raises RecipeError for an unknown task, columns that don't tell and a recipe that exists; DataError for a
     file that can't be read or trained on. Nothing is written then.
@@ -84,11 +85,12 @@ def _refuse_task(task: str | None) -> None:
 
 def _beside(file: Path) -> Path:
     """Where the recipe for a file goes: beside it, under its name; for a pattern, under that of its folder."""
+    file = file if file.name.strip(".") else file.resolve()
     stem = Path(file.name.removesuffix(".gz")).stem
     return file.with_name(f"{file.resolve().parent.name if is_pattern(stem) else stem}.yaml")
 
 
-def _data(guess: Guess, numbered: bool, file: Path, more: Sequence[Path]) -> dict[str, Any]:
+def _data(guess: Guess, numbered: bool, file: Path, more: Sequence[Path] = ()) -> dict[str, Any]:
     """The settings under `data` that say how the files are read."""
     files = [str(one.resolve()) for one in (file, *more)]
     data: dict[str, Any] = {"train": files if more else files[0]}
@@ -129,7 +131,7 @@ def _listed(guess: Guess, labels: Labels) -> list[str]:
 
 def _held_out(table: Table, guess: Guess, data: Mapping[str, Any], file: Path, say: Say) -> Iterator[tuple[str, Any]]:
     """Where validation and test rows come from: the file's own column, files beside it, or shares."""
-    marked = {SPLITS.get(str(row.get("split")).strip().casefold()) for row in table.rows} - {None}
+    marked = {split_named(row.get("split")) for row in table.rows} - {None}
     if marked:
         yield "split", "split"
     for name in ("validation", "test"):
@@ -151,7 +153,7 @@ def _sibling(file: Path, name: str) -> Path | None:
     if found is None:
         return None
     folder = file.resolve().parent
-    beside = {path.name.casefold(): path for path in folder.iterdir() if path.is_file()}
+    beside = {path.name.casefold(): path for path in folder.iterdir()}
     before, after = file.name[: found.start()], file.name[found.end() :]
     wanted = [f"{before}{own}{after}" for own, split in SPLITS.items() if split == name]
     if is_pattern(str(file)):

@@ -13,7 +13,7 @@ from ftkit.checks import Data
 from ftkit.checks.lengths import lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, unified, wanted_labels
-from ftkit.data.read import looks_like_file
+from ftkit.data.several import is_data
 from ftkit.errors import DataError
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
@@ -60,7 +60,7 @@ class Inspection:
 def recipe_for(source: str | Path, settings: Iterable[str], say: Say) -> Recipe:
     """The recipe that `source` is or names, or one for the data file that it is; `settings` laid over."""
     settings = list(settings)
-    if not (looks_like_file(str(source)) and Path(source).is_file()):
+    if not is_data(str(source)):
         return load_recipe(source, settings)
     from ftkit.init import recognised
 

@@ -91,6 +91,11 @@ class Profile:
             for value in self.values
         )
 
+    @property
+    def is_list_of_one(self) -> bool:
+        """Whether every value is a list of one, as exports of annotations are."""
+        return all(isinstance(value, list) and len(value) < 2 for value in self.values)
+
     @cached_property
     def is_number(self) -> bool:
         """Whether every value is a number."""
@@ -286,7 +291,8 @@ def _classification(table: Table, task: str | None, file: Path) -> Guess | None:
         text, pair = _text_and_pair(table, label, task, remarks)
     if text is None:
         return None
-    kind = "multi" if label.is_list or label.delimiter else "regression" if label.is_measure else "single"
+    several = label.delimiter or (label.is_list and not label.is_list_of_one)
+    kind = "multi" if several else "regression" if label.is_measure else "single"
     if kind == "single":
         _refuse_labels(table, label, task, file)
     if task is None:

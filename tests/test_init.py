@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, load_recipe, override
 from ftkit.tasks._base import Task
 from ftkit.terminal import silence
+from tests.data.formats.test_excel import book
 
 SENTENCE = "the ferry leaves at nine and the harbour café opens an hour before it on market days"
 
@@ -306,6 +308,37 @@ def test_several_files_and_patterns(tmp_path: Path) -> None:
     both = write_recipe(tmp_path / "train-1.csv", None, None, silence, [tmp_path / "train-2.csv"])
     assert yaml.safe_load(both.read_text("utf-8"))["data"]["train"] == ["train-1.csv", "train-2.csv"]
     assert rows_of(load_recipe(both)) == {"train": 89, "validation": 10, "test": 11}
+
+
+def test_folders_of_texts(tmp_path: Path) -> None:
+    for i in range(60):
+        path = tmp_path / "train" / ("spam", "ham")[i % 2] / f"{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(i), encoding="utf-8")
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    recipe = recipe_for(tmp_path / "train")
+    assert chosen(recipe) == ("classification", "single")
+    assert rows_of(recipe) == {"train": 54, "validation": 6, "test": 60}
+    whole = load_recipe(write_recipe(tmp_path, None, tmp_path / "whole.yaml", silence))
+    assert whole.data.train == str(tmp_path)
+    assert rows_of(whole) == {"train": 54, "validation": 6, "test": 60}
+
+
+def test_folder_of_brat_is_entities(tmp_path: Path) -> None:
+    for i in range(60):
+        (tmp_path / f"{i}.txt").write_text(f"Oslo and {text(i)}", encoding="utf-8")
+        (tmp_path / f"{i}.ann").write_text("T1\tLOC 0 4\tOslo\n", encoding="utf-8")
+    recipe = load_recipe(write_recipe(tmp_path, None, tmp_path / "own.yaml", silence))
+    assert recipe.task.name == "ner"
+    assert recipe.data.labels == ("LOC",)
+    assert rows_of(recipe) == {"train": 49, "validation": 5, "test": 6}
+
+
+def test_sheet_of_a_workbook(tmp_path: Path) -> None:
+    file = book(tmp_path / "all.xlsx", Notes=[["x"]], Rows=[["body", "queue"], *labelled(60, "x", "z")])
+    recipe = recipe_for(Path(f"{file}#Rows"))
+    assert recipe.data.train == f"{file}#Rows"
+    assert recipe.data.columns == {"text": "body", "label": "queue"}
 
 
 def test_few_rows_are_all_for_training(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ftkit.data.formats import conll
 from ftkit.data.read import SHOWN, Table
 from ftkit.data.values import Refused, Values, meant
 from ftkit.errors import DataError, brief, problems
 from ftkit.findings import Finding, Place
-from ftkit.metrics.schemes import is_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec
@@ -43,6 +43,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "rating",
         "stars",
         "emotion",
+        "labels",
     ),
     "labels": ("label", "categories", "topics", "tags"),
     "question": ("query",),
@@ -50,7 +51,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "answers": ("answer",),
     "tokens": ("words",),
     "tags": ("ner_tags", "ner", "labels", "ner_labels"),
-    "entities": ("spans",),
+    "entities": ("spans", "label", "labels"),
     "document": ("article", "source", "text", "dialogue", "body"),
     "summary": ("highlights", "target", "abstract", "tldr"),
     "source": ("src", "input"),
@@ -187,19 +188,18 @@ def _homes(table: Table, shape: Sequence[Column], mapping: dict[str, str]) -> tu
 
 def _guess(table: Table, column: Column, folded: dict[str, str], taken: set[str]) -> str | None:
     if table.unit == "sentence":
-        return _conll_column(table, column, taken)
+        return conll.column_of(table, column.kind, taken)
+    if column.kind == "entities":
+        folded = {name: home for name, home in folded.items() if _holds_spans(table, home)}
     aliases = (*_BY_KIND.get((column.name, column.kind), ()), *ALIASES.get(column.name, ()))
     return next((folded[alias] for alias in aliases if alias in folded and folded[alias] not in taken), None)
 
 
-def _conll_column(table: Table, column: Column, taken: set[str]) -> str | None:
-    """The first column for tokens; for tags the last one in which every value looks like a tag."""
-    if column.kind == "tokens":
-        return table.columns[0]
-    if column.kind != "tags":
-        return None
-    free = [name for name in reversed(table.columns) if name not in taken]
-    return next((name for name in free if all(is_tag(tag) for row in table.rows for tag in row[name])), None)
+def _holds_spans(table: Table, home: str) -> bool:
+    """Whether a column's values are lists of spans, as Doccano writes them under `label`."""
+    values = [value for row in table.rows if (value := row.get(home))]
+    lists = all(isinstance(value, list) for value in values)
+    return not values or not lists or all(isinstance(item, (list, dict)) for value in values for item in value)
 
 
 _MAP_HINT = "data.columns maps the task's columns to the file's, by name, or by number from 0 where it has no header"

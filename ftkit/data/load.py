@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
 from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
-from ftkit.data.read import SHOWN, Locate, Table, read
+from ftkit.data.read import SHOWN, Locate, Table, counted, read
 from ftkit.data.samples import sample
 from ftkit.data.several import expand, join
-from ftkit.data.split import cut, draw
+from ftkit.data.split import SPLITS, cut, draw, split_named
 from ftkit.errors import DataError, RecipeError, every, problems
+from ftkit.metrics.schemes import scheme_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from ftkit.findings import Finding
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Column, Task
-
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""What people call their splits."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,8 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    notes = [*examples.notes, *empty_inputs(table, examples.rows, examples.shape)]
+    _, told = _spelled({"test": examples}, {"test": table.source})
+    notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
     parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
     return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
@@ -208,7 +203,7 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     """The table's rows by the split that their own column names, where it has such a column."""
     if column not in table.columns:
         return {"train": table}, []
-    names = [SPLITS.get(str(row.get(column)).strip().casefold()) for row in table.rows]
+    names = [split_named(row.get(column)) for row in table.rows]
     if not any(names):
         return {"train": table}, [f"{table.source}: column {column!r} names no splits, so it is not used as data.split"]
     strange = [index for index, name in enumerate(names) if name is None]
@@ -299,13 +294,43 @@ def _examples(
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
+    tables, notes = _labelled(tables, found)
     files = [name for name in tables if name == "train" or spec.sources(name)]
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
-    notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
+    notes += [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]
     examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
     notes += [note for part in examples for note in part.notes]
-    return dict(zip(used, examples, strict=True)), notes
+    spelled, told = _spelled(dict(zip(used, examples, strict=True)), {name: tables[name].source for name in used})
+    return spelled, notes + told
+
+
+def _labelled(tables: dict[str, Table], found: dict[str, Found]) -> tuple[dict[str, Table], list[str]]:
+    """The tables without the rows that annotators left without a label: an empty list where others have one label."""
+    kept, notes = {}, []
+    for name, table in tables.items():
+        homes = [found[name].homes[column.name] for column in found[name].shape if column.kind == "label"]
+        stay = [i for i, row in enumerate(table.rows) if not any(row.get(home) == [] for home in homes)]
+        kept[name] = table if len(stay) == len(table.rows) else table.take(stay)
+        if left := len(table.rows) - len(stay):
+            notes.append(f"{table.source}: {counted(left, 'row')} left out that have no label")
+    return kept, notes
+
+
+def _spelled(examples: dict[str, Examples], sources: dict[str, str]) -> tuple[dict[str, Examples], list[str]]:
+    """The examples with bare types as tags, and of what scheme the tags of each source are."""
+    found = {column.name for part in examples.values() for column in part.shape if column.kind == "tags"}
+    told: dict[str, list[str]] = {}
+    for tags in found:
+        for source in dict.fromkeys(sources.values()):
+            rows = [row for name, part in examples.items() if sources[name] == source for row in part.rows]
+            scheme = scheme_of([row[tags] for row in rows if tags in row])
+            if scheme is None:
+                continue
+            told.setdefault(scheme.told, []).append(source)
+            for row in rows:
+                row[tags] = scheme.spelled(row[tags])
+    return examples, [f"{', '.join(names)}: tags are read as {what}" for what, names in told.items()]
 
 
 def _cleaned(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from ftkit.data.formats import HEADED, READERS
-from ftkit.data.formats._base import SHOWN, Locate, Source, Table, listed, parted, suffix
+from ftkit.data.formats import HEADED, READERS, folder_reader
+from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
 from ftkit.errors import DataError, nearest
 
-__all__ = ["SHOWN", "Locate", "Table", "looks_like_file", "may_have_header", "parted", "read"]
+__all__ = [
+    "SHOWN",
+    "Locate",
+    "Table",
+    "counted",
+    "folder_reader",
+    "looks_like_file",
+    "may_have_header",
+    "parted",
+    "read",
+]
 
 
 def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
-    """The rows of a file in one of the formats of `ftkit/data/formats`; each may end in `.gz`.
+    """The rows of a file in one of the formats of `ftkit/data/formats`, which may end in `.gz`; or of a folder.
 
     path: `book.xlsx#Sheet` is a sheet of a workbook. header: whether the first line of a table names its columns;
     otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. Raises DataError, with every bad
@@ -21,8 +33,7 @@ def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
     """
     file, part = parted(str(path))
     source = Source(Path(file), part, header)
-    _check(source, tokens)
-    table = READERS[source.suffix](source)
+    table = _reader(source, tokens)(source)
     if not table.rows:
         raise DataError(f"{source.name} has no rows", "a file with a row for each example is needed")
     return replace(table, notes=(*source.notes, *table.notes))
@@ -39,22 +50,31 @@ def may_have_header(path: str | Path) -> bool:
     return suffix(parted(str(path))[0]) in HEADED
 
 
-# ---------------------------------------------------------------------- what can't be read
+# ---------------------------------------------------------------------- what reads it
 
 
-def _check(source: Source, tokens: bool) -> None:
-    """Raises DataError for what is no file of a known format."""
+def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
+    """What reads a file or folder. Raises DataError for what is none of a known format."""
     path = source.path
     if not path.exists():
         raise DataError(f"there is no file {path}", _nearest(path))
     if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file", f"name one of its files{_named(_data_files(path))}")
+        return folder_reader(path) or _refuse_folder(path)
     known = [known for known in READERS if known != ".txt" or tokens]
     if source.suffix not in known:
         raise DataError(
             f"{source.name}: {source.suffix or 'a name with no ending'!r} is not a format that is read here",
             f"the ending tells the format: {', '.join(known)}, each also with .gz",
         )
+    return READERS[source.suffix]
+
+
+def _refuse_folder(folder: Path) -> NoReturn:
+    files = _data_files(folder)
+    what = "a folder of neither texts by their labels (pos/1.txt) nor brat's annotations (1.txt, 1.ann)"
+    endings = dict.fromkeys(suffix(file) for file in files)
+    together = f"; {folder}/*{next(iter(endings))} means all of them" if len(endings) == 1 else ""
+    raise DataError(f"{folder} is {what}", f"name one of its files{_named(files)}{together}")
 
 
 def _nearest(path: Path) -> str:

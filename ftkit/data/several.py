@@ -10,7 +10,7 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from ftkit.data.read import Table, parted, read
+from ftkit.data.read import Table, folder_reader, looks_like_file, parted, read
 from ftkit.errors import DataError, every, problems
 from ftkit.files import sha256
 
@@ -47,6 +47,14 @@ def read_all(names: Sequence[str], *, header: bool, tokens: bool) -> Table:
 def is_pattern(name: str) -> bool:
     """Whether a name stands for all files that match it."""
     return glob.has_magic(name) and not Path(parted(name)[0]).exists() and not name.startswith(("sample:", "hf://"))
+
+
+def is_data(name: str) -> bool:
+    """Whether a name means labelled rows on this disk: a data file, a pattern of such, or a folder that is read."""
+    path = Path(parted(name)[0])
+    if path.is_dir():
+        return folder_reader(path) is not None
+    return looks_like_file(name) and (path.is_file() or is_pattern(name))
 
 
 def _matches(pattern: str) -> list[str]:

@@ -12,7 +12,19 @@ from random import Random
 
 from ftkit.errors import DataError
 
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What people call their splits."""
+
 Cut = tuple[list[int], list[int]]
+
+
+def split_named(name: object) -> str | None:
+    """The split that people call by this name."""
+    return SPLITS.get(str(name).strip().casefold())
 
 
 def cut(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ftkit.errors import brief, nearest
-from ftkit.metrics.schemes import is_tag
+from ftkit.metrics.schemes import is_typed_tag
 
 if TYPE_CHECKING:
     from ftkit.settings import DataSpec
@@ -62,6 +62,8 @@ class Values:
     # ------------------------------------------------------------------ labels, tags and entities
 
     def _label(self, value: Any) -> str:
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
         if isinstance(value, (list, dict)):
             raise Refused(
                 "is not one label",
@@ -102,7 +104,7 @@ class Values:
     def _tag(self, tag: str) -> str:
         if not tag:
             raise Refused("has an empty tag", hint="a token outside all entities has the tag O", kind="tag")
-        if tag in self.renames or not is_tag(tag) or tag == "O":
+        if tag in self.renames or not is_typed_tag(tag) or tag == "O":
             return self.renames.get(tag, tag)
         return f"{tag[:2]}{self.renames.get(tag[2:], tag[2:])}"
 
@@ -125,7 +127,8 @@ class Values:
             item = dict(zip(("start", "end", "type"), item, strict=True))
         if not isinstance(item, dict):
             raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
-        start, end, kind = item.get("start"), item.get("end"), item.get("type", item.get("label"))
+        start, end = (item.get(name, item.get(f"{name}_offset")) for name in ("start", "end"))
+        kind = item.get("type", item.get("label"))
         if not _is_int(start) or not _is_int(end) or not isinstance(kind, str) or not kind.strip():
             raise Refused("has an entity of another form", brief(item), _ENTITY_HINT)
         text = row.get("text")

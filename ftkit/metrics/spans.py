@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from ftkit.metrics import Scores, tally
+from ftkit.metrics.schemes import letter
 from ftkit.metrics.tally import LabelTally
 
 Entity = tuple[str, int, int]
 """Type, first token, and the token after the last one (or characters: the scores only compare)."""
 
 _OUTSIDE = ("O", "")
-_BILOU_TO_BIOES = {"L": "E", "U": "S"}
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities that a sentence's tags spell, in order; BIO, IOB1, BIOES and BILOU are read.
+    """The entities that a sentence's tags spell, in order, in any of the schemes of `metrics/schemes`.
 
     Like conlleval, and seqeval by default: an `I-` that nothing of its type leads up to starts an entity. A
     tag with no type (`B`) has type `_`. Raises ValueError for what is no such tag.
@@ -70,17 +70,16 @@ def _type(entity: Entity) -> str:
 
 def is_tag(tag: str) -> bool:
     """Whether a tag is one that `entities` reads."""
-    letter, dash, _ = tag.partition("-")
-    return letter in {*"BIESLU"} or (letter == "O" and not dash)
+    mark, dash, _ = tag.partition("-")
+    return mark in {*"BIESLUMW"} or (mark == "O" and not dash)
 
 
 def _split(tag: str) -> tuple[str, str]:
-    """(position letter, type), BILOU's letters as those of BIOES."""
-    letter, _, kind = tag.partition("-")
-    letter = _BILOU_TO_BIOES.get(letter, letter)
+    """(letter, type), the letters as those of BIOES."""
     if not is_tag(tag):
         raise ValueError(f"{tag!r} is no BIO, BIOES or BILOU tag")
-    return letter, "" if letter == "O" else kind or "_"
+    _, _, kind = tag.partition("-")
+    return letter(tag), "" if tag == "O" else kind or "_"
 
 
 def _begins(before: tuple[str, str], now: tuple[str, str]) -> bool:

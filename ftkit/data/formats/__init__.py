@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from ftkit.data.formats import conll, delimited, excel, json_list, jsonl, parquet
+from ftkit.data.formats import brat, conll, delimited, docbin, excel, json_list, jsonl, parquet, texts
 from ftkit.data.formats._base import Source, Table
 
 READERS: dict[str, Callable[[Source], Table]] = {
@@ -14,9 +15,15 @@ READERS: dict[str, Callable[[Source], Table]] = {
     ".jsonl": jsonl.read,
     ".xlsx": excel.read,
     ".parquet": parquet.read,
+    ".spacy": docbin.read,
     ".conll": conll.read,
     ".txt": conll.read,
 }
 """What reads a file, by the ending of its name."""
 HEADED = (".csv", ".tsv", ".xlsx")
 """Tables whose columns have names where their first line gives them some, and numbers where it doesn't."""
+
+
+def folder_reader(folder: Path) -> Callable[[Source], Table] | None:
+    """What reads a folder, by what lies in it; None for a folder of other things."""
+    return next((kind.read for kind in (brat, texts) if kind.is_one(folder)), None)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ftkit.errors import DataError
+from ftkit.errors import DataError, problems
 
 SHOWN = 10
 """Rows named in an error before the rest is only counted."""
 
 
+Span = TypeVar("Span", bound=Mapping[str, Any])
+"""A part of a text, with its `start` and `end` in characters."""
 Locate = Callable[[int], str]
 """A row's number -> where it stands, as `part-2.csv, line 17`."""
 
@@ -151,13 +153,31 @@ def keys(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things: `1 value`, `2 values`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    """A number of things: `1 value`, `2 values`, `3 entities`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number} {what if number == 1 else several}"
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
     """The first names of a list."""
     return f"{', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+
+
+def apart(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+    """The spans that share no character with one that is longer (or as long, and before), and all others."""
+    kept: list[Span] = []
+    others: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span["start"] - span["end"], span["start"])):
+        free = all(span["end"] <= other["start"] or other["end"] <= span["start"] for other in kept)
+        (kept if free else others).append(span)
+    return sorted(kept, key=lambda span: span["start"]), sorted(others, key=lambda span: span["start"])
+
+
+def refuse_files(name: str, faults: Sequence[str], hint: str) -> None:
+    """Raise for faults of a folder's files, if there are any; each says where it is."""
+    if faults:
+        more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        raise problems(DataError, name, [*faults[:SHOWN], *more], hint)
 
 
 def refuse(name: str, faults: Sequence[str], hint: str) -> None:

@@ -1,11 +1,11 @@
-"""JSON: a list of objects, bare or under `data`; SQuAD's articles among them."""
+"""JSON: a list of objects, bare or under `data`; SQuAD's articles and Label Studio's tasks among them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from ftkit.data.formats import jsonl, squad
+from ftkit.data.formats import jsonl, label_studio, squad
 from ftkit.data.formats._base import Source, Table, refuse
 from ftkit.errors import DataError
 
@@ -28,6 +28,8 @@ def read(source: Source) -> Table:
         raise DataError(f"{name} holds {found}", 'a list of objects is needed, or {"data": [...]} around one')
     if any(isinstance(record, dict) and "paragraphs" in record for record in records):
         return squad.read(source, records)
+    if label_studio.is_one(records):
+        return label_studio.read(source, records)
     faults = [f"record {n}: {fault}" for n, row in enumerate(records, 1) if (fault := jsonl.object_fault(row, text))]
     refuse(name, faults, 'each record is an object, as {"text": ..., "label": ...}')
     return source.table(records, unit="record")
