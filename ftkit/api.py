@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ftkit.engine.curve import Found
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
+    from ftkit.engine.lift import Lifted
     from ftkit.inspection import Inspection
 
 
@@ -135,13 +136,37 @@ def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: S
     `made.variants` of what is returned are they, each with the place of its original among its `rows`. `say` is told
     notes. Raises FTKitError for whatever a person can mend.
     """
-    checked = changed(recipe, settings) if isinstance(recipe, Recipe) else load_recipe(recipe, settings)
+    checked, _ = _checked(recipe, settings)
     from ftkit.engine.augment import augmentation
 
     found = augmentation(checked)
     for note in found.notes:
         say(f"note: {note}")
     return found
+
+
+def lift(
+    recipe: str | Path | Recipe,
+    settings: Iterable[str] = (),
+    run: str | Path | None = None,
+    *,
+    each: bool = False,
+    seeds: int = 3,
+    per_label: int | None = None,
+    rows: int | None = None,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Lifted:
+    """Train with and without the recipe's variants, `seeds` times each, and say whether they help.
+
+    each: every augmenter alone. per_label, rows: on so many training rows of each label, or in all; every seed draws
+    others. The trainings are kept in the folder `run`; called again with it, they go on where they were stopped.
+    Raises FTKitError for whatever a person can mend.
+    """
+    checked, path = _study(recipe, settings, run, "lift")
+    from ftkit.engine.lift import lift as measure
+
+    return measure(checked, path, each=each, seeds=seeds, per_label=per_label, rows=rows, say=say, progress=progress)
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ftkit.engine.augment import Augmentation
+    from ftkit.engine.lift import Lifted
 
 
 def _get_wordnet(wanted: bool) -> None:
@@ -33,16 +34,46 @@ def augment(
             help="Download WordNet (10 MB of NLTK's data on GitHub) into ftkit's cache, and do no more.",
         ),
     ] = False,
+    lift: Annotated[
+        bool, typer.Option("--lift", help="Train with and without the variants, and say whether they help.")
+    ] = False,
+    each: Annotated[bool, typer.Option("--each", help="With --lift: each augmenter alone, not all together.")] = False,
+    seeds: Annotated[int, typer.Option(min=2, help="With --lift: trainings of each kind.")] = 3,
+    per_label: Annotated[
+        int | None, typer.Option(min=1, help="With --lift: training rows of each label, others for each seed.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="With --lift: training rows, others for each seed.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="With --lift: folder of the trainings, gone on with where it is there.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
-    """Show the variants of training rows that a recipe would learn from, or write them to a file.
+    """Show the variants of training rows that a recipe would learn from, write them to a file, or measure their worth.
 
     Example: ftkit augment ner/augmented --set data.train=train.conll --show 20
     """
     import json
 
     from ftkit import api, terminal
+    from ftkit.errors import RecipeError
 
+    alone = {"--each": each, "--per-label": per_label, "--rows": rows, "--run": run}
+    if not lift and (useless := [name for name, value in alone.items() if value]):
+        raise RecipeError(f"{useless[0]} goes with --lift", "add --lift, or leave it out")
+    if lift:
+        lifted = api.lift(
+            recipe,
+            settings or (),
+            run,
+            each=each,
+            seeds=seeds,
+            per_label=per_label,
+            rows=rows,
+            say=terminal.say,
+            progress=terminal.Progress(),
+        )
+        print(json.dumps(lifted.as_json(), ensure_ascii=False) if as_json else _lift_text(lifted))
+        return
     found = api.augment(recipe, settings or (), say=terminal.say)
     result: dict[str, Any] = found.as_json()
     if to:
@@ -56,6 +87,23 @@ def augment(
     print(terminal.variants_sentence(result))
     if to:
         print(f"{result['written']} rows are in {to}; data.group=group keeps a row and its variants in one split")
+
+
+def _lift_text(found: Lifted) -> str:
+    """A row for each kind of variants: score without, what is added with its interval, each seed's, the verdict."""
+    from ftkit import terminal
+
+    rows = []
+    for one in found.lifts:
+        added = f"{one.found.value:+.4f} [{one.found.low:+.4f}, {one.found.high:+.4f}]"
+        by_seed = ", ".join(f"{value:+.4f}" for value in one.found.each)
+        rows.append([one.by, f"{one.variants:.0f}", f"{one.found.without:.4f}", added, by_seed, one.verdict])
+    header = ["variants by", "variants", f"{found.metric} without", "with them", "each seed", "verdict"]
+    note = (
+        f"[low, high]: {found.level:.0%} intervals over {found.seeds} pairs of trainings on {found.training_rows} rows"
+        f" and {found.test_rows} {found.split} rows"
+    )
+    return f"{terminal.table(header, rows)}\n{note}\nthe trainings are in {found.study}"
 
 
 def _print(found: Augmentation, most: int) -> None:

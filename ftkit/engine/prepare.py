@@ -89,13 +89,13 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     method = resolve("method", recipe.method, Method)
     if recipe.data.train is None:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
-    found: list[Any] = every(
+    read: list[Any] = every(
         [
             lambda: load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups),
             lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
         ]
     )
-    loaded, base = found
+    loaded, base = read
     splits, notes = _for_task(recipe, task, loaded), loaded.notes
     files = file_hashes(recipe)
     config = models.read_config(base.path)
