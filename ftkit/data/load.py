@@ -97,7 +97,7 @@ def load(
         more.append(f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)")
         examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
     return Splits(
-        **{name: _dataset(part) for name, part in examples.items()},
+        **{name: as_dataset(part) for name, part in examples.items()},
         notes=tuple(dict.fromkeys([*notes, *more])),
         shape=train.shape,
         unread=unread,
@@ -122,7 +122,7 @@ def load_file(
     examples = canonical(table, found, spec, group=group, targets=targets)
     notes = [*examples.notes, *empty_inputs(table, examples.rows, examples.shape)]
     parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
-    return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
+    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -346,7 +346,8 @@ def _classes(examples: Examples, name: str | None) -> list[str] | None:
 # ---------------------------------------------------------------------- rows -> datasets.Dataset
 
 
-def _dataset(examples: Examples) -> Dataset:
+def as_dataset(examples: Examples) -> Dataset:
+    """Canonical rows with typed columns."""
     from datasets import Dataset, Features, Value
 
     features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}
