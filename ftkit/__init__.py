@@ -21,7 +21,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import augment, compare, evaluate, export, report, train
+    from ftkit.api import augment, check_data, compare, evaluate, export, report, train
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -36,6 +36,7 @@ __all__ = [
     "RunDirectory",
     "Task",
     "augment",
+    "check_data",
     "compare",
     "evaluate",
     "export",
@@ -52,6 +53,7 @@ _HOMES = {
     "RunDirectory": "ftkit.run",
     "Task": "ftkit.tasks._base",
     "augment": "ftkit.api",
+    "check_data": "ftkit.api",
     "compare": "ftkit.api",
     "evaluate": "ftkit.api",
     "export": "ftkit.api",

@@ -69,11 +69,16 @@ class Finding:
         """The finding with the name of its split, whose `of` rows were looked at."""
         return replace(self, places=tuple(place._replace(split=split) for place in self.places), of=of)
 
+    def renamed(self, names: Mapping[str, str]) -> Finding:
+        """The finding with other names for its splits."""
+        return replace(self, places=tuple(p._replace(split=names.get(p.split, p.split)) for p in self.places))
+
     def examples(self, most: int = SHOWN) -> list[Place]:
         """Some places, of different rows and texts as far as there are."""
+        told = [place for place in self.places if place.text] or self.places
         found: dict[Any, Place] = {}
-        for place in self.places:
-            found.setdefault((place.split, place.row) if place.text == "" else place.text, place)
+        for place in told:
+            found.setdefault(place.text or place, place)
             if len(found) == most:
                 break
         return list(found.values())

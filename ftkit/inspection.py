@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import checkpoints, checks
-from ftkit.checks import Data
+from ftkit.checks._base import Data
 from ftkit.checks.lengths import lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, unified, wanted_labels
@@ -32,8 +32,8 @@ class Inspection:
     """By split, those that can be read."""
     labels: dict[str, dict[str, int]]
     """By split, how many rows have each label, or mentions of each type; empty where there are none."""
-    lengths: dict[str, dict[str, float]]
-    """Of each text, in tokens or in words: `median`, `p95`, `longest`, `most` (that are read)."""
+    lengths: dict[str, dict[str, Any]]
+    """Of each text: `median`, `p95` and `longest` in `unit` (tokens or words), and `limit`, what is read of it."""
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     splits: Splits = field(repr=False)

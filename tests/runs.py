@@ -120,7 +120,7 @@ def write_rows(path: Path, rows: Rows) -> Path:
 
 
 def read_jsonl(path: Path) -> Rows:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().split("\n") if line]  # a text may hold other line breaks
 
 
 def rows(kind: str, split: str, count: int | None = None) -> Rows:

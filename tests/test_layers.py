@@ -11,12 +11,12 @@ import ftkit
 
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
-    {"errors", "config", "edits", "files", "hub", "yaml12"},
+    {"errors", "config", "edits", "files", "findings", "hub", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "recipe", "explain", "run", "trust", "checkpoints"},
-    {"data", "tasks", "methods", "baselines", "augmenters"},
+    {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
     {"engine", "reporting"},
-    {"api", "init", "recognise", "testing"},
+    {"api", "init", "recognise", "testing", "inspection", "repair", "mending"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

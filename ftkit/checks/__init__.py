@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftkit import plugins
 from ftkit.checks._base import Check, Data
-from ftkit.findings import SHOWN, Finding, merged
+from ftkit.findings import SHOWN, Finding, Place, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,14 +32,21 @@ def of_data(data: Data) -> list[Finding]:
 
 
 def illustrated(finding: Finding, data: Data) -> Finding:
-    """The finding with the texts of its first places, where it says nothing of its own about them."""
-    bare = [place for place in finding.places if not place.text][:SHOWN]
-    if not bare:
+    """The finding with the texts of some places, where it says nothing of its own about them."""
+    if any(place.text for place in finding.places):
         return finding
     index = {
         split: {row: i for i, row in enumerate(data.splits[split]["row"])}
-        for split in {place.split for place in bare}
+        for split in finding.splits
         if split in data.splits
     }
-    texts = {place: data.shown(place.split, index[place.split][place.row]) for place in bare if place.split in index}
-    return replace(finding, places=tuple(p._replace(text=texts[p]) if p in texts else p for p in finding.places))
+    texts: dict[str, Place] = {}
+    for place in finding.places[:_LOOKED_AT]:
+        if place.split in index and len(texts) < SHOWN:
+            texts.setdefault(data.shown(place.split, index[place.split][place.row]), place)
+    told = {place: text for text, place in texts.items()}
+    return replace(finding, places=tuple(place._replace(text=told.get(place, "")) for place in finding.places))
+
+
+_LOOKED_AT = 100
+"""Places whose texts are looked at for some that differ."""

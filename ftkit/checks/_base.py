@@ -146,7 +146,7 @@ def names_in(value: Any, column: Column) -> list[str]:
     if column.kind == "entities":
         return [entity["type"] for entity in value]
     if column.kind == "tags":
-        return [kind for kind, _, _ in entities(value)] if all(map(is_tag, value)) else list(value)
+        return [kind for kind, _, _ in entities([tag if is_tag(tag) else "O" for tag in value])]
     return list(value) if column.kind == "labels" else []
 
 

@@ -34,9 +34,7 @@ class Classes(Check):
                 verb = "learn" if split == "train" else "score"
                 named = listed([f"{name} {counts[name]}" for name in few]).replace("'", "")
                 what = f"{len(few)} of {len(counts)} labels have fewer than {least} {split} rows to {verb} by: {named}"
-                yield Finding(
-                    "few-rows", "warning", what, fix="find more of them, or join labels with data.labels={...}"
-                )
+                yield Finding("few-rows", "warning", what, fix="find more, or join labels with data.labels={...}")
         yield from _uneven(Counter(data.names("train")))
 
 

@@ -36,7 +36,7 @@ class Drift(Check):
                     f"labels have other shares in {split} than in train: {name!r} {before:.1%} there, {after:.1%} here"
                 )
                 yield Finding(
-                    "drift", "warning", what, fix="draw all splits from the same rows, unless that is how it is"
+                    "drift", "warning", what, fix="draw all splits from the same rows, unless life differs so too"
                 )
 
 

@@ -21,18 +21,18 @@ class Encoding(Check):
     def find(self, data: Data) -> Iterator[Finding]:
         """A finding for each of the three."""
         kinds: tuple[tuple[str, Callable[[str], str], str, str], ...] = (
-            ("control", _control, "a text has control characters in it", "take them out; --fix does"),
+            ("control", _control, "a text has control characters in it", "take them out; `data check --fix` does"),
             (
                 "replacement",
                 _replacement,
-                "a text has U+FFFD, what stands there was lost",
-                "read the source again as what it is",
+                "a text has U+FFFD: what stood there is lost",
+                "read the source again",
             ),
             (
                 "mojibake",
                 _mojibake,
                 "a text was read in a wrong encoding",
-                "read the source again as UTF-8; the package ftfy mends what is left",
+                "read the source again as UTF-8",
             ),
         )
         for kind, tell, what, fix in kinds:

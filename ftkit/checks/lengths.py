@@ -70,6 +70,10 @@ def measure(data: Data, limit: Limit) -> tuple[list[tuple[str, int]], list[int]]
         if note not in data.notes:
             data.notes.append(note)
         places = sorted(Random("lengths").sample(places, MOST))
+    if [column.kind for column in columns] == ["references"]:
+        name = columns[0].name
+        longest = [[max(data.splits[split][name][index], key=len)] for split, index in places]
+        return places, _sizes(data, longest, limit.special)
     texts = [[data.texts(split, column)[index][:_CHARACTERS] for column in columns] for split, index in places]
     return places, _sizes(data, texts, limit.special)
 

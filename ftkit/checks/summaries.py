@@ -36,9 +36,7 @@ class Summaries(Check):
 
 def _found(kind: str, what: str, places: list[Any]) -> Iterator[Finding]:
     if places:
-        yield Finding(
-            kind, "warning", what, tuple(places), "are the columns the right ones? write it anew, or take it out"
-        )
+        yield Finding(kind, "warning", what, tuple(places), "are the columns right? write it anew, or take it out")
 
 
 def _kind(summary: str, document: str) -> str:

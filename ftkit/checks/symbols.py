@@ -11,7 +11,7 @@ from ftkit.findings import Finding
 
 _WORDS = regex.compile(r"[\p{L}\p{M}\p{N}]")
 _SPACE = regex.compile(r"\s")
-LEAST = 0.5
+LEAST = 0.4
 """Share of a text's characters, white space aside, that are letters or digits."""
 
 
@@ -24,7 +24,7 @@ class Symbols(Check):
         """The rows with such texts."""
         if places := data.search(_told):
             yield Finding(
-                "symbols", "warning", "a text is mostly symbols", places, "take it out, unless it means something"
+                "symbols", "warning", "a text is mostly symbols", places, "take it out, unless it has a meaning"
             )
 
 

@@ -25,24 +25,27 @@ class Tags(Check):
                 data.place(split, index, f"{_before(tags, at)}{tags[at]}, word {at + 1}")
                 for split, columns in data.splits.items()
                 for index, tags in enumerate(columns[column.name])
+                if all(map(is_tag, tags))
                 for at in breaks(tags, scheme)[:1]
             )
             if places:
                 what = f"a tag breaks {scheme}, which the others keep to; it is read as the start of an entity"
-                yield Finding("tag-scheme", "warning", what, places, "begin each entity with B-; --fix does")
+                yield Finding(
+                    "tag-scheme", "warning", what, places, "begin each entity with B-; `data check --fix` does"
+                )
 
 
 def scheme_of(rows: Sequence[Sequence[str]]) -> str | None:
     """`BIO`, `IOB1`, `BIOES` or `BILOU`, as most entities are written; None for tags of another kind."""
-    seen = {tag for tags in rows for tag in tags}
-    if not seen or not all(map(is_tag, seen)):
+    valid = [tags for tags in rows if all(map(is_tag, tags))]
+    if len(valid) * 2 <= len(rows):
         return None
-    letters = {tag[0] for tag in seen}
+    letters = {tag[0] for tags in valid for tag in tags}
     if letters & {"E", "S"}:
         return "BIOES"
     if letters & {"L", "U"}:
         return "BILOU"
-    starts = [tags[at][0] for tags in rows for at in range(len(tags)) if _starts(tags, at)]
+    starts = [tags[at][0] for tags in valid for at in range(len(tags)) if _starts(tags, at)]
     return "IOB1" if starts.count("I") > starts.count("B") else "BIO"
 
 

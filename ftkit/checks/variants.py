@@ -39,7 +39,11 @@ class Variants(Check):
             )
             what = f"label {name!r} seems to be {meant!r}, which has {counts[meant]:,} rows"
             yield Finding(
-                "label-variant", "warning", what, places, f"write {meant!r}, or rename it in data.labels; --fix does"
+                "label-variant",
+                "warning",
+                what,
+                places,
+                f"write {meant!r}, or rename it in data.labels; `data check --fix` does",
             )
 
 
@@ -47,11 +51,11 @@ def slips(counts: Mapping[str, int]) -> dict[str, str]:
     """Label -> the more frequent one that is meant."""
     names = sorted(counts, key=lambda name: (-counts[name], name))
     plain: dict[str, str] = {}
-    found = {}
+    found: dict[str, str] = {}
     for name in names:
         meant = plain.setdefault(_plain(name), name)
         if meant == name:
-            meant = _nearest(name, [other for other in plain.values() if counts[other] >= _RARE * counts[name]])
+            meant = nearest_label(name, [other for other in plain.values() if counts[other] >= _RARE * counts[name]])
         if meant != name:
             found[name] = found.get(meant, meant)
             plain[_plain(name)] = found[name]
@@ -62,17 +66,31 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """The known label that is spelled almost alike; `name` itself where there is none."""
-    own = _plain(name)
-    if len(own) < _SHORTEST:
-        return name
+def nearest_label(name: str, known: Iterable[str]) -> str:
+    """The known label that is the same but for case and spaces, or spelled almost alike; else `name` itself."""
+    own, known = _plain(name), list(known)
+    same = [other for other in known if _plain(other) == own]
+    if same or len(own) < _SHORTEST:
+        return same[0] if len(same) == 1 else name
     for other in known:
-        matcher = SequenceMatcher(None, own, _plain(other))
-        if own[0] == _plain(other)[0] and _digits(own) == _digits(other) and matcher.quick_ratio() >= _LIKE:
-            if matcher.ratio() >= _LIKE and abs(len(own) - len(_plain(other))) <= 2:
-                return other
+        if _is_slip(own, _plain(other)):
+            return other
     return name
+
+
+def _is_slip(name: str, other: str) -> bool:
+    if name[0] != other[0] or abs(len(name) - len(other)) > 2 or _digits(name) != _digits(other):
+        return False
+    if _is_swapped(name, other):
+        return True
+    matcher = SequenceMatcher(None, name, other)
+    return matcher.quick_ratio() >= _LIKE and matcher.ratio() >= _LIKE
+
+
+def _is_swapped(name: str, other: str) -> bool:
+    """Whether two neighbouring letters have changed places."""
+    differ = [at for at, (a, b) in enumerate(zip(name, other, strict=False)) if a != b]
+    return len(name) == len(other) and len(differ) == 2 and sorted(name) == sorted(other) and differ[1] == differ[0] + 1
 
 
 def _digits(name: str) -> list[str]:

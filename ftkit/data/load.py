@@ -91,7 +91,7 @@ def load(
         more.append(f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)")
         examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
     return Splits(
-        **{name: _dataset(part) for name, part in examples.items()},
+        **{name: as_dataset(part) for name, part in examples.items()},
         notes=tuple(dict.fromkeys([*notes, *more])),
         shape=train.shape,
         unread=unread,
@@ -117,7 +117,7 @@ def load_file(
     _, told = _spelled({"test": examples}, {"test": table.source})
     notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
     parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
-    return _dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
+    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -371,7 +371,8 @@ def _classes(examples: Examples, name: str | None) -> list[str] | None:
 # ---------------------------------------------------------------------- rows -> datasets.Dataset
 
 
-def _dataset(examples: Examples) -> Dataset:
+def as_dataset(examples: Examples) -> Dataset:
+    """Canonical rows with typed columns."""
     from datasets import Dataset, Features, Value
 
     features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}

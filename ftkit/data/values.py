@@ -81,11 +81,7 @@ class Values:
         return label
 
     def _labels(self, value: Any) -> list[str]:
-        if isinstance(value, str):
-            parsed = _parsed(value)
-            value = (
-                parsed if isinstance(parsed, list) else [part for part in value.split(self.delimiter) if part.strip()]
-            )
+        value = label_list(value, self.delimiter)
         if not isinstance(value, list):
             raise Refused(
                 "is not a list of labels",
@@ -109,7 +105,7 @@ class Values:
         return f"{tag[:2]}{self.renames.get(tag[2:], tag[2:])}"
 
     def _entities(self, value: Any, row: dict[str, Any]) -> list[dict[str, Any]]:
-        value = _parsed(value) if isinstance(value, str) else value
+        value = parsed(value) if isinstance(value, str) else value
         if not isinstance(value, list):
             raise Refused("is not a list of entities", brief(value), _ENTITY_HINT)
         entities = sorted(
@@ -145,7 +141,7 @@ class Values:
     # ------------------------------------------------------------------ answers
 
     def _answers(self, value: Any, row: dict[str, Any]) -> dict[str, list[Any]]:
-        placed = [self._place(text, start, row.get("context")) for text, start in _answer_pairs(value) if text.strip()]
+        placed = [self._place(text, start, row.get("context")) for text, start in answer_pairs(value) if text.strip()]
         return {"text": [text for text, _ in placed], "answer_start": [start for _, start in placed]}
 
     def _place(self, text: str, start: int | None, context: str | None) -> tuple[str, int]:
@@ -177,7 +173,15 @@ def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _parsed(value: str) -> Any:
+def label_list(value: Any, delimiter: str) -> Any:
+    """A text's labels, written as JSON or with a delimiter between them; a value of another kind as it is."""
+    if not isinstance(value, str):
+        return value
+    plain = parsed(value)
+    return plain if isinstance(plain, list) else [part for part in value.split(delimiter) if part.strip()]
+
+
+def parsed(value: str) -> Any:
     """What a text in a CSV cell means as JSON; the text itself where it is none."""
     if not value.lstrip().startswith(("[", "{")):
         return value
@@ -198,7 +202,7 @@ def _text(value: Any) -> str:
 
 
 def _texts(value: Any, what: str, numbers: bool = True) -> list[str]:
-    value = _parsed(value) if isinstance(value, str) else value
+    value = parsed(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise Refused(what, brief(value), "in a CSV cell a list is written as JSON")
     wrong = next((item for item in value if not isinstance(item, (str, int, float) if numbers else str)), None)
@@ -223,7 +227,7 @@ def _number(value: Any) -> float:
 
 
 def _references(value: Any) -> list[str]:
-    value = _parsed(value) if isinstance(value, str) else value
+    value = parsed(value) if isinstance(value, str) else value
     texts = _texts(value, "is not a text or a list of texts") if isinstance(value, list) else [_text(value)]
     kept = [text for text in texts if text.strip()]
     if not kept:
@@ -231,21 +235,21 @@ def _references(value: Any) -> list[str]:
     return kept
 
 
-def _answer_pairs(value: Any) -> Iterator[tuple[str, int | None]]:
+def answer_pairs(value: Any) -> Iterator[tuple[str, int | None]]:
     """Answer texts with their offsets, None where none is given."""
-    parsed = _parsed(value) if isinstance(value, str) else value
-    if isinstance(parsed, dict):
+    plain = parsed(value) if isinstance(value, str) else value
+    if isinstance(plain, dict):
         texts, starts = (
-            part if isinstance(part, list) else [part] for part in map(parsed.get, ("text", "answer_start"))
+            part if isinstance(part, list) else [part] for part in map(plain.get, ("text", "answer_start"))
         )
-        starts = starts if parsed.get("answer_start") is not None else [None] * len(texts)
+        starts = starts if plain.get("answer_start") is not None else [None] * len(texts)
         if len(texts) != len(starts):
             raise Refused("is not a set of answers", f"{len(texts)} texts and {len(starts)} offsets", _ANSWERS_HINT)
         pairs = list(zip(texts, starts, strict=True))
-    elif isinstance(parsed, list) and all(isinstance(item, dict) for item in parsed):
-        pairs = [(item.get("text"), item.get("answer_start")) for item in parsed]
-    elif isinstance(parsed, list) and not isinstance(value, str):
-        pairs = [(item, None) for item in parsed]
+    elif isinstance(plain, list) and all(isinstance(item, dict) for item in plain):
+        pairs = [(item.get("text"), item.get("answer_start")) for item in plain]
+    elif isinstance(plain, list) and not isinstance(value, str):
+        pairs = [(item, None) for item in plain]
     else:
         pairs = [(value, None)]
     for text, start in pairs:

@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from ftkit import checks
 from ftkit.checkpoints import Located
+from ftkit.checks._base import Data
 from ftkit.data import balance
 from ftkit.data.load import Splits, load, unified, wanted_labels
 from ftkit.data.read import Locate
@@ -101,7 +102,8 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     config = models.read_config(base.path)
     task = task.settle(splits["train"], config)
     labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe.data)), models.label_names(config))
-    warnings = check(task, splits, labels, loaded.locate)
+    sources = {name: _where(recipe, name) for name in splits}
+    warnings = check(task, splits, labels, loaded.locate, sources)
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
@@ -115,7 +117,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
         rows = {name: split.to_dict() for name, split in loaded.items()}
-        data = checks.Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
+        data = Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
         warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
     found = augmented(
@@ -169,13 +171,23 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
 
 
 def check(
-    task: Task, splits: Mapping[str, Dataset], labels: Labels, locate: Mapping[str, Locate] | None = None
+    task: Task,
+    splits: Mapping[str, Dataset],
+    labels: Labels,
+    locate: Mapping[str, Locate] | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """The task's warnings about all splits. Raises DataError with every error at once."""
+    """The task's warnings about all splits. Raises DataError with every error at once, splits named by `sources`."""
     found = located(merged(checks.of_task(task, splits, labels)), locate or {})
-    if stops := [str(finding) for finding in errors(found)]:
+    if stops := [str(finding.renamed(sources or {})) for finding in errors(found)]:
         raise problems(DataError, "the data can't be used", stops)
     return found
+
+
+def _where(recipe: Recipe, split: str) -> str:
+    """The file that a split was read from, or the split's name."""
+    sources = recipe.data.sources(split)
+    return Path(sources[0]).name if len(sources) == 1 else f"the {split} rows,"
 
 
 def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:

@@ -285,9 +285,29 @@ def _data(data: Json) -> Json | None:
         "labels": [{"name": name, "counts": [labels[split].get(name, 0) for split in labels]} for name in names],
         "cut": data.get("truncated_training_rows", 0),
         "notes": data.get("notes", []),
-        "warnings": data.get("warnings", []),
+        "findings": [_finding(each) for each in data.get("warnings", [])],
         "sha256": data.get("sha256", {}),
     }
+
+
+def _finding(found: Json) -> Json:
+    """What was found, with its places in words; runs of earlier versions have one place, and no count."""
+    splits = ", ".join(f"{count:,} {split}" for split, count in found.get("splits", {}).items())
+    share = f"{found['share']:.1%}" if found.get("share") else ""
+    return {
+        "kind": found.get("kind", found["level"]),
+        "what": found["what"],
+        "fix": found["fix"],
+        "count": found.get("count", 0),
+        "where": splits or found.get("where", ""),
+        "share": share,
+        "examples": [_example(each) for each in found.get("examples", [])],
+    }
+
+
+def _example(place: Json) -> str:
+    like = f" = {place['like']['split']} row {place['like']['row']}" if "like" in place else ""
+    return f"{place['split']} row {place['row']}{like}: {place['text']}"
 
 
 def _spread(run: Run) -> list[Json]:

@@ -98,7 +98,7 @@ class NamedEntities(Task):
 
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
-        types = {entity["type"] for entities in train["entities"] for entity in entities}
+        types = {entity["type"] for entities in train["entities"][:] for entity in entities}
         if "O" in types:
             raise DataError("an entity has the type 'O', which is the tag of words outside entities", "rename it")
         listed = [re.sub(r"^[BI]-", "", name) for name in wanted if name != "O"] if wanted else sorted(types)
@@ -124,7 +124,7 @@ class NamedEntities(Task):
         unknown: dict[str, list[Place]] = {}
         uncovered = []
         for entities, text, words, row in zip(
-            split["entities"], split["text"], split["spans"], split["row"], strict=True
+            *(split[name][:] for name in ("entities", "text", "spans", "row")), strict=True
         ):
             starts, ends = {start for start, _ in words}, {end for _, end in words}
             for entity in entities:

@@ -67,7 +67,7 @@ class QuestionAnswering(Task):
         """Decides whether `no answer` is an answer."""
         if self.options.unanswerable != "auto" or train is None:
             return self
-        unanswerable = any(not answers["text"] for answers in train["answers"])
+        unanswerable = any(not answers["text"] for answers in train["answers"][:])
         return type(self)(self.options.model_copy(update={"unanswerable": unanswerable}))
 
     def shortened(self, positions: int, tokenizer: Any) -> QuestionAnswering:
@@ -80,7 +80,9 @@ class QuestionAnswering(Task):
     def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Unanswerable questions that the options rule out."""
         if self.options.unanswerable is False:
-            rows = [row for row, answers in zip(split["row"], split["answers"], strict=True) if not answers["text"]]
+            rows = [
+                row for row, answers in zip(split["row"][:], split["answers"][:], strict=True) if not answers["text"]
+            ]
             if rows:
                 what = "a question has no answer, and an answer is always given (task.unanswerable is false)"
                 yield Finding("unanswerable", "warning", what, tuple(map(Place, rows)))

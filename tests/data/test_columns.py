@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.data.columns import canonical, find
+from ftkit.data.columns import canonical, empty_inputs, find
 from ftkit.data.read import Table
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
@@ -125,7 +125,9 @@ def test_one_fault_is_one_sentence() -> None:
 def test_empty_texts_are_kept_and_counted() -> None:
     examples = rows_of(table({"text": "", "label": "a"}, {"text": "x", "label": "a"}, {"text": " \n", "label": "b"}))
     assert len(examples.rows) == 3
-    assert examples.notes == ("a.csv: 2 rows have an empty 'text' (line 2, 4)",)
+    assert list(empty_inputs("a.csv", examples.rows, examples.shape)) == [
+        "a.csv: 2 rows have an empty 'text' (row 2, 4)"
+    ]
 
 
 def test_answers_that_not_all_rows_have_are_left_out_when_predicting() -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from ftkit.data.load import wanted_labels
 from ftkit.engine import prepare as preparing
-from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, wanted_labels, weighting
+from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, weighting
 from ftkit.errors import DataError, FTKitError, RecipeError
+from ftkit.findings import Finding, Place
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, load_recipe
-from ftkit.tasks._base import Issue, Task
+from ftkit.tasks._base import Task
 from tests.runs import KINDS, SIZES, Lab, read_jsonl, rows, write_rows
 
 DROPS = '''
@@ -103,9 +105,9 @@ def test_labels_of_a_run_that_is_gone_on_from_keep_their_order(lab: Lab) -> None
 
 
 def test_labels_that_are_renamed_are_wanted_once(lab: Lab) -> None:
-    assert wanted_labels(lab.recipe("single", "data.labels={0: no, 1: yes, 2: no}")) == ["no", "yes"]
-    assert wanted_labels(lab.recipe("single", "data.labels=[b, a]")) == ("b", "a")
-    assert wanted_labels(lab.recipe("single")) is None
+    assert wanted_labels(lab.recipe("single", "data.labels={0: no, 1: yes, 2: no}").data) == ["no", "yes"]
+    assert wanted_labels(lab.recipe("single", "data.labels=[b, a]").data) == ("b", "a")
+    assert wanted_labels(lab.recipe("single").data) is None
 
 
 class Complains(Task):
@@ -113,7 +115,7 @@ class Complains(Task):
 
     def check(self, split: Dataset, labels: Any) -> Any:
         for level in split["level"]:
-            yield Issue(level, "row 1", f"a {level}", "mend it")
+            yield Finding(level, level, f"a {level}", (Place(1),), "mend it")
 
 
 def complaints(*levels: str) -> Dataset:
@@ -122,12 +124,11 @@ def complaints(*levels: str) -> Dataset:
 
 def test_errors_of_all_splits_are_raised_at_once_and_warnings_returned() -> None:
     task = Complains(Complains.Options())
-    (warning,) = preparing.check(task, [("a.csv", complaints()), ("b.csv", complaints("warning"))], ())
-    assert warning.where == "b.csv, row 1" and warning.level == "warning"
+    (warning,) = preparing.check(task, {"a.csv": complaints(), "b.csv": complaints("warning")}, ())
+    assert warning.places == (Place(1, "b.csv"),) and warning.level == "warning" and warning.of == 1
     with pytest.raises(DataError) as caught:
-        preparing.check(task, [("a.csv", complaints("error", "warning")), ("b.csv", complaints("error"))], ())
-    assert "2 problems" in caught.value.message
-    assert "a.csv, row 1" in caught.value.message and "b.csv, row 1" in caught.value.message
+        preparing.check(task, {"a.csv": complaints("error", "warning"), "b.csv": complaints("error")}, ())
+    assert "a.csv row 1 and 1 more: a error; mend it" in caught.value.message
 
 
 def test_class_weights_are_for_labels_of_texts_alone(lab: Lab) -> None:

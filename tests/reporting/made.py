@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ftkit.findings import Finding, Place
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202e&amp;<!-- 🙂 עברית"
 
 
@@ -72,7 +74,9 @@ def made(folder: Path, labels: list[str] | None = None, text: str = "A text.", r
             "sha256": {"train": "ab" * 32},
             "truncated_training_rows": 3,
             "notes": [f"a note about {text[:100]}"],
-            "warnings": [{"level": "warning", "where": "row 3", "what": text[:100], "fix": ""}],
+            "warnings": [
+                Finding("markup", "warning", text[:100], (Place(3, "train", text[:100]),)).as_json(rows=False)
+            ],
         },
         "analysis/test.json": {
             "rows": 84,

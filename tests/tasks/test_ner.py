@@ -11,7 +11,6 @@ from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.errors import DataError
 from ftkit.tasks._base import Weighting
 from ftkit.tasks.ner import NamedEntities
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
@@ -131,8 +130,18 @@ def test_labels_hold_both_prefixes_of_each_type() -> None:
     assert TASK.labels(rows) == LABELS
     assert TASK.labels(rows, ["PER", "LOC"]) == ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
     assert TASK.labels(rows, ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]) == LABELS
-    with pytest.raises(DataError, match="'LOC'"):
-        TASK.labels(rows, ["PER"])
+
+
+def test_types_that_the_settings_lack_are_errors_of_the_training_rows_too() -> None:
+    rows = Dataset.from_dict(TASK.unify({"row": [7], "tokens": [["Leeds"]], "tags": [["B-LOC"]]}))
+    (issue,) = TASK.check(rows, TASK.labels(rows, ["PER"]))
+    assert issue.level == "error" and "'LOC'" in issue.what and issue.places[0].row == 7
+
+
+def test_tags_of_no_scheme_are_refused_with_all_their_rows() -> None:
+    batch = {"row": [1, 2, 3], "tokens": [["a"]] * 3, "tags": [["PERSON"], ["B-PER"], ["X-PER"]]}
+    (issue,) = TASK.refused(batch)
+    assert [(place.row, place.text) for place in issue.places] == [(1, "'PERSON'"), (3, "'X-PER'")]
 
 
 def test_unknown_types_are_errors_and_ends_inside_words_are_counted() -> None:
@@ -141,8 +150,8 @@ def test_unknown_types_are_errors_and_ends_inside_words_are_counted() -> None:
          "entities": [[{"start": 0, "end": 3, "type": "PER"}], [{"start": 3, "end": 8, "type": "ORG"}]]}
     )  # fmt: skip
     issues = list(TASK.check(Dataset.from_dict(rows), LABELS))
-    assert [(issue.level, issue.where) for issue in issues] == [("error", "row 2"), ("warning", "row 1")]
-    assert "1 entities begin or end inside a word" in issues[1].what
+    assert [(issue.level, issue.places[0].row) for issue in issues] == [("error", 2), ("warning", 1)]
+    assert "begins or ends inside a word" in issues[1].what and issues[1].places[0].text == "'Ann' at 0-3"
 
 
 def test_loss_over_its_size_is_the_models_own_loss() -> None:

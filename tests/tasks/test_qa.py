@@ -100,7 +100,7 @@ def test_unanswerable_is_settled_by_the_training_questions() -> None:
     assert task().settle(Dataset.from_dict({"answers": answered}), None).options.unanswerable is False
     assert task().settle(Dataset.from_dict({"answers": answered + none}), None).options.unanswerable is True
     (issue,) = task(unanswerable=False).check(Dataset.from_dict({"row": [1, 2], "answers": answered + none}), ())
-    assert (issue.level, issue.where) == ("warning", "row 2")
+    assert (issue.level, [place.row for place in issue.places]) == ("warning", [2])
 
 
 def test_no_answer_is_given_where_it_is_likelier_and_allowed() -> None:

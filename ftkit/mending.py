@@ -1,0 +1,234 @@
+"""How a value is repaired: labels to the one that is meant, answers to their place, tags to their scheme."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ftkit.checks.encoding import CONTROL
+from ftkit.checks.tags import breaks
+from ftkit.checks.variants import nearest_label
+from ftkit.data.values import Refused, answer_pairs, label_list, parsed
+from ftkit.metrics import spans
+from ftkit.settings import DataSpec
+from ftkit.tasks._base import Column
+
+Change = tuple[str, Any, str]
+"""Column, its value from now on, and why."""
+_BREAKS = re.compile("[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
+"""Control characters that stand between words."""
+_LOOSE_TAG = re.compile(r"([bilesuBILESU])[-_ ]?(\S+)")
+
+
+class Meant:
+    """What a label that stands in the data should be."""
+
+    def __init__(self, spec: DataSpec, slips: Mapping[str, str]) -> None:
+        self.renames = dict(spec.labels) if isinstance(spec.labels, Mapping) else {}
+        self.known = tuple(self.renames.values()) if self.renames else tuple(spec.labels or ())
+        self.slips = slips
+        self.delimiter = spec.delimiter
+
+    def label(self, written: str) -> str:
+        """The label as it should be written; as it is where nothing is known to be wrong with it."""
+        name = self.renames.get(written, written)
+        if self.known and name not in self.known:
+            name = nearest_label(name, self.known)
+        name = self.slips.get(name, name)
+        if name == self.renames.get(written, written):
+            return written
+        return next((raw for raw, known in self.renames.items() if known == name), name)
+
+
+def mend(
+    raw: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: str | None
+) -> Iterator[Change]:
+    """What is to be changed of a row in a column: first the values of its own kind, then characters that are none."""
+    value = raw.get(column.name)
+    if value is None:
+        return
+    if column.kind in ("label", "labels", "entities"):
+        after = _LABELS[column.kind](value, meant)
+        if after != value:
+            yield column.name, after, "a label that was meant to be another"
+    elif column.kind == "tags":
+        yield from _tags(value, column, meant, scheme)
+    elif column.kind == "answers":
+        after = _moved(value, raw.get("context"))
+        if after != value:
+            yield column.name, after, "an answer that stands elsewhere in its context"
+    elif column.is_input or column.kind == "references":
+        yield from _without_control(value, column, raw, shape)
+
+
+# ---------------------------------------------------------------------- labels and tags
+
+
+def _label(value: Any, meant: Meant) -> Any:
+    if not isinstance(value, str):
+        return value
+    after = meant.label(value.strip())
+    return value if after == value.strip() else after
+
+
+def _labels(value: Any, meant: Meant) -> Any:
+    names = label_list(value, meant.delimiter)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return value
+    after = [meant.label(name.strip()) for name in names]
+    return value if after == [name.strip() for name in names] else list(dict.fromkeys(after))
+
+
+def _entities(value: Any, meant: Meant) -> Any:
+    items = parsed(value) if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return value
+    after = [_entity(item, meant) for item in items]
+    return value if after == items else after
+
+
+def _entity(item: Any, meant: Meant) -> Any:
+    if isinstance(item, Mapping):
+        name = "type" if "type" in item else "label"
+        return {**item, name: meant.label(item[name].strip())} if isinstance(item.get(name), str) else item
+    if isinstance(item, (list, tuple)) and len(item) == 3 and isinstance(item[2], str):
+        return [*item[:2], meant.label(item[2].strip())]
+    return item
+
+
+_LABELS = {"label": _label, "labels": _labels, "entities": _entities}
+
+
+def _tags(value: Any, column: Column, meant: Meant, scheme: str | None) -> Iterator[Change]:
+    tags = parsed(value) if isinstance(value, str) else value
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or scheme is None:
+        return
+    spelled = [_tag(tag.strip()) for tag in tags]
+    if not all(map(spans.is_tag, spelled)):
+        return
+    named = [tag if tag == "O" else f"{tag[:2]}{meant.label(tag[2:])}" if tag[1:2] == "-" else tag for tag in spelled]
+    after = spell(spans.entities(named), len(named), scheme) if breaks(named, scheme) else named
+    if after != [tag.strip() for tag in tags]:
+        yield column.name, after, f"tags that were not as {scheme} has them, or of a type that was meant to be another"
+
+
+def _tag(tag: str) -> str:
+    """A tag as the schemes write it, where it can be told: `b-per` is `B-per`, `o` and `0` are `O`."""
+    if spans.is_tag(tag):
+        return tag
+    if tag in ("o", "0"):
+        return "O"
+    found = _LOOSE_TAG.fullmatch(tag)
+    return f"{found[1].upper()}-{found[2]}" if found and tag[1:2] in "-_ " else tag
+
+
+def spell(entities: Sequence[spans.Entity], size: int, scheme: str) -> list[str]:
+    """The tags of a sentence's entities in a scheme."""
+    tags = spans.tags(entities, size)
+    last, alone = ("L", "U") if scheme == "BILOU" else ("E", "S")
+    before: spans.Entity = ("", -1, -1)
+    for kind, start, end in sorted(entities, key=lambda entity: entity[1]):
+        if scheme == "IOB1":
+            tags[start] = f"{'B' if before[0] == kind and before[2] == start else 'I'}-{kind}"
+        elif scheme != "BIO":
+            tags[end - 1] = f"{alone if end - start == 1 else last}-{kind}"
+        before = (kind, start, end)
+    return tags
+
+
+# ---------------------------------------------------------------------- places
+
+
+def _moved(value: Any, context: Any) -> Any:
+    """The answers, those that are not where they should be moved there, if there is one such place."""
+    if not isinstance(context, str):
+        return value
+    try:
+        pairs = list(answer_pairs(value))
+    except Refused:
+        return value
+    after = [(text, _place(text, start, context)) for text, start in pairs]
+    if after == pairs:
+        return value
+    return {"text": [text for text, _ in after], "answer_start": [start for _, start in after]}
+
+
+def _place(text: str, start: int | None, context: str) -> int | None:
+    if start is None or not text.strip() or (start >= 0 and context.startswith(text, start)):
+        return start
+    first = context.find(text)
+    return first if first >= 0 and context.find(text, first + 1) < 0 else start
+
+
+def _without_control(value: Any, column: Column, raw: Mapping[str, Any], shape: Sequence[Column]) -> Iterator[Change]:
+    """Texts less their control characters; what counts characters of them is counted anew."""
+    why = "control characters"
+    if column.kind == "tokens":
+        yield from _tokens(value, column, raw, shape)
+        return
+    if isinstance(value, list):
+        after = [_cleaned(text) if isinstance(text, str) else text for text in value]
+        if after != value:
+            yield column.name, after, why
+        return
+    if not isinstance(value, str) or (after_text := _cleaned(value)) == value:
+        return
+    yield column.name, after_text, why
+    for other in shape:
+        behind = raw.get(other.name)
+        if other.kind == "entities" and column.name == "text" and behind is not None:
+            yield other.name, _entities_behind(behind, value), f"{why} of the text were counted"
+        if other.kind == "answers" and column.name == "context" and behind is not None:
+            yield other.name, _answers_behind(behind, value), f"{why} of the context were counted"
+
+
+def _cleaned(text: str) -> str:
+    return CONTROL.sub("", _BREAKS.sub(" ", text))
+
+
+def _entities_behind(value: Any, text: str) -> Any:
+    items = parsed(value) if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return value
+    return [_entity_behind(item, text) for item in items]
+
+
+def _entity_behind(item: Any, text: str) -> Any:
+    if isinstance(item, Mapping) and all(isinstance(item.get(end), int) for end in ("start", "end")):
+        own = {"text": _cleaned(item["text"])} if isinstance(item.get("text"), str) else {}
+        return {**item, **own, "start": _count(text, item["start"]), "end": _count(text, item["end"])}
+    if isinstance(item, (list, tuple)) and len(item) == 3 and all(isinstance(end, int) for end in item[:2]):
+        return [_count(text, item[0]), _count(text, item[1]), item[2]]
+    return item
+
+
+def _answers_behind(value: Any, context: str) -> Any:
+    try:
+        pairs = list(answer_pairs(value))
+    except Refused:
+        return value
+    starts = [None if start is None else _count(context, start) for _, start in pairs]
+    return {"text": [_cleaned(text) for text, _ in pairs], "answer_start": None if None in starts else starts}
+
+
+def _count(text: str, place: int) -> int:
+    """Where a place of the text is once its control characters are out."""
+    return len(_cleaned(text[: max(0, place)]))
+
+
+def _tokens(value: Any, column: Column, raw: Mapping[str, Any], shape: Sequence[Column]) -> Iterator[Change]:
+    """Tokens less their control characters; one that nothing is left of goes, with its tag."""
+    tokens = parsed(value) if isinstance(value, str) else value
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        return
+    after = [_cleaned(token) for token in tokens]
+    if after == tokens:
+        return
+    kept = [i for i, token in enumerate(after) if token.strip() or not tokens[i].strip()]
+    yield column.name, [after[i] for i in kept], "control characters"
+    for other in shape:
+        tags = raw.get(other.name)
+        tags = parsed(tags) if isinstance(tags, str) else tags
+        if other.kind == "tags" and isinstance(tags, list) and len(tags) == len(tokens) and len(kept) < len(tokens):
+            yield other.name, [tags[i] for i in kept], "a token of control characters alone"

@@ -1,0 +1,225 @@
+"""`ftkit data check --fix`: a repaired copy of a recipe's rows, with every change in a list."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftkit import mending, yaml12
+from ftkit.checks import of_task
+from ftkit.checks._base import Columns, Data
+from ftkit.checks.leaks import ORDER
+from ftkit.checks.tags import scheme_of
+from ftkit.checks.variants import slips
+from ftkit.data.clean import cleaned
+from ftkit.data.columns import Examples, is_empty
+from ftkit.data.load import as_dataset, unified, wanted_labels
+from ftkit.data.values import Refused, Values
+from ftkit.errors import DataError
+from ftkit.files import expanded, replacing
+from ftkit.findings import Finding, errors
+from ftkit.inspection import Inspection
+from ftkit.recipe import Recipe
+from ftkit.run import write_jsonl
+
+_ROUNDS = 10
+"""Times that rows are gone over, as what is repaired or left out may show something else; twice is usual."""
+
+
+@dataclass
+class Row:
+    """A row on its way to the copy."""
+
+    split: str
+    number: int
+    raw: dict[str, Any]
+    read: dict[str, Any] = field(default_factory=dict)
+    """Its values as their kinds want them; empty where they can't be read."""
+    fault: str = ""
+    """Why it can't be read."""
+
+
+def write_repaired(found: Inspection, to: Path) -> str:
+    """Write the copy to the folder `to`, whole or not at all, and return what was done as a sentence.
+
+    In it are a file for each split, `changes.jsonl`, and `recipe.yaml`, which trains on it. Raises DataError where `to`
+    exists, can't be written, or where lines of the files can't even be told apart.
+    """
+    to = expanded(to, DataError)
+    if to.exists():
+        raise DataError(f"{to} exists already", "name a new folder: --fix TO")
+    if not found.splits.shape:
+        raise DataError("no copy is written: there are lines that can't be read", "mend these lines first")
+    repair = Repair(found)
+    repair.run()
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(to) as beside:
+            beside.mkdir()
+            _write(beside, repair, found.recipe)
+    except OSError as error:
+        raise DataError(f"{to} can't be written: {error.strerror}", "name another folder: --fix TO") from error
+    dropped = sum(change["column"] is None for change in repair.changes)
+    changed = len(repair.changes) - dropped
+    done = f"{changed:,} value{'s' * (changed != 1)} repaired, {dropped:,} row{'s' * (dropped != 1)} left out"
+    return f"{to}: {done}; changes.jsonl lists each, recipe.yaml trains on the copy"
+
+
+def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
+    data = recipe.filled()
+    data["data"] |= {"columns": {}, "validation": None, "test": None}
+    for split, rows in repair.by_split().items():
+        write_jsonl(folder / f"{split}.jsonl", (row.raw for row in rows))
+        data["data"][split] = f"{split}.jsonl"
+    write_jsonl(folder / "changes.jsonl", repair.changes)
+    text = "# A repaired copy: changes.jsonl says what was changed and why.\n" + yaml12.dump(data)
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+
+
+class Repair:
+    """The rows of an inspection, repaired round by round; `changes` lists what was done."""
+
+    def __init__(self, found: Inspection) -> None:
+        self.task, self.spec, self.shape = found.task, found.recipe.data, found.splits.shape
+        self.order = sorted(self.shape, key=lambda column: not column.is_input)
+        self.changes: list[dict[str, Any]] = []
+        self.rows = [Row(split, *each) for split in ORDER for each in _raw_rows(found, split)]
+
+    def run(self) -> None:
+        """Repair until nothing is left to do."""
+        for _ in range(_ROUNDS):
+            before = len(self.changes)
+            self._read()
+            self._repair_values()
+            self._read()
+            self._leave_out({id(row): row.fault for row in self.rows if row.fault})
+            self._leave_out(dict(self._empty()))
+            self._leave_out(dict(self._repeated()))
+            self._leave_out(dict(self._unusable()))
+            if len(self.changes) == before:
+                return
+
+    def by_split(self) -> dict[str, list[Row]]:
+        """The rows that are left, of splits that have some."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.split, []).append(row)
+        return found
+
+    def _read(self) -> None:
+        values = Values(self.spec)
+        for row in self.rows:
+            row.read, row.fault = {}, ""
+            for column in self.order:
+                try:
+                    row.read[column.name] = values.read(column, row.raw.get(column.name), row.read)
+                except Refused as refused:
+                    row.fault = row.fault or " ".join(filter(None, (f"{column.name} {refused.what}", refused.detail)))
+            if self.spec.clean and not row.fault:
+                self._clean(row)
+
+    def _clean(self, row: Row) -> None:
+        """What is read of a row after `data.clean`, by which it is compared with others."""
+        names = [column.name for column in self.shape if column.is_input]
+        try:
+            (row.read,) = cleaned([row.read], names, self.spec.clean, row.split)
+        except DataError as error:
+            row.fault = error.message
+
+    # ------------------------------------------------------------------ values
+
+    def _repair_values(self) -> None:
+        data = self._data([row for row in self.rows if not row.fault])
+        counts: dict[str, int] = {}
+        for split in data.splits:
+            for name in data.names(split):
+                counts[name] = counts.get(name, 0) + 1
+        meant = mending.Meant(self.spec, slips(counts))
+        tags = [value for row in self.rows for c in self.shape if c.kind == "tags" and (value := row.read.get(c.name))]
+        scheme = scheme_of(tags)
+        for row in self.rows:
+            for column in self.shape:
+                for change in mending.mend(row.raw, column, self.shape, meant, scheme):
+                    self._set(row, *change)
+
+    def _set(self, row: Row, column: str, value: Any, why: str) -> None:
+        before = row.raw.get(column)
+        self.changes.append(_change(row, column, copy.deepcopy(before), value, why))
+        row.raw = {**row.raw, column: value}
+
+    # ------------------------------------------------------------------ rows
+
+    def _leave_out(self, reasons: Mapping[int, str]) -> None:
+        """Take rows out, by their identity, each for its reason."""
+        for row in self.rows:
+            if id(row) in reasons:
+                self.changes.append(_change(row, None, row.raw, None, reasons[id(row)]))
+        self.rows = [row for row in self.rows if id(row) not in reasons]
+
+    def _empty(self) -> Iterator[tuple[int, str]]:
+        for row in self.rows:
+            for column in self.shape:
+                if column.is_input and is_empty(row.read[column.name]):
+                    yield id(row), f"{column.name} is empty"
+
+    def _repeated(self) -> Iterator[tuple[int, str]]:
+        """Rows that repeat an earlier one of their split, and rows that also stand in a later split."""
+        parts, data = self.by_split(), self._data(self.rows)
+        later: dict[Any, Row] = {}
+        for split in reversed([name for name in ORDER if name in parts]):
+            first: dict[Any, Row] = {}
+            for row, key, answer in zip(parts[split], data.keys[split], data.answers[split], strict=True):
+                other = later.get(key) or first.setdefault((key, answer), row)
+                if other is not row:
+                    same = "text and answer" if other.split == split else "text"
+                    yield id(row), f"{other.split} row {other.number} has the same {same}"
+            later = {**later, **dict(zip(data.keys[split], parts[split], strict=True))}
+
+    def _unusable(self) -> Iterator[tuple[int, str]]:
+        """Rows that the task can't read or has no label for."""
+        parts = self.by_split()
+        found: list[Finding] = []
+        splits = {}
+        for split, rows in parts.items():
+            refused: list[Finding] = []
+            splits[split] = unified(self.task, as_dataset(self._examples(rows)), refused)
+            found += [finding.within(split, len(rows)) for finding in refused]
+        if "train" in splits and not found:
+            with suppress(DataError):  # no labels to learn at all, which leaving rows out does not mend
+                labels = self.task.labels(splits["train"], wanted_labels(self.spec))
+                found += of_task(self.task, splits, labels)
+        bad = {(place.split, place.row): finding.what for finding in errors(found) for place in finding.places}
+        for split, rows in parts.items():
+            for number, row in enumerate(rows):
+                if (split, number) in bad:
+                    yield id(row), bad[split, number]
+
+    def _examples(self, rows: Sequence[Row]) -> Examples:
+        return Examples(self.shape, [{**row.read, "row": number} for number, row in enumerate(rows)])
+
+    def _data(self, rows: Sequence[Row]) -> Data:
+        parts: dict[str, list[Row]] = {}
+        for row in rows:
+            parts.setdefault(row.split, []).append(row)
+        columns = [column.name for column in self.shape]
+        splits: dict[str, Columns] = {
+            split: {name: [row.read[name] for row in part] for name in columns} | {"row": [r.number for r in part]}
+            for split, part in parts.items()
+        }
+        return Data(self.shape, splits)
+
+
+def _raw_rows(found: Inspection, split: str) -> list[tuple[int, dict[str, Any]]]:
+    """Numbers and values of a split's rows, those that can't be read where they stand among the others."""
+    own = getattr(found.splits, split)
+    rows = list(zip(own["row"][:], found.splits.raw[split], strict=True)) if own is not None else []
+    unread = [(row.number, row.raw) for row in found.splits.unread.get(split, ())]
+    return sorted([*rows, *unread], key=lambda row: row[0]) if unread else rows
+
+
+def _change(row: Row, column: str | None, before: Any, after: Any, why: str) -> dict[str, Any]:
+    return {"split": row.split, "row": row.number, "column": column, "before": before, "after": after, "why": why}

@@ -1,0 +1,77 @@
+"""`ftkit data check`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.checks.planted import clean, recipe, spoiled
+from tests.command import ftkit
+from tests.runs import Lab, read_jsonl, write_rows
+
+
+def written(folder: Path, lab: Lab, name: str, rows: object) -> Path:
+    """A recipe's file for the rows."""
+    path = folder / "recipe.yaml"
+    path.write_text(recipe(folder, lab.checkpoint("bert"), name, rows).dump())  # type: ignore[arg-type]
+    return path
+
+
+def test_clean_rows_end_well(lab: Lab, tmp_path: Path) -> None:
+    done = ftkit("data", "check", written(tmp_path, lab, "classification", clean("classification")))
+    assert done.code == 0
+    assert "rows       60 train, 24 validation, 24 test" in done.out and "nothing was found" in done.out
+
+
+def test_errors_end_with_the_gate_s_code_and_all_rows_as_json(lab: Lab, tmp_path: Path) -> None:
+    path = written(tmp_path, lab, "classification", spoiled("classification")[0])
+    done = ftkit("data", "check", path, "--json")
+    found = json.loads(done.out)
+    assert done.code == 4 and "can't be read or labelled" in done.err
+    assert found["errors"] > 0 and found["rows"]["train"] < 60
+    missing = [each for each in found["findings"] if each["kind"] == "missing"]
+    assert sorted(row for each in missing for row in each["rows"]["train"]) == [11, 12]
+    leak = next(each for each in found["findings"] if each["kind"] == "leak")
+    assert leak["splits"] == {"test": 1, "validation": 1} or leak["splits"] == {"validation": 1, "test": 1}
+    assert {"split": "train", "row": 4} in [place["like"] for place in leak["places"]]
+
+
+def test_personal_values_are_told_masked(lab: Lab, tmp_path: Path) -> None:
+    path = written(tmp_path, lab, "classification", spoiled("classification")[0])
+    for output in (ftkit("data", "check", path).out, ftkit("data", "check", path, "--json").out):
+        assert "a***@e***.org" in output and "**** **** **** **11" in output
+        personal = [line for line in output.splitlines() if "4111" in line]
+        assert personal == []
+
+
+def test_every_line_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    lines = ['{"text": "a", "label": "b"}'] + ["{broken"] * 30
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    done = ftkit("data", "check", "sentiment/full", "--set", f"data.train={tmp_path / 'rows.jsonl'}", "--json")
+    (finding,) = json.loads(done.out)["findings"]
+    assert done.code == 4 and finding["kind"] == "unreadable"
+    assert finding["rows"] == {"rows.jsonl": list(range(2, 32))}
+
+
+def test_a_file_needs_no_recipe(tmp_path: Path) -> None:
+    rows = [row for part in clean("classification").values() for row in part]
+    path = write_rows(tmp_path / "mine.jsonl", [{"review": row["text"], "stars": row["label"]} for row in rows])
+    done = ftkit("data", "check", path)
+    assert done.code == 0, done.err
+    assert "task       classification" in done.out and "column 'review'" in done.err
+
+
+def test_a_recipe_that_cannot_be_used_is_no_gate(tmp_path: Path) -> None:
+    assert ftkit("data", "check", tmp_path / "none.yaml").code == 3
+    missing = ftkit("data", "check", "sentiment/full", "--set", "data.train=none.csv")
+    assert missing.code == 3 and "there is no file" in missing.err
+
+
+def test_fix_writes_a_copy_beside(lab: Lab, tmp_path: Path) -> None:
+    rows = spoiled("qa")[0]
+    path = written(tmp_path, lab, "qa", rows)
+    done = ftkit("data", "check", path, "--fix", tmp_path / "copy")
+    assert done.code == 4 and "recipe.yaml trains on the copy" in done.err
+    assert read_jsonl(tmp_path / "train.jsonl") == rows["train"]
+    assert ftkit("data", "check", tmp_path / "copy" / "recipe.yaml").code == 0
+    assert ftkit("data", "check", path, "--fix", tmp_path / "copy").code == 3
