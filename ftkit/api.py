@@ -63,16 +63,23 @@ def check_data(
     settings: Iterable[str] = (),
     fix: str | Path | None = None,
     *,
+    noise: bool = False,
     say: Say = silence,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Look through the rows of a recipe, or of a file whose columns are recognised, and tell what is wrong with them.
 
     `settings` are laid over the recipe as `--set` does. A repaired copy is written to the folder `fix`, which must not
-    exist. Raises FTKitError for a recipe that can't be used and files that can't be read at all.
+    exist. With `noise`, labels that are likely wrong are looked for too, by the recipe's checkpoint. Raises FTKitError
+    for a recipe that can't be used and files that can't be read at all.
     """
     from ftkit.inspection import inspect, recipe_for
 
     found = inspect(changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say))
+    if noise:
+        from ftkit.engine.noise import with_suspects
+
+        found = with_suspects(found, progress or Progress(show=False))
     if fix is not None:
         from ftkit.repair import write_repaired
 

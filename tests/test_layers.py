@@ -15,8 +15,8 @@ LAYERS = [
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "recipe", "explain", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
-    {"engine", "reporting"},
-    {"api", "init", "recognise", "testing", "inspection", "repair", "mending"},
+    {"engine", "reporting", "inspection", "mending", "repair"},
+    {"api", "init", "recognise", "testing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

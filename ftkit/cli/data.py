@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ftkit.cli.curve import curve
+
 app = typer.Typer(help="Look through data before anything is trained on it.", no_args_is_help=True)
 
 
@@ -25,6 +27,9 @@ def check(
         Path | None,
         typer.Option(metavar="TO", help="Write a repaired copy into this new folder, with a list of its changes."),
     ] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Look for labels that are likely wrong, too; takes the recipe's checkpoint.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Say what is wrong with a recipe's rows: what, where, how many, an example and what to do.
@@ -39,10 +44,14 @@ def check(
     from ftkit import api, terminal
     from ftkit.errors import GateError
 
-    found = api.check_data(recipe, settings or (), fix, say=terminal.say)
+    progress = terminal.Progress()
+    found = api.check_data(recipe, settings or (), fix, noise=noise, say=terminal.say, progress=progress)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else terminal.findings_table(found))
     if found.errors:
         rows = sum(finding.count for finding in found.errors)
         raise GateError(
             f"{rows} row{'s' * (rows != 1)} can't be read or labelled", "mend them, or let --fix do what it can"
         )
+
+
+app.command()(curve)

@@ -19,19 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import regex
 
+from ftkit.edits import Edit
 from ftkit.errors import DataError, brief, problems
 
 GIVEN = "as_given"
 """The column that keeps a row as it was, as JSON, where cleaning changed it; None where it did not."""
 _SHOWN = 10
-
-
-class Edit(NamedTuple):
-    """A part of a text, from `start` to before `end`, and what comes in its place."""
-
-    start: int
-    end: int
-    text: str
 
 
 class Aligned(NamedTuple):

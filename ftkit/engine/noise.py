@@ -11,6 +11,7 @@ import importlib.util
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from ftkit.engine import model as models
 from ftkit.engine.embed import Embedder, Vectors
 from ftkit.engine.folds import part
 from ftkit.errors import MachineError, RecipeError
-from ftkit.findings import Finding, Place
+from ftkit.findings import Finding, Place, located
+from ftkit.inspection import Inspection
 from ftkit.metrics import spans
 from ftkit.recipe import Recipe
 from ftkit.tasks._base import Column
@@ -55,6 +57,16 @@ def require() -> None:
     """Raises MachineError where cleanlab is not installed."""
     if importlib.util.find_spec("cleanlab") is None:
         raise MachineError("--noise needs the library cleanlab", "pip install 'ftkit[noise]'")
+
+
+def with_suspects(found: Inspection, progress: Progress) -> Inspection:
+    """What was found, and labels that are likely wrong; these wait until rows that can't be read are mended."""
+    require()
+    if found.errors:
+        return replace(found, notes=(*found.notes, "--noise: labels are judged once the errors are mended"))
+    suspected, note = find(found.recipe, found.splits, found.splits.shape, progress)
+    listed = (*found.findings, *located(suspected, found.splits.locate))
+    return replace(found, findings=listed, notes=(*found.notes, note))
 
 
 def find(recipe: Recipe, loaded: Splits, shape: Sequence[Column], progress: Progress) -> tuple[list[Finding], str]:
