@@ -117,8 +117,11 @@ def curve(
     """
     checked, path = _study(recipe, settings, run, "curve")
     from ftkit.engine.curve import learning_curve
+    from ftkit.reporting.curve import write_curve
 
-    return learning_curve(checked, path, list(more), seeds, say, progress)
+    found = learning_curve(checked, path, list(more), seeds, say, progress)
+    say(f"drawn in {write_curve(found.as_json(), found.study / 'curve.html')}")
+    return found
 
 
 def _checked(recipe: str | Path | Recipe, settings: Iterable[str]) -> tuple[Recipe, str]:
