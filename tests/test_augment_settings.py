@@ -1,4 +1,4 @@
-"""The `augment` section of a recipe: written short or long, complete in the run, its paths absolute, its code one's own."""
+"""The `augment` section of a recipe: short or long, complete in the run, its paths absolute, its code one's own."""
 
 from __future__ import annotations
 

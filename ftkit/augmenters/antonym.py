@@ -8,6 +8,7 @@ from typing import Any
 
 from ftkit.augmenters import _wordnet
 from ftkit.augmenters._base import Augmenter
+from ftkit.augmenters._english import analyzer, polarity
 from ftkit.augmenters._nlpaug import chooser, chosen
 from ftkit.augmenters._words import Words
 from ftkit.config import Section
@@ -31,12 +32,6 @@ class Antonym(Augmenter):
     def _tool(self) -> Any:
         return chooser("AntonymAug")
 
-    @cached_property
-    def _analyzer(self) -> Any:
-        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-        return SentimentIntensityAnalyzer()
-
     def prepare(self) -> None:
         """WordNet is needed."""
         _wordnet.require()
@@ -49,9 +44,8 @@ class Antonym(Augmenter):
         return changes if self._polarity(words.text) * self._polarity(after) < 0 else {}
 
     def _opposites(self, word: str) -> list[str]:
-        """Antonyms that VADER's lexicon finds as good as it finds the word bad, or the other way round."""
-        polarity = self._analyzer.lexicon
-        return [one for one in _wordnet.antonyms(word) if polarity.get(word, 0) * polarity.get(one, 0) < 0]
+        """Antonyms that are as good as the word is bad, or the other way round."""
+        return [one for one in _wordnet.antonyms(word) if polarity(word) * polarity(one) < 0]
 
     def _polarity(self, text: str) -> float:
-        return float(self._analyzer.polarity_scores(text)["compound"])
+        return float(analyzer().polarity_scores(text)["compound"])
