@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = (
     *("torch", "transformers", "datasets", "accelerate", "peft", "evaluate", "sklearn", "nlpaug", "numpy", "pandas"),
-    *("scipy", "jinja2", "vaderSentiment"),
+    *("scipy", "jinja2", "vaderSentiment", "nltk", "lemminflect"),
 )
 
 SCRIPT = """

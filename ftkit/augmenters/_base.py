@@ -37,7 +37,8 @@ class Augmenter:
 
     def __init__(self, options: Any) -> None:
         self.options = options
-        self.strength: float = options.strength or STRENGTH
+        self.strength = STRENGTH
+        self.set_strength(STRENGTH)
 
     def prepare(self) -> None:
         """Find what is needed: a word list, a checkpoint. Raises FTKitError where that is not there."""
@@ -52,7 +53,7 @@ class Augmenter:
 
     def set_strength(self, strength: float) -> None:
         """Change this share of a text's words, where the options say none of their own."""
-        self.strength = self.options.strength or strength
+        self.strength = getattr(self.options, "strength", None) or strength
 
     def wished(self, words: Words) -> int:
         """How many words change, where enough can."""

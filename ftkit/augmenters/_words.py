@@ -19,9 +19,8 @@ _UNSPACED = "Han Hiragana Katakana Thai Lao Khmer Myanmar Tibetan"
 _LETTERS = "[[\\p{L}\\p{M}]--[" + "".join(f"\\p{{{name}}}" for name in _UNSPACED.split()) + "]]+"
 _WORD = regex.compile(rf"{_LETTERS}(?:['\u2019\-]{_LETTERS})*", regex.V1)
 _CHUNK = regex.compile(r"\S+")
-_AROUND = regex.compile(
-    r"(?P<before>[\p{P}--\p{Pc}]*)(?P<word>.*?)(?P<after>[\p{P}--\p{Pc}]*)", regex.V1 | regex.DOTALL
-)
+_PUNCTUATION = r"[\p{P}--[\p{Pc}@#&%/\\]]*"
+_AROUND = regex.compile(f"{_PUNCTUATION}(?P<word>.*?){_PUNCTUATION}", regex.V1)
 _SENTENCE = regex.compile(r"\S.*?(?:[.!?]+[\p{Pf}\p{Pe}\"']*(?=\s|$)|(?=\s*(?:\n|$)))")
 _ALL = regex.compile(r"\S.*\S|\S", regex.DOTALL)
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from ftkit.augmenters._base import Augmenter
-from ftkit.augmenters._english import FUNCTION_WORDS, negates
+from ftkit.augmenters._english import FUNCTION_WORDS, negates, polarity
 from ftkit.augmenters._words import Words, is_word
 from ftkit.checkpoints import locate
 from ftkit.errors import CheckpointError
@@ -23,8 +23,9 @@ AROUND = 400
 class Contextual(Augmenter):
     """Replaces words by what a masked language model writes there (Kobayashi 2018; Wu et al. 2019).
 
-    Each is asked for by itself, in the text as it was; function words and negations stay. (Of transformers: nlpaug's
-    way to it fails or starts a process for each text, and lowers and re-spaces what it gives back.)
+    Each is asked for by itself, in the text as it was. Function words, negations and English words with a polarity
+    stay, and none with a polarity comes in: the model would write `bad` for `good`. (Transformers is asked itself:
+    nlpaug's way to it fails or starts a process for each text, and lowers and re-spaces what it gives back.)
     """
 
     summary = "words become what a masked language model writes in their place"
@@ -68,7 +69,7 @@ class Contextual(Augmenter):
 
     def change(self, words: Words, random: Random) -> dict[int, str]:
         """Content words, each with one of the likeliest others."""
-        able = [i for i in words.free if words[i].casefold() not in FUNCTION_WORDS and not negates(words[i])]
+        able = [i for i in words.free if _is_plain(words[i])]
         asked = {i: masked for i in self.drawn(words, able, random) if (masked := self._masked(words, i))}
         likely = self._pipe(list(asked.values())) if asked else []
         if len(asked) == 1:
@@ -94,13 +95,19 @@ class Contextual(Augmenter):
         space = self._space if words.text[place - 1 : place].isspace() else ""
         tokens = self._pipe.tokenizer.convert_ids_to_tokens([one["token"] for one in said])
         others = [token.removeprefix(space) for token in tokens if token.startswith(space)]
-        return [one for one in others if is_word(one) and one.casefold() != words[i].casefold()][: self.options.among]
+        fitting = [one for one in others if is_word(one) and _is_plain(one) and one.casefold() != words[i].casefold()]
+        return fitting[: self.options.among]
 
 
 MORE = 20
 """More words that are asked for, as some will be no whole words."""
 _TOO = ("BertForPreTraining", "AlbertForPreTraining", "MobileBertForPreTraining")
 """Others that bring the weights of a head that fills masks."""
+
+
+def _is_plain(word: str) -> bool:
+    """Whether neither grammar nor polarity hangs on a word."""
+    return word.casefold() not in FUNCTION_WORDS and not negates(word) and not polarity(word)
 
 
 def _cased(word: str, like: str) -> str:

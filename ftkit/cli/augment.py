@@ -87,6 +87,9 @@ def augment(
     print(terminal.variants_sentence(result))
     if to:
         print(f"{result['written']} rows are in {to}; data.group=group keeps a row and its variants in one split")
+        if found.held:
+            left = " and ".join(f"{count} {name} rows" for name, count in found.held.items())
+            print(f"the {left} are not among them")
 
 
 def _lift_text(found: Lifted) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,6 +31,10 @@ class Augmentation:
     rows: list[dict[str, Any]]
     made: Made
     notes: tuple[str, ...]
+    sources: tuple[Path, ...]
+    """The files, or other sources, of the recipe's data."""
+    held: dict[str, int]
+    """How many rows each other split has, of which there are no variants."""
 
     def as_json(self) -> dict[str, Any]:
         """How many variants there are, and what became of the others."""
@@ -62,6 +67,10 @@ class Augmentation:
 
         `augmenter` is null for an original. Rows of one `group` belong on one side of a split.
         """
+        if path.is_dir():
+            raise DataError(f"{path} is a folder", "name a file with --to")
+        if path.exists() and any(os.path.samefile(path, source) for source in self.sources if source.exists()):
+            raise DataError(f"{path} is the file that is read", "name another file with --to")
         rows = list(self._written())
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +100,10 @@ def augmentation(recipe: Recipe) -> Augmentation:
     task = resolve("task", recipe.task, Task)
     stored, splits, notes = read_rows(recipe, task)
     labels = task.labels(splits["train"], wanted_labels(recipe.data))
-    return Augmentation(task, stored.to_list(), augment(stored, task, recipe.augment, labels), notes)
+    made = augment(stored, task, recipe.augment, labels)
+    named = [source for split in ("train", "validation", "test") for source in recipe.data.sources(split)]
+    held = {name: len(rows) for name, rows in splits.items() if name != "train"}
+    return Augmentation(task, stored.to_list(), made, notes, tuple(map(Path, named)), held)
 
 
 def marks(edited: Edited, kept: list[Place]) -> tuple[list[Mark], list[Mark]]:
