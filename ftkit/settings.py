@@ -70,6 +70,8 @@ class DataSpec(Section):
     """What stands between the labels of one row, where a row may have several."""
     clean: tuple[CleanStep, ...] = ()
     """Done to each text before it is read, in this order: nfc, nfkc, whitespace, html, lowercase; it travels along."""
+    encoding: str = "auto"
+    """Of text files: a name as `cp1252`, or `auto`: UTF-8, UTF-16 by its mark, or another one that is plain."""
     seed: int = Field(13, ge=0, le=MOST_SEED)
     """Decides which rows a share or a limit takes."""
 
@@ -82,6 +84,17 @@ class DataSpec(Section):
         """What the rows of a split are read from; nothing where it is a share of other rows, or not set."""
         given = getattr(self, split)
         return given if isinstance(given, tuple) else (given,) if isinstance(given, str) else ()
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            name == "auto" or "".encode(name)
+        except LookupError:
+            raise PydanticCustomError(
+                "encoding", "must be `auto`, or an encoding that Python knows, as cp1252"
+            ) from None
+        return name
 
     @field_validator("train", "validation", "test")
     @classmethod

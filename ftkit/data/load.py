@@ -252,7 +252,7 @@ def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
         )
     header = not any(numbers)
     tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
-    table = read(path, header=header, tokens=tokens)
+    table = read(path, header=header, tokens=tokens, encoding=spec.encoding)
     return table if header else _without_header(table, spec)
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ftkit.data.formats import HEADED, READERS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
+from ftkit.data.formats._encoding import AUTO
 from ftkit.errors import DataError, nearest
 
 __all__ = [
@@ -24,15 +25,15 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, *, header: bool, tokens: bool = False) -> Table:
+def read(path: str | Path, *, header: bool, tokens: bool = False, encoding: str = AUTO) -> Table:
     """The rows of a file in one of the formats of `ftkit/data/formats`, which may end in `.gz`; or of a folder.
 
     path: `book.xlsx#Sheet` is a sheet of a workbook. header: whether the first line of a table names its columns;
-    otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. Raises DataError, with every bad
-    line, for what can't be read.
+    otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. encoding: of text.
+    Raises DataError, with every bad line, for what can't be read.
     """
     file, part = parted(str(path))
-    source = Source(Path(file), part, header)
+    source = Source(Path(file), part, header, encoding)
     table = _reader(source, tokens)(source)
     if not table.rows:
         raise DataError(f"{source.name} has no rows", "a file with a row for each example is needed")

@@ -123,9 +123,10 @@ def test_one_fault_is_one_sentence() -> None:
 
 
 def test_empty_texts_are_kept_and_counted() -> None:
-    examples = rows_of(table({"text": "", "label": "a"}, {"text": "x", "label": "a"}, {"text": " \n", "label": "b"}))
+    source = table({"text": "", "label": "a"}, {"text": "x", "label": "a"}, {"text": " \n", "label": "b"})
+    examples = rows_of(source)
     assert len(examples.rows) == 3
-    assert list(empty_inputs("a.csv", examples.rows, examples.shape)) == [
+    assert list(empty_inputs(source, examples.rows, examples.shape)) == [
         "a.csv: 2 rows have an empty 'text' (row 2, 4)"
     ]
 

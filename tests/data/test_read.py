@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftkit.data import load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError
+from ftkit.settings import DataSpec
+from ftkit.tasks._base import Column
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -111,6 +114,51 @@ def test_no_text_becomes_missing(tmp_path: Path) -> None:
     ]
 
 
+MISSING = ("NA", "null", "None", "nan", "")
+LABELLED = [[Column("text", "text"), Column("label", "label")]]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet"])
+def test_texts_that_say_missing_are_texts_and_labels(tmp_path: Path, name: str) -> None:
+    rows = [{"text": text, "label": text or "x"} for text in MISSING]
+    save(tmp_path / name, rows)
+    loaded, _ = load_file(str(tmp_path / name), DataSpec(), LABELLED)
+    assert loaded["text"][:] == list(MISSING)
+    assert loaded["label"][:] == [*MISSING[:4], "x"]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.parquet"])
+def test_real_nulls_are_missing(tmp_path: Path, name: str) -> None:
+    save(tmp_path / name, [{"text": "x", "label": "y"}, {"text": None, "label": "null"}])
+    with pytest.raises(DataError, match="2: column 'text' is missing"):
+        load_file(str(tmp_path / name), DataSpec(), LABELLED)
+
+
+def test_squad_keeps_texts_that_say_missing(tmp_path: Path) -> None:
+    question = {"id": "null", "question": "NA", "answers": [{"text": "None", "answer_start": 4}]}
+    article = {"title": "nan", "paragraphs": [{"context": "nan None", "qas": [question]}]}
+    write(tmp_path / "a.json", json.dumps({"data": [article]}))
+    shape = [[Column("question", "text"), Column("context", "text"), Column("answers", "answers")]]
+    (row,) = load_file(str(tmp_path / "a.json"), DataSpec(), shape)[0]
+    assert (row["question"], row["context"], row["id"]) == ("NA", "nan None", "null")
+    assert row["answers"] == {"text": ["None"], "answer_start": [4]}
+
+
+def save(path: Path, rows: list[dict[str, str | None]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix in (".json", ".jsonl"):
+        lines = map(json.dumps, rows)
+        path.write_text("\n".join(lines) if path.suffix == ".jsonl" else f"[{','.join(lines)}]")
+    else:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",", quoting=csv.QUOTE_MINIMAL)
+            writer.writerows([list(rows[0]), *(list(row.values()) for row in rows)])
+
+
 def test_quoted_line_breaks_keep_line_numbers(tmp_path: Path) -> None:
     table = read(write(tmp_path / "a.csv", 'text,label\n"one\ntwo, ""three""",x\n\nfour,y\n'), header=True)
     assert table.rows == [{"text": 'one\ntwo, "three"', "label": "x"}, {"text": "four", "label": "y"}]
@@ -195,7 +243,6 @@ def test_what_the_csv_module_writes_is_read_back(
         ("a.conll", b"# nothing\n", "a.conll has no rows"),
         ("a.csv", b"text\nab\0c\n", "byte 8 is NUL"),
         ("a.csv", b"text\nok\ncaf\xe9\n", "a.csv, line 3: byte 0xe9 is not UTF-8"),
-        ("a.csv", "text\nok".encode("utf-16"), "UTF-16"),
         ("a.json", b'{"text": 1', "a.json, line 1: not valid JSON"),
         ("a.json", b'{"text": "x"}', "holds an object with 'text'"),
         ("a.json", b'"text"', "holds str"),

@@ -57,7 +57,7 @@ def test_canonical_values(kind: str, value: Any, expected: Any) -> None:
         ("text", {"a": 1}, "is not text"),
         ("text", ["a", None], "is not text"),
         ("label", " ", "is empty"),
-        ("label", ["a"], "is not one label"),
+        ("label", ["a", "b"], "is not one label"),
         ("labels", None, "is missing"),
         ("labels", 3, "is not a list of labels"),
         ("labels", ["a", ""], "is empty"),

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ftkit.data.formats._encoding import AUTO, decoded
 from ftkit.errors import DataError, problems
 
 SHOWN = 10
@@ -60,6 +61,8 @@ class Source:
     """The part of the file that is read, where it has several: a sheet of a workbook."""
     header: bool = True
     """Whether the first line of a table names its columns; otherwise they are called "0", "1", ..."""
+    encoding: str = AUTO
+    """Of text, or `auto`."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -85,7 +88,7 @@ class Source:
 
     def text(self) -> str:
         """What the file holds, as text. Raises DataError, with the line, for what is none."""
-        return decoded(self.name, self.bytes())
+        return decoded(self.name, self.bytes(), self.encoding, self.notes)
 
     def table(
         self,
@@ -111,25 +114,6 @@ def parted(name: str) -> tuple[str, str | None]:
 def suffix(name: str) -> str:
     """The ending of a file's name that tells its format, in small letters, whether or not it is packed."""
     return Path(name.lower().removesuffix(".gz")).suffix
-
-
-def decoded(name: str, data: bytes) -> str:
-    """A file's bytes as text."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{name} is UTF-16, not UTF-8", "save it again as UTF-8")
-    at = data.find(b"\0")
-    if at >= 0:
-        raise DataError(
-            f"{name} is binary, not text: byte {at + 1} is NUL", "is its ending the right one for its format?"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8",
-            f"save it again as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}",
-        ) from error
 
 
 def needs(source: Source, package: str, extra: str) -> Any:
