@@ -40,8 +40,11 @@ class Aligned(NamedTuple):
         return (first, last) if first < last else None
 
     def given(self, start: int, end: int) -> tuple[int, int]:
-        """Where a part of this text was in the given one."""
-        return self.starts[start], self.ends[end - 1]
+        """Where a part of this text was in the given one; of an empty part, the place before which it stands."""
+        if start < end:
+            return self.starts[start], self.ends[end - 1]
+        place = self.starts[start] if start < len(self.starts) else (self.ends or [0])[-1]
+        return place, place
 
 
 def clean(text: str, steps: Sequence[str]) -> str:

@@ -123,6 +123,13 @@ def test_entities_and_answers_are_the_same_texts_but_for_the_cleaning(
         assert given_text == text and made.text == marked["text"]
 
 
+def test_an_empty_part_has_a_place_too() -> None:
+    made = aligned(" <b>a</b>b ", ["html", "whitespace"])
+    assert made.text == "ab"
+    assert [made.given(i, i) for i in range(3)] == [(4, 4), (9, 9), (10, 10)]
+    assert aligned(" ", ["whitespace"]).given(0, 0) == (0, 0)
+
+
 def test_tokens_are_cleaned_one_by_one_and_none_is_lost() -> None:
     row = {"row": 1, "tokens": ["<b>An&amp;na</b>", "<br>", "İX"], "tags": ["B-PER", "O", "O"]}
     (found,) = cleaned([row], ["tokens"], ["html", "whitespace", "lowercase"], "rows")
