@@ -135,9 +135,9 @@ DATA = {
     ),
     "binary": data("data.train=a.csv", "a.csv is binary", "NUL", a__csv=b"text,label\n\x00\x01,\x02\n"),
     "another encoding": data(
-        "data.train=a.csv", "a.csv, line 2", "0xe9", "iconv", a__csv="text,label\ncafé,yes\n".encode("latin-1")
+        "data.train=a.csv", "a.csv, line 2", "0xe9", "data.encoding", a__csv="text,label\ncafé,yes\n".encode("latin-1")
     ),
-    "UTF-16": data("data.train=a.csv", "UTF-16", "save it again", a__csv="text,label\n".encode("utf-16")),
+    "torn UTF-16": data("data.train=a.csv", "a.csv, line 1", "is not utf-16", a__csv=b"\xff\xfet\0e"),
     "torn Parquet": data("data.train=a.parquet", "a.parquet", "Parquet", a__parquet=b"PAR1 and nothing more"),
     "torn gzip": data("data.train=a.csv.gz", "a.csv.gz", "gzip", a__csv__gz=b"\x1f\x8b\x08 no"),
     "ragged lines": data(
