@@ -252,7 +252,7 @@ class Classification(Task):
 
         Measured on made-up documents with parts on several topics, one seed each: of one label, the mean of logits was
         as good as the mean of probabilities and means weighed by tokens (0.829, 0.816, 0.819 of 293 right), the highest
-        logit far worse (0.590); where each topic was a label, the highest was better than the mean (micro-F1 0.870, 0.777).
+        logit far worse (0.590); where each topic was a label, the highest was better (micro-F1 0.870, the mean 0.777).
         """
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         example = encoded.get("example", range(len(outputs)))
