@@ -1,4 +1,8 @@
-"""`data.balance`: labels that are rare in the training rows count as much as frequent ones."""
+"""`data.balance`: labels that are rare in the training rows count as much as frequent ones.
+
+Whether that helps is a matter of the data. With 10 of 11 rows of one label, neither weights nor oversampling changed
+macro-F1 on rows skewed alike by more than seeds do, and undersampling lowered it; on balanced rows it tended higher.
+"""
 
 from __future__ import annotations
 

@@ -250,8 +250,9 @@ class Classification(Task):
     def _logits(self, outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
         """(examples, outputs), in float64: the mean over an example's windows; of several labels each one's highest.
 
-        On documents made of parts on several topics the mean was right more often than the mean of probabilities,
-        and than means weighed by tokens; where each topic was a label, the highest far more often than the mean.
+        Measured on made-up documents with parts on several topics, one seed each: of one label, the mean of logits was
+        as good as the mean of probabilities and means weighed by tokens (0.829, 0.816, 0.819 of 293 right), the highest
+        logit far worse (0.590); where each topic was a label, the highest was better (micro-F1 0.870, the mean 0.777).
         """
         logits = np.stack([output["logits"] for output in outputs]).astype(np.float64)
         example = encoded.get("example", range(len(outputs)))
