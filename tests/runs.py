@@ -88,7 +88,7 @@ KINDS: dict[str, tuple[str, Callable[[Random], dict[str, Any]], dict[str, Any]]]
     "seq2seq": ("t5", summary, {"name": "summarization", **WRITTEN}),
     "causal": ("llama", summary, {"name": "summarization", **WRITTEN}),
 }
-"""Kind -> architecture, what makes a row, the task with its options. `windows`, `ner`, `qa` rows need several windows."""
+"""Kind -> architecture, what makes a row, the task with its options. `windows`, `ner`, `qa` need several windows."""
 METHODS = {
     "single": ("full", "head", "lora", "ia3", "adapter"),
     "windows": ("full", "head"),
