@@ -12,6 +12,7 @@ from zlib import crc32
 
 from ftkit.augmenters._base import Augmenter
 from ftkit.augmenters._words import Words
+from ftkit.data.clean import GIVEN
 from ftkit.edits import Edited
 from ftkit.tasks._base import Example, Task
 
@@ -69,6 +70,8 @@ def variants(
                 made.repeated += 1
                 continue
             seen.add(said)
+            if GIVEN in new:
+                new[GIVEN] = None  # nobody gave it
             if augmenter.flips:
                 label = str(task.stratify())
                 new[label] = opposites[row[label]]

@@ -46,9 +46,9 @@ class Contextual(Augmenter):
 
     @cached_property
     def _space(self) -> str:
-        """How a token says that a space stands before it: `\u0120` for RoBERTa, nothing for BERT."""
-        first = self._pipe.tokenizer.tokenize("a word")[-1]
-        return first[0] if not first[0].isalnum() and not first.startswith("##") else ""
+        """How a token says that a space stands before it; nothing where it does not say so."""
+        said = self._pipe.tokenizer.tokenize("a a")
+        return next((mark for mark in SPACES if any(token.startswith(mark) for token in said)), "")
 
     def prepare(self) -> None:
         """The checkpoint is needed."""
@@ -91,14 +91,23 @@ class Contextual(Augmenter):
 
     def _fitting(self, words: Words, i: int, said: Sequence[dict[str, Any]]) -> list[str]:
         """The likeliest whole words, but for the one that stands there."""
-        place = words.places[i][0]
-        space = self._space if words.text[place - 1 : place].isspace() else ""
-        tokens = self._pipe.tokenizer.convert_ids_to_tokens([one["token"] for one in said])
-        others = [token.removeprefix(space) for token in tokens if token.startswith(space)]
+        place, tokenizer = words.places[i][0], self._pipe.tokenizer
+        spaced = words.text[place - 1 : place].isspace()
+        begins = [
+            one["token"] for one in said if self._begins_word(tokenizer.convert_ids_to_tokens(one["token"]), spaced)
+        ]
+        others = [tokenizer.decode([token]).strip() for token in begins]
         fitting = [one for one in others if is_word(one) and _is_plain(one) and one.casefold() != words[i].casefold()]
         return fitting[: self.options.among]
 
+    def _begins_word(self, token: str, spaced: bool) -> bool:
+        if self._space:
+            return token.startswith(self._space) == spaced
+        return not token.startswith("##")
 
+
+SPACES = ("\u0120", "\u2581")
+"""RoBERTa's mark of a space before a token, and sentencepiece's."""
 MORE = 20
 """More words that are asked for, as some will be no whole words."""
 _TOO = ("BertForPreTraining", "AlbertForPreTraining", "MobileBertForPreTraining")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.augmenters._variants import Made, Variant
+from ftkit.data.clean import GIVEN
 from ftkit.data.load import wanted_labels
 from ftkit.edits import Edited, Place
 from ftkit.engine.prepare import read_rows
@@ -86,9 +87,13 @@ class Augmentation:
             of.setdefault(variant.origin, []).append(variant)
         for place, row in enumerate(self.rows):
             group = row.get("group") or f"row {row['row']}"
-            yield {**row, "group": group, "augmenter": None}
-            for variant in of.get(place, []):
-                yield {**variant.row, "group": group, "augmenter": variant.by}
+            own = [(None, row), *((variant.by, variant.row) for variant in of.get(place, []))]
+            for by, one in own:
+                yield {**_without(one, GIVEN), "group": group, "augmenter": by}
+
+
+def _without(row: Example, column: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != column}
 
 
 def augmentation(recipe: Recipe) -> Augmentation:

@@ -38,7 +38,7 @@ def test_content_words_become_other_whole_words(tools: Tools, architecture: str)
     assert {"forgot", "twice", "sorry"} & changed.keys()
     assert not {"The", "our", "never", "he", "and"} & changed.keys()
     for old, new in changed.items():
-        assert is_word(new) and new.casefold() != old.casefold()
+        assert is_word(new) and new.casefold() != old.casefold() and new.isascii()
         assert new.isupper() == (old == "ORDER") or len(new) == 1
         assert new[0].isupper() == old[0].isupper()
 
@@ -51,8 +51,9 @@ def test_the_model_reads_the_text_around_the_word(tools: Tools) -> None:
 
 
 def test_a_text_with_a_mask_of_its_own_is_left_alone(tools: Tools) -> None:
-    words = Words("a film [MASK] was forgotten")
-    assert contextual(tools, "bert").change(words, Random(1)) == {}
+    words = Words("the film [MASK] ended quickly")
+    masked = [contextual(tools, "bert")._masked(words, i) for i in range(len(words))]
+    assert [bool(text) for text in masked] == [False, False, True, False, False]
 
 
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))

@@ -61,6 +61,17 @@ def test_a_file_has_originals_and_variants_and_is_read_again(ner: Path, tmp_path
     assert json.loads(again.out)["rows"] == len(written)
 
 
+def test_cleaned_rows_are_varied_and_written_as_they_are_clean(ner: Path, tmp_path: Path) -> None:
+    spaced = [{"text": f"We  saw the   old house {n}", "entities": []} for n in range(8)]
+    spaced[0] = {"text": "We  saw   Ada", "entities": [{"start": 10, "end": 13, "type": "PER"}]}
+    write_rows(tmp_path / "rows.jsonl", spaced)
+    done = ftkit("augment", ner, "--to", tmp_path / "all.jsonl", "--set", "data.clean=[whitespace]")
+    assert done.code == 0, done.err
+    written = read_jsonl(tmp_path / "all.jsonl")
+    assert len(written) > 8 and all("  " not in row["text"] and "as_given" not in row for row in written)
+    assert {row["text"][e["start"] : e["end"]] for row in written for e in row["entities"]} == {"Ada"}
+
+
 def test_a_file_is_written_whole_or_not_at_all(ner: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     before = stands(tmp_path)
