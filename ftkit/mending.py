@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ftkit.checks.encoding import CONTROL
-from ftkit.checks.tags import breaks
 from ftkit.checks.variants import nearest_label
 from ftkit.data.values import Refused, answer_pairs, label_list, parsed
 from ftkit.metrics import spans
+from ftkit.metrics.schemes import Scheme
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
@@ -42,7 +42,7 @@ class Meant:
 
 
 def mend(
-    raw: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: str | None
+    raw: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: Scheme | None
 ) -> Iterator[Change]:
     """What is to be changed of a row in a column: first the values of its own kind, then characters that are none."""
     value = raw.get(column.name)
@@ -100,7 +100,7 @@ def _entity(item: Any, meant: Meant) -> Any:
 _LABELS = {"label": _label, "labels": _labels, "entities": _entities}
 
 
-def _tags(value: Any, column: Column, meant: Meant, scheme: str | None) -> Iterator[Change]:
+def _tags(value: Any, column: Column, meant: Meant, scheme: Scheme | None) -> Iterator[Change]:
     tags = parsed(value) if isinstance(value, str) else value
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or scheme is None:
         return
@@ -108,9 +108,13 @@ def _tags(value: Any, column: Column, meant: Meant, scheme: str | None) -> Itera
     if not all(map(spans.is_tag, spelled)):
         return
     named = [tag if tag == "O" else f"{tag[:2]}{meant.label(tag[2:])}" if tag[1:2] == "-" else tag for tag in spelled]
-    after = spell(spans.entities(named), len(named), scheme) if breaks(named, scheme) else named
+    after = spell(spans.entities(named), len(named), scheme) if scheme.breaks(named) else named
     if after != [tag.strip() for tag in tags]:
-        yield column.name, after, f"tags that were not as {scheme} has them, or of a type that was meant to be another"
+        yield (
+            column.name,
+            after,
+            f"tags that were not as {scheme.name} has them, or of a type that was meant to be another",
+        )
 
 
 def _tag(tag: str) -> str:
@@ -123,17 +127,26 @@ def _tag(tag: str) -> str:
     return f"{found[1].upper()}-{found[2]}" if found and tag[1:2] in "-_ " else tag
 
 
-def spell(entities: Sequence[spans.Entity], size: int, scheme: str) -> list[str]:
+_ENDS = {"BIOES": ("I", "E", "S"), "BILOU": ("I", "L", "U"), "BMEWO": ("M", "E", "W")}
+"""Letters of words inside, at the end, and alone."""
+
+
+def spell(entities: Sequence[spans.Entity], size: int, scheme: Scheme) -> list[str]:
     """The tags of a sentence's entities in a scheme."""
-    tags = spans.tags(entities, size)
-    last, alone = ("L", "U") if scheme == "BILOU" else ("E", "S")
-    before: spans.Entity = ("", -1, -1)
-    for kind, start, end in sorted(entities, key=lambda entity: entity[1]):
-        if scheme == "IOB1":
-            tags[start] = f"{'B' if before[0] == kind and before[2] == start else 'I'}-{kind}"
-        elif scheme != "BIO":
-            tags[end - 1] = f"{alone if end - start == 1 else last}-{kind}"
-        before = (kind, start, end)
+    tags = ["O"] * size
+    found = sorted(entities, key=lambda entity: entity[1])
+    nothing: spans.Entity = ("", -1, -1)
+    for before, (kind, start, end), after in zip([nothing, *found], found, [*found[1:], nothing], strict=False):
+        inside, last, alone = _ENDS.get(scheme.name, ("I", "I", "I"))
+        first = "B" if scheme.name in (*_ENDS, "IOB2") else "I"
+        if scheme.name == "IOB1" and (before[0], before[2]) == (kind, start):
+            first = "B"
+        if scheme.name == "IOE2" or (scheme.name == "IOE1" and (after[0], after[1]) == (kind, end)):
+            last = alone = "E"
+        elif scheme.name not in _ENDS:
+            last, alone = "I", first
+        letters = alone if end - start == 1 else first + inside * (end - start - 2) + last
+        tags[start:end] = [f"{letter}-{kind}" for letter in letters]
     return tags
 
 

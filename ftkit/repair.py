@@ -13,7 +13,7 @@ from ftkit import mending, yaml12
 from ftkit.checks import of_task
 from ftkit.checks._base import Columns, Data
 from ftkit.checks.leaks import ORDER
-from ftkit.checks.tags import scheme_of
+from ftkit.checks.tags import kept_scheme
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import Examples, is_empty
@@ -140,7 +140,7 @@ class Repair:
                 counts[name] = counts.get(name, 0) + 1
         meant = mending.Meant(self.spec, slips(counts))
         tags = [value for row in self.rows for c in self.shape if c.kind == "tags" and (value := row.read.get(c.name))]
-        scheme = scheme_of(tags)
+        scheme = kept_scheme(tags)
         for row in self.rows:
             for column in self.shape:
                 for change in mending.mend(row.raw, column, self.shape, meant, scheme):

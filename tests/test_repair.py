@@ -13,6 +13,7 @@ from ftkit.errors import DataError
 from ftkit.inspection import inspect
 from ftkit.mending import spell
 from ftkit.metrics import spans
+from ftkit.metrics.schemes import Scheme
 from ftkit.recipe import load_recipe
 from ftkit.repair import write_repaired
 from tests.checks.planted import DEFECTS, Rows, clean, inspected, spoiled
@@ -101,13 +102,15 @@ def test_any_tags(lab: Lab, tmp_path_factory: pytest.TempPathFactory, train: lis
     repaired(lab, tmp_path_factory.mktemp("tags"), "ner tokens", rows)
 
 
-SCHEMES = st.sampled_from(["BIO", "IOB1", "BIOES", "BILOU"])
+SCHEMES = st.sampled_from(["IOB1", "IOB2", "IOE1", "IOE2", "BIOES", "BILOU", "BMEWO"]).map(Scheme)
 
 
 @given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), max_size=9), SCHEMES)
-def test_spelled_entities_are_read_again(tags: list[str], scheme: str) -> None:
+def test_spelled_entities_are_read_again_and_break_nothing(tags: list[str], scheme: Scheme) -> None:
     found = spans.entities(tags)
-    assert spans.entities(spell(found, len(tags), scheme)) == found
+    spelled = spell(found, len(tags), scheme)
+    assert spans.entities(spelled) == found
+    assert scheme.breaks(spelled) == []
 
 
 def test_a_copy_is_never_written_over_anything(lab: Lab, tmp_path: Path) -> None:

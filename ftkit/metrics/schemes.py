@@ -31,6 +31,18 @@ class Scheme(NamedTuple):
         odd = f"; {self.irregular} that break with it begin or end an entity all the same" if self.irregular else ""
         return f"{self.name} ({WHAT[self.name]}){odd}"
 
+    def breaks(self, tags: Sequence[str]) -> list[int]:
+        """Places of tags that are not as the scheme has them."""
+        if self.name in ("IO", BARE):
+            return []
+        if not self.name.startswith("IO"):
+            return _breaks_of_ends(tags)
+        along, wrong = list(tags), "needless" if self.name.endswith("1") else "missing"
+        if self.name.startswith("IOE"):
+            found = [len(tags) - 1 - at for at, kind in _marks(along[::-1], "E") if kind == wrong]
+            return sorted(found)
+        return [at for at, kind in _marks(along, "B") if kind == wrong]
+
     def spelled(self, tags: Sequence[str]) -> list[str]:
         """The tags of a sentence, each with a letter."""
         return [tag if tag == "O" else f"I-{tag}" for tag in tags] if self.name == BARE else list(tags)
@@ -80,9 +92,9 @@ def scheme_of(sentences: Sequence[Sequence[str]]) -> Scheme | None:
     letters = {tag[0] for tag in seen} - {"O"}
     for name, own in (("BMEWO", "MW"), ("BILOU", "LU"), ("BIOES", "S")):
         if letters & set(own):
-            return Scheme(name, sum(_breaks_of_ends(tags) for tags in sentences))
+            return Scheme(name, sum(len(_breaks_of_ends(tags)) for tags in sentences))
     if "E" in letters and "B" in letters:
-        return Scheme("BIOES", sum(_breaks_of_ends(tags) for tags in sentences))
+        return Scheme("BIOES", sum(len(_breaks_of_ends(tags)) for tags in sentences))
     if "E" in letters:
         return _of_two(sentences, "E", "IOE1", "IOE2")
     return _of_two(sentences, "B", "IOB1", "IOB2") if "B" in letters else Scheme("IO")
@@ -93,7 +105,7 @@ def _of_two(sentences: Sequence[Sequence[str]], mark: str, first: str, second: s
     counts: Counter[str] = Counter()
     for tags in sentences:
         along = list(tags) if mark == "B" else list(tags)[::-1]
-        counts.update(_marks(along, mark))
+        counts.update(kind for _, kind in _marks(along, mark))
     return (
         Scheme(first, counts["needless"])
         if counts["missing"] > counts["needless"]
@@ -101,19 +113,21 @@ def _of_two(sentences: Sequence[Sequence[str]], mark: str, first: str, second: s
     )
 
 
-def _marks(tags: Sequence[str], mark: str) -> Iterator[str]:
-    """Of each entity that begins where none of its type goes before: whether its mark is `missing` or `needless`."""
-    for before, tag in zip(["O", *tags], tags, strict=False):
+def _marks(tags: Sequence[str], mark: str) -> Iterator[tuple[int, str]]:
+    """Where entities begin with none of their type before them, and whether their mark is `missing` or `needless`."""
+    for at, (before, tag) in enumerate(zip(["O", *tags], tags, strict=False)):
         if tag != "O" and before[2:] != tag[2:]:
-            yield "needless" if tag[0] == mark else "missing"
+            yield at, "needless" if tag[0] == mark else "missing"
 
 
-def _breaks_of_ends(tags: Sequence[str]) -> int:
-    """How often an entity of BIOES or its kin begins or ends without the letter for it."""
-    steps = zip(["O", *tags], [*tags, "O"], strict=True)
-    return sum(
-        _is_open(before) != _goes_on(tag) or (_is_open(before) and before[2:] != tag[2:]) for before, tag in steps
-    )
+def _breaks_of_ends(tags: Sequence[str]) -> list[int]:
+    """Where an entity of BIOES or its kin begins or ends without the letter for it; behind the last, at the last."""
+    steps = enumerate(zip(["O", *tags], [*tags, "O"], strict=True))
+    return [
+        min(at, len(tags) - 1)
+        for at, (before, tag) in steps
+        if _is_open(before) != _goes_on(tag) or (_is_open(before) and before[2:] != tag[2:])
+    ]
 
 
 def _is_open(tag: str) -> bool:
