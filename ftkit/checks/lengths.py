@@ -31,8 +31,9 @@ class Lengths(Check):
             over = [(place, size) for place, size in zip(rows, sizes, strict=True) if size > limit.tokens]
             if over:
                 lost = sum(size - limit.tokens for _, size in over) / sum(sizes)
+                told = f"{lost:.1%}" if lost >= 0.001 else "less than 0.1%"
                 places = tuple(data.place(*place, f"{size} tokens") for place, size in over)
-                what = f"a text is longer than {limit.setting}={limit.tokens} and is cut ({lost:.1%} of all tokens)"
+                what = f"a text is longer than {limit.setting}={limit.tokens} and is cut ({told} of all tokens)"
                 fix = f"raise {limit.setting} as far as the checkpoint reads, or shorten the texts"
                 yield Finding("too-long", "warning", what, places, fix, of=len(rows))
 
