@@ -33,6 +33,15 @@ def test_variants_stand_behind_their_originals_in_the_form_that_the_task_reads(l
         assert prepared.splits[name].to_list() == plain.splits[name].to_list()
 
 
+@pytest.mark.parametrize("kind", ["single", "ner", "qa"])
+def test_cleaned_rows_are_varied(lab: Lab, kind: str) -> None:
+    prepared = prepare(lab.recipe(kind, BY, "data.clean=[lowercase]"))
+    train = prepared.training()
+    assert len(train) > 22 and train.features == prepared.splits["train"].features
+    column = "context" if kind == "qa" else "text"
+    assert all(text == text.lower() for text in train[column])
+
+
 def test_a_fold_learns_from_variants_of_its_own_rows_alone(lab: Lab) -> None:
     prepared = prepare(lab.recipe("single", BY, "train.folds=3"))
     for kept, held in fold_rows(prepared):
