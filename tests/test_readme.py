@@ -43,6 +43,7 @@ def test_a_listing_runs(command: str, tmp_path: Path) -> None:
 def test_a_training_on_samples_is_one_that_can_start(command: str, tmp_path: Path) -> None:
     reviews = "text,label\n" + "".join(f"row {i} is good,positive\nrow {i} is bad,negative\n" for i in range(30))
     (tmp_path / "reviews.csv").write_text(reviews, encoding="utf-8")
+    (tmp_path / "inbox.csv").write_text("text\nthe soup was good\nthe room was bad\n", encoding="utf-8")
     run("ftkit init reviews.csv", tmp_path)
     done = run(f"{command} --dry-run", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -57,7 +58,7 @@ def test_a_training_on_public_data_is_one_that_can_start(command: str, tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-OTHERS = re.compile(r"ftkit (eval|predict|export|compare|report|doctor|init)")
+OTHERS = re.compile(r"ftkit (eval|predict|export|compare|report|doctor|init|data|augment)")
 
 
 @pytest.mark.parametrize("command", [c for c in FTKIT if OTHERS.match(c)])
