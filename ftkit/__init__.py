@@ -21,7 +21,7 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import augment, check_data, compare, evaluate, export, report, train
+    from ftkit.api import augment, check_data, compare, curve, evaluate, export, lift, plan, report, train
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -38,9 +38,12 @@ __all__ = [
     "augment",
     "check_data",
     "compare",
+    "curve",
     "evaluate",
     "export",
+    "lift",
     "load_recipe",
+    "plan",
     "report",
     "train",
 ]
@@ -55,9 +58,12 @@ _HOMES = {
     "augment": "ftkit.api",
     "check_data": "ftkit.api",
     "compare": "ftkit.api",
+    "curve": "ftkit.api",
     "evaluate": "ftkit.api",
     "export": "ftkit.api",
+    "lift": "ftkit.api",
     "load_recipe": "ftkit.recipe",
+    "plan": "ftkit.api",
     "report": "ftkit.api",
     "train": "ftkit.api",
 }

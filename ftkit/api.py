@@ -1,4 +1,4 @@
-"""The commands as functions: `ftkit.train`, `augment`, `evaluate`, `compare`, `export` and `report`."""
+"""The commands as functions, which are `ftkit`'s own: `ftkit.train`, `ftkit.evaluate`, `ftkit.check_data` and so on."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class DataSpec(Section):
     """A file or several, or the share of the training rows that is set aside to choose the best epoch by."""
     test: str | float | tuple[str, ...] | None = None
     """A file or several, or the share of the rows that is held out and scored once, at the end."""
-    unlabeled: str | None = None
-    """Texts without labels, a file or a pattern: those that a first model is sure of are learned from too."""
+    unlabeled: str | tuple[str, ...] | None = None
+    """Texts without labels, a file or several: those that a first model is sure of are learned from too."""
     unlabeled_confidence: float = Field(0.7, gt=0, lt=1)
     """The probability from which the label that the model gives such a text is taken for true."""
     unlabeled_rounds: int = Field(1, ge=1, le=10)

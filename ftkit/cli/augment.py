@@ -38,7 +38,7 @@ def augment(
         bool, typer.Option("--lift", help="Train with and without the variants, and say whether they help.")
     ] = False,
     each: Annotated[bool, typer.Option("--each", help="With --lift: each augmenter alone, not all together.")] = False,
-    seeds: Annotated[int, typer.Option(min=2, help="With --lift: trainings of each kind.")] = 3,
+    seeds: Annotated[int | None, typer.Option(min=2, help="With --lift: trainings of each kind; 3 by default.")] = None,
     per_label: Annotated[
         int | None, typer.Option(min=1, help="With --lift: training rows of each label, others for each seed.")
     ] = None,
@@ -57,16 +57,18 @@ def augment(
     from ftkit import api, terminal
     from ftkit.errors import RecipeError
 
-    alone = {"--each": each, "--per-label": per_label, "--rows": rows, "--run": run}
-    if not lift and (useless := [name for name, value in alone.items() if value]):
-        raise RecipeError(f"{useless[0]} goes with --lift", "add --lift, or leave it out")
+    with_it = {"--each": each, "--seeds": seeds, "--per-label": per_label, "--rows": rows, "--run": run}
+    without = {"--show": show, "--to": to}
+    useless = [name for name, value in (without if lift else with_it).items() if value not in (None, False)]
+    if useless:
+        raise RecipeError(f"{useless[0]} {'does not go' if lift else 'goes'} with --lift", "call one or the other")
     if lift:
         lifted = api.lift(
             recipe,
             settings or (),
             run,
             each=each,
-            seeds=seeds,
+            seeds=seeds or 3,
             per_label=per_label,
             rows=rows,
             say=terminal.say,

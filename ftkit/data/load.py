@@ -101,7 +101,7 @@ def load(
 
 
 def load_file(
-    source: str, spec: DataSpec, shapes: Shapes, *, targets: bool = True, groups: Sequence[str] = ()
+    source: str | tuple[str, ...], spec: DataSpec, shapes: Shapes, *, targets: bool = True, groups: Sequence[str] = ()
 ) -> tuple[Dataset, tuple[str, ...]]:
     """All rows of a file, of several (`parts/*.csv`), of a sample or a Hub data set, and notes.
 
@@ -110,7 +110,7 @@ def load_file(
     targets: whether the columns to answer must be there; without it they are read where every row has them.
     groups: columns of which the first that is there is kept as `group`, unless `spec` names one that is.
     """
-    table = _one((source,), "test", spec, shapes)
+    table = _one((source,) if isinstance(source, str) else source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)

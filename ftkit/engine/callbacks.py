@@ -13,8 +13,6 @@ from ftkit.errors import FTKitError
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress
 
-_LOGGED = ("loss", "grad_norm", "learning_rate")
-
 
 class Record(TrainerCallback):
     """Publishes the run with the first step; logs each step's loss, norm and rate, and each validation's scores."""

@@ -94,6 +94,8 @@ def learning_curve(
     one. Raises FTKitError as `train` would, and where the rows are too few for a curve.
     """
     prepared = prepare(recipe)
+    if recipe.augment.teacher:
+        raise RecipeError("augment.teacher: each part of the rows would need a teacher of its own", "leave it out here")
     study = Study.open(path, prepared, say, progress or Progress(show=False))
     sizes = part_sizes(len(prepared.splits["train"]))
     each = range(recipe.train.seed, recipe.train.seed + seeds)
@@ -116,7 +118,7 @@ def _train(study: Study, prepared: Prepared, size: int, seed: int) -> Evidence:
     rows, label = prepared.splits["train"], prepared.task.stratify()
     labels = list(rows[label]) if label and rows.features[label].dtype == "string" else None
     places = range(len(rows)) if size == len(rows) else draw(len(rows), size, seed=seed, labels=labels)
-    return study.train(f"rows-{size}", seed, lambda part: rows.select(places)).evidence
+    return study.train(f"rows-{size}", seed, lambda part: prepared.training(places)).evidence
 
 
 def _found(study: Study, prepared: Prepared, trained: dict[tuple[int, int], Evidence], more: Sequence[int]) -> Found:

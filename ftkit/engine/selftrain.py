@@ -58,12 +58,15 @@ def read(prepared: Prepared) -> Dataset | None:
         )
     if "validation" not in prepared.splits:
         raise RecipeError("data.unlabeled: there are no validation rows to choose a round by", "set data.validation")
-    found, _ = load_file(spec.unlabeled, spec, task.shapes(), targets=False)
+    found, _ = load_file(spec.sources("unlabeled"), spec, task.shapes(), targets=False)
     rows = unified(task, found)
     held = {_said(task, row) for name, split in prepared.splits.items() if name != "train" for row in split}
     rows = rows.select([i for i, row in enumerate(rows) if _said(task, row) not in held])
     if not len(rows):
-        raise DataError(f"data.unlabeled: {spec.unlabeled} has no text that no held-out row has", "name another file")
+        raise DataError(
+            f"data.unlabeled: {' and '.join(spec.sources('unlabeled'))} has no text that no held-out row has",
+            "name another file",
+        )
     return rows
 
 

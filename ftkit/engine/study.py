@@ -17,7 +17,7 @@ from datasets import Dataset
 from ftkit.engine.finish import finish
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared
-from ftkit.errors import RunError
+from ftkit.errors import RecipeError, RunError, problems
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
@@ -41,7 +41,11 @@ class Study:
 
     @classmethod
     def open(cls, path: Path, prepared: Prepared, say: Say, progress: Progress) -> Study:
-        """A new study, or the one that stands at `path` to go on with. Raises RunError where that is another's."""
+        """A new study, or the one that stands at `path` to go on with.
+
+        Raises RunError where that is another's, RecipeError for settings that ask for several trainings themselves.
+        """
+        _refuse_several(prepared.recipe)
         if not path.exists():
             run = RunDirectory.create(prepared.recipe, path)
             run.publish()
@@ -83,6 +87,19 @@ class Study:
         shutil.rmtree(part.model)
 
 
+def _refuse_several(recipe: Recipe) -> None:
+    asked = {
+        "train.seeds": recipe.train.seeds,
+        "train.folds": recipe.train.folds,
+        "data.unlabeled": recipe.data.unlabeled,
+    }
+    found = [
+        f"{name}: a study trains once for each seed, and has no use for it" for name, value in asked.items() if value
+    ]
+    if found:
+        raise problems(RecipeError, "the recipe", found, "leave it out here")
+
+
 def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    train = recipe.train.model_copy(update={"seed": seed, "seeds": None, "folds": None})
+    train = recipe.train.model_copy(update={"seed": seed})
     return recipe.model_copy(update={"train": train})

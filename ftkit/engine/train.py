@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from ftkit import trust
 from ftkit.engine import calibrate, launch, machine, selftrain, teacher
 from ftkit.engine import evaluate as evaluation
@@ -36,7 +38,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
 
     Raises FTKitError as `train` would.
     """
-    prepared, _, _ = _checked(recipe, processes)
+    prepared, *_ = _checked(recipe, processes)
     rows = {name: len(split) for name, split in prepared.splits.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
@@ -52,7 +54,7 @@ def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
         "truncated_training_rows": cut,
         **(measure(prepared, encoded) if times else {}),
         "notes": list(prepared.notes),
-        "warnings": [str(issue) for issue in prepared.warnings],
+        "warnings": [str(finding) for finding in prepared.warnings],
     }
 
 
@@ -70,9 +72,8 @@ def train(
     """
     refuse_existing(path)
     trust.remember(recipe.model_dump())
-    prepared, parts, processes = _checked(recipe, processes)
-    unlabeled = selftrain.read(prepared)
-    for message in (*prepared.notes, *(f"warning: {issue}" for issue in prepared.warnings)):
+    prepared, parts, processes, unlabeled = _checked(recipe, processes)
+    for message in (*prepared.notes, *(f"warning: {finding}" for finding in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
@@ -95,8 +96,8 @@ def train(
         return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
 
 
-def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part], int]:
-    """All that is needed before the first step: the recipe made concrete, the folds, the number of processes."""
+def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part], int, Dataset | None]:
+    """All that is needed before the first step: the recipe made concrete, folds, processes, texts without labels."""
     machine.precision(recipe.train.precision)
     processes = machine.processes() if processes is None else processes
     _check_processes(recipe, processes)
@@ -106,7 +107,7 @@ def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)
-    return prepared, fold_rows(prepared), processes
+    return prepared, fold_rows(prepared), processes, selftrain.read(prepared)
 
 
 def _check_processes(recipe: Recipe, processes: int) -> None:

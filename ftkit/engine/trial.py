@@ -30,7 +30,7 @@ STEPS = 4
 def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
     """What the training will take of one process, from a few steps of it; `encoded` are all its rows.
 
-    `seconds` is for the training loops alone: all epochs, all folds, all seeds. `memory` is
+    `seconds` is for the training loops alone: all epochs, folds, seeds and rounds. `memory` is
     the process's peak in bytes, in a step of the longest rows. `batch` is how many of these would fit at once.
     """
     train, settings = prepared.training(), prepared.recipe.train
@@ -41,6 +41,9 @@ def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
     per_epoch = sum(encoded["length"]) / tokens * half
     trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
+    if prepared.recipe.data.unlabeled:
+        trainings += prepared.recipe.data.unlabeled_rounds  # on no fewer rows: how many more, the first round tells
+    trainings += prepared.recipe.augment.teacher
     seconds = per_epoch * (first + later * (epochs(settings, len(examples_of(encoded))) - 1)) * trainings
     return {"seconds": round(seconds, 1), **memory}
 

@@ -111,3 +111,16 @@ def test_parts_of_one_seed_lie_in_one_another() -> None:
     assert all(small < large for small, large in pairwise(parts))
     assert {labels[i] for i in parts[0]} == {"a", "b", "c"}
     assert curve.part_sizes(1000) == [62, 125, 250, 500, 1000]
+
+
+@pytest.mark.parametrize("setting", ["train.seeds=2", "train.folds=2", "augment.teacher=true"])
+def test_settings_that_a_study_has_no_use_for_are_refused(lab: Lab, train_file: Path, setting: str) -> None:
+    with pytest.raises(RecipeError, match=setting.partition("=")[0].replace(".", r"\.")):
+        learning_curve(lab.recipe("single", f"data.train={train_file}", setting), lab.new())
+
+
+def test_parts_are_learned_from_with_their_variants(lab: Lab, train_file: Path) -> None:
+    recipe = lab.recipe("single", f"data.train={train_file}", "augment.by=[swap]")
+    found = learning_curve(recipe, lab.folder / "studies" / "varied", seeds=SEEDS)
+    examples = json.loads((found.study / "rows-20" / "13" / "scores.json").read_text())["examples"]
+    assert 20 < examples <= 40
