@@ -21,7 +21,7 @@ from ftkit.data.load import Splits
 from ftkit.engine import model as models
 from ftkit.engine.embed import Embedder, Vectors
 from ftkit.engine.folds import part
-from ftkit.errors import MachineError, RecipeError
+from ftkit.errors import MachineError, RecipeError, one_line
 from ftkit.findings import Finding, Place, located
 from ftkit.inspection import Inspection
 from ftkit.metrics import spans
@@ -179,7 +179,7 @@ def _group(split: str, row: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+    return one_line(text, 60)
 
 
 def _of_known_labels(judged: Judged) -> Judged:
