@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from ftkit.data.split import draw, draw_each
 from ftkit.engine import teacher
+from ftkit.engine.arguments import epochs
 from ftkit.engine.prepare import Prepared, augmented, prepare
 from ftkit.engine.study import Done, Study
 from ftkit.errors import RecipeError
@@ -86,6 +87,9 @@ def lift(
 ) -> Lifted:
     """Train `seeds` times with the recipe's variants and as often without, and compare them on the test rows.
 
+    All take as many steps, those of the most rows: without variants rows are gone over more often, so that what is told
+    is what variants do, not what longer training does.
+
     each: every augmenter alone instead of all together. per_label, rows: train on so many rows of each label, or so
     many rows; every seed draws its own. The study at `path` is gone on with where there is one. Raises FTKitError as
     `train` would, and where the recipe names no augmenter.
@@ -102,10 +106,11 @@ def lift(
     for seed in range(recipe.train.seed, recipe.train.seed + seeds):
         some = _drawn(prepared, per_label, rows, seed)
         size = len(some.splits["train"])
-        plain.append(study.train(f"{size}-without", seed, partial(_plain, some)))
+        steps = _steps(recipe, size, tried.values())
+        plain.append(study.train(f"{size}-without", seed, partial(_plain, some), steps))
         for name, spec in tried.items():
             varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)
-            others[name].append(study.train(f"{size}-{name}", seed, varied))
+            others[name].append(study.train(f"{size}-{name}", seed, varied, steps))
     return _lifted(study, plain, others, size)
 
 
@@ -128,6 +133,13 @@ def _drawn(prepared: Prepared, per_label: int | None, rows: int | None, seed: in
         splits={**prepared.splits, "train": train.select(places)},
         stored=prepared.stored.select(places),
     )
+
+
+def _steps(recipe: Recipe, size: int, tried: Iterable[AugmentSpec]) -> int:
+    """The steps that the recipe takes where every augmenter makes all the variants that it is asked for."""
+    wished = max(len(spec.by) * spec.copies * spec.share for spec in tried)
+    rows = round(size * (1 + wished))
+    return max(1, round(epochs(recipe.train, rows) * -(-rows // recipe.train.batch)))
 
 
 def _plain(some: Prepared, part: RunDirectory) -> Dataset:

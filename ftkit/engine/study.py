@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from datasets import Dataset
 
@@ -66,22 +66,27 @@ class Study:
                 return name
         raise RunError("there are no rows to score on", "set data.test or data.validation")
 
-    def train(self, name: str, seed: int, rows: Callable[[RunDirectory], Dataset]) -> Done:
+    def train(self, name: str, seed: int, rows: Callable[[RunDirectory], Dataset], steps: int | None = None) -> Done:
         """Train with `seed` on what `rows` makes, told the training's folder, unless that is done already.
 
-        `name` is what tells the training from the study's others with this seed.
+        `name` is what tells the training from the study's others with this seed; `steps` are those that it takes, as
+        many as the recipe says when not given.
         """
         folder = self.run.path / name / str(seed)
         if not (folder / "scores.json").is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            self._train(self.run.part(name, str(seed), _seeded(self.prepared.recipe, seed)), rows)
+            self._train(name, str(seed), rows, steps)
         part = RunDirectory.open(folder)
         return Done(Evidence.load(part.evidence(self.split)), part.read_json("scores")["examples"])
 
-    def _train(self, part: RunDirectory, rows: Callable[[RunDirectory], Dataset]) -> None:
-        prepared = replace(self.prepared, recipe=part.recipe)
-        learned = rows(part)
-        self.say(f"training {part.path.parent.name}, seed {part.path.name}: {len(learned)} rows")
+    def _train(self, name: str, seed: str, rows: Callable[[RunDirectory], Dataset], steps: int | None) -> None:
+        recipe = _with_train(self.prepared.recipe, seed=int(seed))
+        learned = rows(self.run.part(name, seed, recipe))
+        if steps is not None:
+            recipe = _with_train(recipe, epochs=steps / -(-len(learned) // recipe.train.batch))
+        part = self.run.part(name, seed, recipe)
+        prepared = replace(self.prepared, recipe=recipe)
+        self.say(f"training {name}, seed {seed}: {len(learned)} rows")
         fitted = fit(part, prepared, learned, self.progress)
         finish(part, prepared, fitted, silence, self.progress, analyse=False)
         shutil.rmtree(part.model)
@@ -100,6 +105,5 @@ def _refuse_several(recipe: Recipe) -> None:
         raise problems(RecipeError, "the recipe", found, "leave it out here")
 
 
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    train = recipe.train.model_copy(update={"seed": seed})
-    return recipe.model_copy(update={"train": train})
+def _with_train(recipe: Recipe, **settings: Any) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=settings)})

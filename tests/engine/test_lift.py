@@ -36,6 +36,14 @@ def test_each_augmenter_is_measured_against_the_same_trainings(done: Lifted) -> 
         assert one.found.low <= one.found.value <= one.found.high
 
 
+def test_all_take_as_many_steps(done: Lifted) -> None:
+    """18 rows with all variants, 8 a step, one epoch: 3 steps; 9 rows without are gone over more often."""
+    for name in ("without", "swap", "delete"):
+        assert json.loads((done.study / f"9-{name}" / "13" / "scores.json").read_text())["steps"] == 3
+    recipes = {name: (done.study / f"9-{name}" / "13" / "recipe.yaml").read_text() for name in ("without", "swap")}
+    assert "epochs: 1.5" in recipes["without"] and "epochs: 1.0" in recipes["swap"]
+
+
 def test_variants_are_of_the_drawn_rows_alone(done: Lifted) -> None:
     assert done.training_rows == 9
     for one in done.lifts:
