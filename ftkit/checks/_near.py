@@ -18,7 +18,7 @@ import numpy as np
 LIKE = 0.8
 """Jaccard similarity from which two texts are nearly the same."""
 ROUNDS, BANDS, ROWS = 4, 4, 5
-"""16 bands of 5 hashes find a pair of similarity 0.8 with a probability of 0.998, one of 0.9 always."""
+"""16 bands of 5 hashes find a pair of similarity 0.8 with a probability of 0.998, and nearly every one of 0.9."""
 MOST = 100
 """Candidates of a table that are looked at for one text."""
 
