@@ -68,8 +68,8 @@ def test_a_space_that_must_stay_does() -> None:
 def test_an_empty_part_that_must_stay_is_never_inside_of_an_edit(place: int) -> None:
     """An empty token may be an entity."""
     text = "film film  film"
-    edited = Edited(text, Words(text, [(place, place)]).edits({0: "", 1: "", 2: ""}))
-    edited.kept(place, place)
+    words = Words(text, [(place, place)])
+    Edited(text, words.edits(dict.fromkeys(words.free, ""))).kept(place, place)
 
 
 def test_brackets_do_not_stay_empty_and_negations_stay() -> None:
