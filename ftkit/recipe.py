@@ -231,10 +231,15 @@ def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
         try:
             resolve(setting, Choice.model_validate(choice), base)
         except RecipeError as error:
-            lines = error.message.splitlines()
-            yield from (
-                line.removeprefix("  - ") for line in lines[1:] or [f"{error.message}; {error.hint}".rstrip("; ")]
-            )
+            lines = error.message.splitlines()[1:] or [f"{error.message}; {error.hint}".rstrip("; ")]
+            yield from (_as_set(line.removeprefix("  - "), choice) for line in lines)
+
+
+def _as_set(problem: str, choice: str | dict[str, Any]) -> str:
+    """A problem under the name of the setting: an augmenter's stands in `augment.by`, by the augmenter's name."""
+    name = choice if isinstance(choice, str) else choice["name"]
+    problem = problem.replace("augmenter.", f"augment.by: {name}.") if problem.startswith("augmenter.") else problem
+    return f"augment.by:{problem.removeprefix('augmenter:')}" if problem.startswith("augmenter:") else problem
 
 
 def _contradictions(recipe: Recipe) -> Iterator[str]:

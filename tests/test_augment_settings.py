@@ -68,7 +68,7 @@ def test_paths_count_from_the_recipes_folder(tmp_path: Path) -> None:
 def test_every_wrong_option_is_told_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe({**BASE, "augment": {"by": ["swop", {"name": "split", "least": 1, "lest": 2}], "share": 2}}, "it")
-    for said in ("swop", "augmenter.least", "augmenter.lest", "augment.share"):
+    for said in ("swop", "augment.by: split.least", "augment.by: split.lest", "augment.share"):
         assert said in caught.value.message
 
 

@@ -95,7 +95,7 @@ def varied(row: Example, task: Task, augmenter: Augmenter, key: str) -> dict[str
 def _wanted(row: Example, augmenters: Named, spec: AugmentSpec) -> Iterator[tuple[str, Augmenter, int]]:
     """Who makes a variant of a row, and for the how-manieth time."""
     for name, augmenter in augmenters:
-        name = Path(name).stem  # of a file of one's own: the folder it lies in decides nothing
+        name = Path(name).stem if name.endswith(".py") else name  # the folder of one's own file decides nothing
         if Random(crc32(f"{spec.seed}/{row['row']}/{name}".encode())).random() < spec.share:
             for copy in range(spec.copies):
                 yield name, augmenter, copy

@@ -89,19 +89,19 @@ class Words:
             (start, end), text = self.places[i], changes[i]
             if text:
                 found.append(Edit(start, end, text))
-            elif found and not found[-1].text and self._only_spaces(found[-1].end, start):
+            elif found and not found[-1].text and self._removed_together(found[-1], start, end):
                 found[-1] = self._removal(found[-1].start, end)
             else:
                 found.append(self._removal(start, end, found[-1].end if found else 0))
         return tuple(edit for edit in found if self.text[edit.start : edit.end] != edit.text)
 
-    def _only_spaces(self, start: int, end: int) -> bool:
-        return not self.text[start:end].strip(" ") and self.may_change(start, end)
+    def _removed_together(self, before: Edit, start: int, end: int) -> bool:
+        return not self.text[before.end : start].strip(" ") and self.may_change(before.start, end)
 
     def _removal(self, start: int, end: int, least: int = 0) -> Edit:
-        if self.text[end : end + 1] == " " and self.may_change(end, end + 1):
+        if self.text[end : end + 1] == " " and self.may_change(start, end + 1):
             return Edit(start, end + 1, "")
-        if start > least and self.text[start - 1] == " " and self.may_change(start - 1, start):
+        if start > least and self.text[start - 1] == " " and self.may_change(start - 1, end):
             return Edit(start - 1, end, "")
         return Edit(start, end, "")
 

@@ -49,7 +49,7 @@ def places(draw: st.DrawFn, text: str, most: int = 4, apart: bool = True) -> lis
     for one, other in draw(st.lists(st.tuples(edge, edge), max_size=most)):
         start, end = sorted((one, other))
         end = min(end, start + 12)
-        if start < end and not (apart and any(start < last and end > first for first, last in found)):
+        if not (apart and any(start < last and end > first for first, last in found)):
             found.append((start, end))
     return sorted(found)
 

@@ -64,6 +64,14 @@ def test_a_space_that_must_stay_does() -> None:
     assert Edited(text, Words(text, [(1, 2), (6, 7)]).edits({1: ""})).text == "a  film"
 
 
+@pytest.mark.parametrize("place", range(12))
+def test_an_empty_part_that_must_stay_is_never_inside_of_an_edit(place: int) -> None:
+    """An empty token may be an entity."""
+    text = "film film  film"
+    words = Words(text, [(place, place)])
+    Edited(text, words.edits(dict.fromkeys(words.free, ""))).kept(place, place)
+
+
 def test_brackets_do_not_stay_empty_and_negations_stay() -> None:
     words = Words('not a (very) "good" film')
     assert [words[i] for i in words.removable] == ["a", "film"]

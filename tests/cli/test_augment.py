@@ -92,10 +92,10 @@ def test_the_file_that_is_read_is_not_written_over(ner: Path, tmp_path: Path) ->
     ("settings", "said"),
     [
         (["augment.by=[]"], "augment.by: the recipe names no augmenter"),
-        (["augment.by=[swop]"], "there is no augmenter called 'swop'\n  did you mean swap?"),
-        (["augment.by=[{name: swap, strength: 2}]"], "augmenter.strength: must be less than or equal to 1"),
+        (["augment.by=[swop]"], "augment.by: there is no augmenter called 'swop'\n  did you mean swap?"),
+        (["augment.by=[{name: swap, strength: 2}]"], "augment.by: swap.strength: must be less than or equal to 1"),
         (["augment.share=0"], "augment.share: must be greater than 0"),
-        (["augment.by=[contextual]"], "augmenter.checkpoint: must be set"),
+        (["augment.by=[contextual]"], "augment.by: contextual.checkpoint: must be set"),
         (["augment.by=[antonym]"], "antonym makes a text say the opposite"),
         (["augment.by=3"], "augment.by"),
         (["augment.by=[[swap]]"], "augment.by"),
