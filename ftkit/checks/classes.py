@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ftkit.checks._base import Check, Data
 from ftkit.findings import Finding, listed
@@ -26,7 +26,7 @@ class Classes(Check):
         if not data.has_names:
             return
         for split in data.splits:
-            counts = Counter({_name(label): 0 for label in data.labels if label != "O"})
+            counts = Counter(dict.fromkeys(_names(data), 0))
             counts.update(data.names(split))
             least = LEARN if split == "train" else SCORE
             few = sorted((name for name, count in counts.items() if count < least), key=lambda name: counts[name])
@@ -35,16 +35,22 @@ class Classes(Check):
                 named = listed([f"{name} {counts[name]}" for name in few]).replace("'", "")
                 what = f"{len(few)} of {len(counts)} labels have fewer than {least} {split} rows to {verb} by: {named}"
                 yield Finding("few-rows", "warning", what, fix="find more, or join labels with data.labels={...}")
-        yield from _uneven(Counter(data.names("train")))
+        yield from _uneven(Counter(data.names("train")), any(data.kinds("label")))
 
 
-def _uneven(counts: Counter[str]) -> Iterator[Finding]:
+def _uneven(counts: Counter[str], balanced: bool) -> Iterator[Finding]:
     if len(counts) > 1:
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
         if many >= RATIO * few:
             what = f"label {most!r} has {many:,} training rows, {many / few:.0f} times as many as {least!r} ({few:,})"
-            yield Finding("imbalance", "warning", what, fix="look at f1 beside accuracy; train.class_weights=balanced")
+            fix = (
+                "look at f1 beside accuracy; data.balance makes rare labels count" if balanced else "look at f1 of each"
+            )
+            yield Finding("imbalance", "warning", what, fix=fix)
 
 
-def _name(label: str) -> str:
-    return label[2:] if label[:2] in ("B-", "I-") else label
+def _names(data: Data) -> Sequence[str]:
+    """The labels, or of tags the types of entities."""
+    if any(data.kinds("tags", "entities")):
+        return [label[2:] if label[:2] in ("B-", "I-") else label for label in data.labels if label != "O"]
+    return data.labels
