@@ -43,7 +43,7 @@ class Choice(BaseModel):
 
 
 def names(setting: str) -> list[str]:
-    """The shipped plug-ins of a kind (`task`, `method`, `baseline` or `augmenter`), sorted."""
+    """The shipped plug-ins of a kind (`task`, `method`, `baseline`, `check` or `augmenter`), sorted."""
     folder = Path(__file__).parent / FOLDERS[setting]
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 

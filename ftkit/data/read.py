@@ -1,4 +1,8 @@
-"""One source in, its rows out as they stand: nothing is renamed, converted or dropped here."""
+"""One source in, a table out, under the names that its format has for things: no task has a say here.
+
+Tables and JSON come out as they stand. Formats of annotations become rows of texts and what was marked in them; what
+a format leaves out on the way is counted in the table's notes.
+"""
 
 from __future__ import annotations
 

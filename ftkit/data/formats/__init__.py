@@ -1,4 +1,4 @@
-"""The formats of files, one a file: each reads a source into a table and changes nothing in it."""
+"""The formats of files, one a file: each reads a source into a table, and notes what of it has no place in one."""
 
 from __future__ import annotations
 
