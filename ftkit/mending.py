@@ -42,24 +42,30 @@ class Meant:
 
 
 def mend(
-    raw: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: Scheme | None
+    row: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: Scheme | None
 ) -> Iterator[Change]:
-    """What is to be changed of a row in a column: first the values of its own kind, then characters that are none."""
-    value = raw.get(column.name)
-    if value is None:
-        return
+    """What is to be changed of a row in a column: first the values of its own kind, then characters that are none.
+
+    The values are in the form of their kinds, labels under the names that the source gives them; of a row that can't
+    be read they are as they stand. Nothing is told where nothing changes.
+    """
+    if row.get(column.name) is not None:
+        changes = _changes(row, column, shape, meant, scheme)
+        yield from ((name, after, why) for name, after, why in changes if after != row[name])
+
+
+def _changes(
+    row: Mapping[str, Any], column: Column, shape: Sequence[Column], meant: Meant, scheme: Scheme | None
+) -> Iterator[Change]:
+    value = row[column.name]
     if column.kind in ("label", "labels", "entities"):
-        after = _LABELS[column.kind](value, meant)
-        if after != value:
-            yield column.name, after, "a label that was meant to be another"
+        yield column.name, _LABELS[column.kind](value, meant), "a label that was meant to be another"
     elif column.kind == "tags":
         yield from _tags(value, column, meant, scheme)
     elif column.kind == "answers":
-        after = _moved(value, raw.get("context"))
-        if after != value:
-            yield column.name, after, "an answer that stands elsewhere in its context"
+        yield column.name, _moved(value, row.get("context")), "an answer that stands elsewhere in its context"
     elif column.is_input or column.kind == "references":
-        yield from _without_control(value, column, raw, shape)
+        yield from _without_control(value, column, row, shape)
 
 
 # ---------------------------------------------------------------------- labels and tags
@@ -208,9 +214,12 @@ def _entities_behind(value: Any, text: str) -> Any:
 
 
 def _entity_behind(item: Any, text: str) -> Any:
-    if isinstance(item, Mapping) and all(isinstance(item.get(end), int) for end in ("start", "end")):
+    if isinstance(item, Mapping):
+        places = [name if name in item else f"{name}_offset" for name in ("start", "end")]  # Doccano's
+        if not all(isinstance(item.get(place), int) for place in places):
+            return item
         own = {"text": _cleaned(item["text"])} if isinstance(item.get("text"), str) else {}
-        return {**item, **own, "start": _count(text, item["start"]), "end": _count(text, item["end"])}
+        return {**item, **own, **{place: _count(text, item[place]) for place in places}}
     if isinstance(item, (list, tuple)) and len(item) == 3 and all(isinstance(end, int) for end in item[:2]):
         return [_count(text, item[0]), _count(text, item[1]), item[2]]
     return item

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftkit import mending, yaml12
-from ftkit.checks import of_task
+from ftkit import checks, mending, yaml12
 from ftkit.checks._base import Columns, Data
 from ftkit.checks.leaks import ORDER
 from ftkit.checks.tags import kept_scheme
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import Examples, is_empty
-from ftkit.data.load import as_dataset, unified, wanted_labels
+from ftkit.data.load import as_dataset, load_file
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
-from ftkit.findings import Finding, errors
+from ftkit.findings import errors
 from ftkit.inspection import Inspection
 from ftkit.recipe import Recipe
 from ftkit.run import write_jsonl
+from ftkit.settings import DataSpec
 
 _ROUNDS = 10
 """Times that rows are gone over, as what is repaired or left out may show something else; twice is usual."""
@@ -38,7 +37,9 @@ class Row:
     number: int
     raw: dict[str, Any]
     read: dict[str, Any] = field(default_factory=dict)
-    """Its values as their kinds want them; empty where they can't be read."""
+    """Its values as their kinds want them, cleaned; empty where they can't be read."""
+    plain: dict[str, Any] = field(default_factory=dict)
+    """What is mended: the values in the form of their kinds, or all as they stand where one can't be read."""
     fault: str = ""
     """Why it can't be read."""
 
@@ -69,15 +70,30 @@ def write_repaired(found: Inspection, to: Path) -> str:
     return f"{to}: {done}; changes.jsonl lists each, recipe.yaml trains on the copy"
 
 
+_FILES = ("columns", "encoding", "split")
+"""Settings that say how the files were read, which the copy's own files need none of: they are as ftkit writes them."""
+
+
 def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
     data = recipe.filled()
-    data["data"] |= {"columns": {}, "validation": None, "test": None}
+    usual = DataSpec().model_dump(mode="json", include=set(_FILES))
+    data["data"] |= {**usual, "validation": None, "test": None}
     for split, rows in repair.by_split().items():
         write_jsonl(folder / f"{split}.jsonl", (row.raw for row in rows))
         data["data"][split] = f"{split}.jsonl"
+    if recipe.data.unlabeled is not None:
+        write_jsonl(folder / "unlabeled.jsonl", _unlabeled(recipe.data.unlabeled, recipe.data, repair))
+        data["data"]["unlabeled"] = "unlabeled.jsonl"
     write_jsonl(folder / "changes.jsonl", repair.changes)
     text = "# A repaired copy: changes.jsonl says what was changed and why.\n" + yaml12.dump(data)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+
+
+def _unlabeled(source: str, spec: DataSpec, repair: Repair) -> Iterator[dict[str, Any]]:
+    """The texts without labels, as they stand, in the copy's form."""
+    rows, _ = load_file(source, spec.model_copy(update={"clean": ()}), repair.task.shapes(), targets=False)
+    names = [column.name for column in repair.shape if column.is_input and column.name in rows.column_names]
+    return ({name: row[name] for name in names} for row in rows)
 
 
 class Repair:
@@ -111,9 +127,9 @@ class Repair:
         return found
 
     def _read(self) -> None:
-        values = Values(self.spec)
+        values, plain = Values(self.spec), Values(self.spec.model_copy(update={"labels": None}))
         for row in self.rows:
-            row.read, row.fault = {}, ""
+            row.read, row.fault, row.plain = {}, "", self._plain(row, plain)
             for column in self.order:
                 try:
                     row.read[column.name] = values.read(column, row.raw.get(column.name), row.read)
@@ -121,6 +137,15 @@ class Repair:
                     row.fault = row.fault or " ".join(filter(None, (f"{column.name} {refused.what}", refused.detail)))
             if self.spec.clean and not row.fault:
                 self._clean(row)
+
+    def _plain(self, row: Row, values: Values) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        try:
+            for column in self.order:
+                found[column.name] = values.read(column, row.raw.get(column.name), found)
+        except Refused:
+            return row.raw
+        return found
 
     def _clean(self, row: Row) -> None:
         """What is read of a row after `data.clean`, by which it is compared with others."""
@@ -143,13 +168,13 @@ class Repair:
         scheme = kept_scheme(tags)
         for row in self.rows:
             for column in self.shape:
-                for change in mending.mend(row.raw, column, self.shape, meant, scheme):
+                for change in mending.mend(row.plain, column, self.shape, meant, scheme):
                     self._set(row, *change)
 
     def _set(self, row: Row, column: str, value: Any, why: str) -> None:
         before = row.raw.get(column)
         self.changes.append(_change(row, column, copy.deepcopy(before), value, why))
-        row.raw = {**row.raw, column: value}
+        row.raw, row.plain = {**row.raw, column: value}, {**row.plain, column: value}
 
     # ------------------------------------------------------------------ rows
 
@@ -182,16 +207,8 @@ class Repair:
     def _unusable(self) -> Iterator[tuple[int, str]]:
         """Rows that the task can't read or has no label for."""
         parts = self.by_split()
-        found: list[Finding] = []
-        splits = {}
-        for split, rows in parts.items():
-            refused: list[Finding] = []
-            splits[split] = unified(self.task, as_dataset(self._examples(rows)), refused)
-            found += [finding.within(split, len(rows)) for finding in refused]
-        if "train" in splits and not found:
-            with suppress(DataError):  # no labels to learn at all, which leaving rows out does not mend
-                labels = self.task.labels(splits["train"], wanted_labels(self.spec))
-                found += of_task(self.task, splits, labels)
+        loaded = {split: as_dataset(self._examples(rows)) for split, rows in parts.items()}
+        found = checks.checked(self.task, loaded, self.spec).findings
         bad = {(place.split, place.row): finding.what for finding in errors(found) for place in finding.places}
         for split, rows in parts.items():
             for number, row in enumerate(rows):

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ftkit.data.load import load, load_file
 from ftkit.errors import DataError
 from ftkit.inspection import inspect
-from ftkit.mending import spell
+from ftkit.mending import Meant, mend, spell
 from ftkit.metrics import spans
 from ftkit.metrics.schemes import Scheme
-from ftkit.recipe import load_recipe
+from ftkit.plugins import resolve
+from ftkit.recipe import Recipe, changed, load_recipe, parse_recipe
 from ftkit.repair import write_repaired
-from tests.checks.planted import DEFECTS, Rows, clean, inspected, spoiled
+from ftkit.settings import DataSpec
+from ftkit.tasks._base import Column, Task
+from tests.checks.planted import DEFECTS, Rows, clean, inspected, sentence, spoiled
+from tests.checks.planted import recipe as planted_recipe
 from tests.runs import Lab, read_jsonl
 
 REPAIRED = {"label-variant", "duplicate", "leak", "empty", "missing", "answer-place", "tag-scheme", "control", "tag"}
@@ -74,6 +82,49 @@ def test_values_are_repaired_to_what_is_meant(lab: Lab, tmp_path: Path) -> None:
     assert moved["after"]["answer_start"][0] == moved["before"]["answer_start"][0] + 2
 
 
+FORMS: dict[str, Callable[[int, int], Any]] = {
+    "own": lambda start, end: {"start": start, "end": end, "type": "PER"},
+    "doccano": lambda start, end: {"id": 7, "start_offset": start, "end_offset": end, "label": "PER"},
+    "mixed": lambda start, end: {"start": start, "end_offset": end, "label": " PER "},
+    "triples": lambda start, end: [start, end, "PER"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_entities_move_with_their_text_in_whatever_form_they_are_written(lab: Lab, tmp_path: Path, form: str) -> None:
+    rows = clean("ner entities")
+    rows["train"][3] = {"text": "Old \x07 friends met Ana Berg.", "entities": [FORMS[form](18, 26)]}
+    rows["train"][4] = {"text": "Ana Berg met old \x07 friends.", "entities": [FORMS[form](0, 8)]}
+    copy = repaired(lab, tmp_path, "ner entities", rows)
+    assert copy["train"][3] == {
+        "text": "Old  friends met Ana Berg.",
+        "entities": [{"start": 17, "end": 25, "type": "PER"}],
+    }
+    assert copy["train"][4]["entities"] == rows["train"][4]["entities"]
+    changes = read_jsonl(tmp_path / "copy" / "changes.jsonl")
+    assert [(change["row"], change["column"]) for change in changes] == [(4, "text"), (4, "entities"), (5, "text")]
+
+
+def test_entities_of_a_row_that_cannot_be_read_move_with_their_text(lab: Lab) -> None:
+    shape = (Column("text", "text"), Column("entities", "entities"))
+    row = {"text": "a \x07 b", "entities": json.dumps([{"start_offset": 4, "end_offset": 5, "label": "X"}, "Y"])}
+    changes = list(mend(row, shape[0], shape, Meant(DataSpec(), {}), None))
+    moved = [{"start_offset": 3, "end_offset": 4, "label": "X"}, "Y"]
+    assert [after for _, after, _ in changes] == ["a  b", moved]
+
+
+def test_a_renamed_label_keeps_the_source_s_name(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("classification")
+    rows["train"][0]["label"] = "Sport"
+    for row in (row for part in rows.values() for row in part if row["label"] == "world news"):
+        row["label"] = "trade"
+    recipe = planted_recipe(tmp_path, lab.checkpoint("bert"), "classification", rows)
+    swapped = {"arts": "sport", "sport": "arts", "trade": "trade"}
+    write_repaired(inspect(changed(recipe, [f"data.labels={json.dumps(swapped)}"])), tmp_path / "copy")
+    (change,) = read_jsonl(tmp_path / "copy" / "changes.jsonl")
+    assert (change["before"], change["after"]) == ("Sport", "arts")
+
+
 TEXTS = st.lists(st.sampled_from(["red", "blue\x07", "green", "gold\x85", "tin", "jade"]), max_size=3).map(" ".join)
 ROW = st.fixed_dictionaries(
     {"text": st.none() | TEXTS, "label": st.sampled_from(["arts", "sport", "Arts", " arts", "", None, "weather", 7])}
@@ -119,3 +170,79 @@ def test_a_copy_is_never_written_over_anything(lab: Lab, tmp_path: Path) -> None
     with pytest.raises(DataError, match="exists already"):
         write_repaired(found, tmp_path / "copy")
     assert list((tmp_path / "copy").iterdir()) == []
+
+
+# ---------------------------------------------------------------------- the copy's recipe
+
+
+def tables(folder: Path, encoding: str) -> list[Path]:
+    """Two tables with columns of other names, a split of their own, groups and texts that need an encoding."""
+    random, files = Random("tables"), []
+    for name in ("a", "b"):
+        rows = ["Wording,Kind,fold,author"]
+        for number in range(30):
+            fold = ("train", "train", "train", "dev", "test")[number % 5]
+            kind = ("arts", "sport", "Sport")[2 if number == 5 else number % 2]
+            rows.append(f"Café <b>{sentence(random)}</b>,{kind},{fold},writer {number % 4}")
+        files.append(folder / f"{name}.csv")
+        files[-1].write_text("\n".join(rows) + "\n", encoding=encoding)
+    return files
+
+
+COLUMNS = {"columns": {"text": "Wording", "label": "Kind"}}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"encoding": "cp1252"},
+        {"split": "fold"},
+        {"validation": 0.2, "test": 0.2, "group": "author"},
+        {"clean": ["html", "lowercase"], "limit": 20},
+        {"labels": {"arts": "culture", "sport": "games"}},
+    ],
+    ids=lambda settings: "+".join(settings),
+)
+def test_the_copy_s_recipe_reads_the_copy(lab: Lab, tmp_path: Path, settings: dict[str, Any]) -> None:
+    files = tables(tmp_path, settings.get("encoding", "utf-8"))
+    data = {"train": [str(file) for file in files], **COLUMNS, **settings}
+    model = {"checkpoint": str(lab.checkpoint("bert"))}
+    found = inspect(parse_recipe({"task": "classification", "model": model, "data": data}, "tables"))
+    write_repaired(found, tmp_path / "copy")
+    before, after = (rows_of(recipe) for recipe in (found.recipe, load_recipe(tmp_path / "copy" / "recipe.yaml")))
+    for each in before.values():
+        each["label"] = [label.lower() for label in each["label"]]
+    assert after == before
+    assert any("Café" in text or "café" in text for text in after["train"]["text"])
+
+
+def test_texts_without_labels_are_read_as_before(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("Wording\nCafé of the harbour\nCafé of the orchard\n", encoding="cp1252")
+    data = {
+        "train": [str(file) for file in tables(tmp_path, "cp1252")],
+        "unlabeled": str(tmp_path / "more.csv"),
+        "encoding": "cp1252",
+        "clean": ["lowercase"],
+        **COLUMNS,
+    }
+    model = {"checkpoint": str(lab.checkpoint("bert"))}
+    found = inspect(parse_recipe({"task": "classification", "model": model, "data": data}, "tables"))
+    write_repaired(found, tmp_path / "copy")
+    copy = load_recipe(tmp_path / "copy" / "recipe.yaml")
+    task = resolve("task", copy.task, Task)
+    read, _ = load_file(str(copy.data.unlabeled), copy.data, task.shapes(), targets=False)
+    assert read["text"][:] == ["café of the harbour", "café of the orchard"]
+
+
+def rows_of(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """What training reads of a recipe's splits, row numbers and the order of rows aside."""
+    task = resolve("task", recipe.task, Task)
+    spec = recipe.data.model_copy(update={"limit": None})
+    loaded = load(spec, task.shapes(), stratify=task.stratify(), groups=task.groups, strict=False)
+    found = {}
+    for name, split in loaded.items():
+        rows = sorted(
+            zip(split["text"][:], split["label"][:], split.to_dict().get("group", split["text"]), strict=True)
+        )
+        found[name] = dict(zip(("text", "label", "group"), map(list, zip(*rows, strict=True)), strict=True))
+    return found
