@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftkit import checks, plugins
-from ftkit.data.load import load, load_file, unified
+from ftkit.data.load import load, load_file
 from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
 from ftkit.data.split import SPLITS, split_named
-from ftkit.errors import DataError, RecipeError, nearest, problems
-from ftkit.findings import errors, merged
-from ftkit.recipe import Recipe, parse_recipe
+from ftkit.errors import DataError, RecipeError, nearest
+from ftkit.recipe import Recipe, parse_data, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
 from ftkit.shelf import find_recipe
 from ftkit.tasks._base import Labels, Task
 from ftkit.terminal import Say
 
+AUTO = DataSpec().encoding
 LEAST_ROWS = 50
 """From this many rows on, validation and test rows are set aside."""
 SHARE = 0.1
@@ -40,21 +40,25 @@ class Proof(NamedTuple):
     notes: tuple[str, ...]
 
 
-def write_recipe(file: Path, task: str | None, to: Path | None, say: Say, more: Sequence[Path] = ()) -> Path:
+def write_recipe(
+    file: Path, task: str | None, to: Path | None, say: Say, more: Sequence[Path] = (), encoding: str = AUTO
+) -> Path:
     """Write a recipe that trains on `file` (to `to`, or beside the file), and return its path.
 
     file: may be a folder or a pattern; `more` are read with it. task: a shipped task; recognised when None.
+    encoding: of text files, as `data.encoding` has it.
     What was recognised is said, with the setting that changes it.
     Raises RecipeError for an unknown task, columns that don't tell and a recipe that exists; DataError for a
     file that can't be read or trained on. Nothing is written then.
     """
     _refuse_task(task)
-    table, numbered = read_table([str(one) for one in (file, *more)], task)
+    encoding = parse_data({"encoding": encoding}).encoding
+    table, numbered = read_table([str(one) for one in (file, *more)], task, encoding)
     path = to or _beside(file)
     if path.exists():
         raise RecipeError(f"{path} exists already", "name another file: --to RECIPE.yaml")
     guess = recognise(table, task, file)
-    data = _data(guess, numbered, file, more)
+    data = _data(guess, numbered, encoding, file, more)
     data |= dict(_held_out(table, guess, data, file, say))
     proof = _prove(_recipe(guess, data))
     _tell(table, guess, data, proof, say)
@@ -62,12 +66,12 @@ def write_recipe(file: Path, task: str | None, to: Path | None, say: Say, more: 
     return path
 
 
-def recognised(file: Path, task: str | None, say: Say) -> Recipe:
+def recognised(file: Path, task: str | None, encoding: str, say: Say) -> Recipe:
     """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows."""
     _refuse_task(task)
-    table, numbered = read_table([str(file)], task)
+    table, numbered = read_table([str(file)], task, encoding)
     guess = recognise(table, task, file)
-    data = _data(guess, numbered, file, ())
+    data = _data(guess, numbered, encoding, file)
     data |= dict(_held_out(table, guess, data, file, say))
     say(f"task: {guess.task}{_KINDS.get(guess.kind, '')} (--set task=NAME changes it)")
     for name, home in guess.columns.items():
@@ -80,7 +84,7 @@ def _refuse_task(task: str | None) -> None:
     if task is not None and task not in known:
         near = nearest(task, known)
         meant = f"did you mean {near}?" if near else f"there are: {', '.join(known)}"
-        raise RecipeError(f"--task: there is no task called {task!r}", meant)
+        raise RecipeError(f"there is no task called {task!r}", meant)
 
 
 def _beside(file: Path) -> Path:
@@ -90,7 +94,7 @@ def _beside(file: Path) -> Path:
     return file.with_name(f"{file.resolve().parent.name if is_pattern(stem) else stem}.yaml")
 
 
-def _data(guess: Guess, numbered: bool, file: Path, more: Sequence[Path] = ()) -> dict[str, Any]:
+def _data(guess: Guess, numbered: bool, encoding: str, file: Path, more: Sequence[Path] = ()) -> dict[str, Any]:
     """The settings under `data` that say how the files are read."""
     files = [str(one.resolve()) for one in (file, *more)]
     data: dict[str, Any] = {"train": files if more else files[0]}
@@ -98,6 +102,8 @@ def _data(guess: Guess, numbered: bool, file: Path, more: Sequence[Path] = ()) -
         data["columns"] = {name: int(home) if numbered else home for name, home in guess.columns.items()}
     if guess.delimiter != DELIMITER:
         data["delimiter"] = guess.delimiter
+    if encoding != AUTO:
+        data["encoding"] = encoding
     return data
 
 
@@ -110,13 +116,10 @@ def _prove(recipe: Recipe) -> Proof:
     """Read and check the data as training does. Raises DataError with everything that training would refuse."""
     task = plugins.resolve("task", recipe.task, Task)
     loaded = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
-    splits = {name: unified(task, split) for name, split in loaded.items()}
-    labels = task.labels(splits["train"])
-    found = merged(checks.of_task(task, splits, labels))
-    if stops := [str(finding) for finding in errors(found)]:
-        raise problems(DataError, "data", stops)
-    rows = {name: len(split) for name, split in splits.items()}
-    return Proof(rows, labels, (*loaded.notes, *map(str, found)))
+    own = checks.checked(task, dict(loaded.items()), recipe.data)
+    found = checks.usable(own.findings, loaded.locate)
+    rows = {name: len(split) for name, split in own.splits.items()}
+    return Proof(rows, own.labels, (*loaded.notes, *map(str, found)))
 
 
 def _listed(guess: Guess, labels: Labels) -> list[str]:

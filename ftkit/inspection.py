@@ -10,15 +10,15 @@ from typing import Any
 
 from ftkit import checkpoints, checks
 from ftkit.checks._base import Data
-from ftkit.checks.lengths import lengths
+from ftkit.checks.lengths import counting, lengths
 from ftkit.data.columns import unread_findings
-from ftkit.data.load import Splits, load, unified, wanted_labels
+from ftkit.data.load import Splits, load
 from ftkit.data.several import is_data
-from ftkit.errors import DataError
+from ftkit.errors import CheckpointError, DataError
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
-from ftkit.recipe import Recipe, changed, load_recipe
-from ftkit.tasks._base import Task
+from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data
+from ftkit.tasks._base import Limit, Task
 from ftkit.terminal import Say
 
 
@@ -64,14 +64,18 @@ def recipe_for(source: str | Path, settings: Iterable[str], say: Say) -> Recipe:
         return load_recipe(source, settings)
     from ftkit.init import recognised
 
-    tasks = [value for name, _, value in (setting.partition("=") for setting in settings) if name == "task"]
-    return changed(recognised(Path(source), tasks[-1] if tasks else None, say), settings)
+    given = override({}, settings)
+    task, data = given.get("task"), given.get("data")
+    name = task.get("name") if isinstance(task, dict) else task
+    spec = parse_data(data if isinstance(data, dict) else {})
+    return changed(recognised(Path(source), name and str(name), spec.encoding, say), settings)
 
 
 def inspect(recipe: Recipe) -> Inspection:
     """Look through all rows that the recipe names, `data.limit` aside.
 
-    Raises RecipeError and DataError for what can't be looked at at all: a missing file, columns that are not there.
+    Raises RecipeError, DataError and CheckpointError for what can't be looked at at all: a missing file, columns that
+    are not there, a task that the checkpoint is not for.
     """
     task = resolve("task", recipe.task, Task)
     spec = recipe.data.model_copy(update={"limit": None})
@@ -99,32 +103,44 @@ def _counted(finding: Finding, of: dict[str, int]) -> Finding:
 
 
 def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding]) -> Inspection:
-    splits = {}
-    for name, split in loaded.items():
-        refused: list[Finding] = []
-        splits[name] = unified(task, split, refused)
-        found += [finding.within(name, len(split)) for finding in refused]
-    try:
-        labels = task.labels(splits["train"], wanted_labels(recipe.data))
-        found += checks.of_task(task, splits, labels)
-    except DataError as error:
-        labels = ()
-        found.append(Finding("labels", "error", error.message, fix=error.hint))
+    notes = list(loaded.notes)
+    config, tokenizer = _checkpoint(recipe, task, notes)
+    own = checks.checked(task, dict(loaded.items()), recipe.data, config)
     rows = {name: split.to_dict() for name, split in loaded.items()}
-    data = Data(loaded.shape, rows, labels, task.limits(), _tokenizer(recipe))
-    found += checks.of_data(data)
+    limits = _limits(own.task, config, tokenizer)
+    data = Data(
+        loaded.shape, rows, own.labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None, notes
+    )
     return Inspection(
         recipe,
-        task,
+        own.task,
         {name: len(split) for name, split in loaded.items()},
         {name: dict(Counter(data.names(name)).most_common()) for name in rows if data.has_names},
         lengths(data),
-        tuple(located(merged(found), loaded.locate)),
-        tuple(dict.fromkeys([*loaded.notes, *data.notes])),
+        tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.locate)),
+        tuple(dict.fromkeys(notes)),
         loaded,
     )
 
 
-def _tokenizer(recipe: Recipe) -> Path | None:
+def _checkpoint(recipe: Recipe, task: Task, notes: list[str]) -> tuple[Any, Any]:
+    """The checkpoint's config and tokenizer; None of one that would have to be fetched, or that can't be used."""
     folder = checkpoints.at_hand(recipe.model.checkpoint, recipe.model.revision)
-    return folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
+    if folder is None:
+        return None, None
+    from ftkit.engine import model as models
+
+    try:
+        return models.read_config(folder), models.read_tokenizer(folder, task)
+    except CheckpointError as error:
+        notes.append(f"looked at without the checkpoint, of which training will say: {error.message}")
+        return None, None
+
+
+def _limits(task: Task, config: Any, tokenizer: Any) -> tuple[Limit, ...]:
+    """What is read of texts, as far as the checkpoint has positions for it."""
+    if config is None:
+        return task.limits()
+    from ftkit.engine import model as models
+
+    return models.within_positions(task, config, tokenizer).limits()

@@ -171,12 +171,12 @@ def _texts(table: Table, without: Iterable[str | None]) -> list[Profile]:
 # ---------------------------------------------------------------------- the file
 
 
-def read_table(names: Sequence[str], task: str | None) -> tuple[Table, bool]:
+def read_table(names: Sequence[str], task: str | None, encoding: str) -> tuple[Table, bool]:
     """The rows of files and patterns, and whether their columns have numbers and no names. Raises DataError."""
     tokens = task in (None, "ner")
     first = expand(names)[0][0]
-    header = may_have_header(first) and has_header(read(first, header=False, tokens=tokens))
-    table = read_all(names, header=header, tokens=tokens)
+    header = may_have_header(first) and has_header(read(first, header=False, tokens=tokens, encoding=encoding))
+    table = read_all(names, header=header, tokens=tokens, encoding=encoding)
     return table, not header and (may_have_header(first) or table.unit == "sentence")
 
 

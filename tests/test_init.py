@@ -437,3 +437,17 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").mkdir()
     assert "is a folder" in refused(tmp_path / "rows.csv", DataError)
     assert "there is no file" in refused(tmp_path / "other.csv", DataError)
+
+
+def test_an_encoding_is_named_and_written(tmp_path: Path) -> None:
+    file = csv_file(tmp_path / "train.csv", [["words", "kind"], *labelled(60, "oslo", "rome")])
+    csv_file(tmp_path / "test.csv", [["words", "kind"], *labelled(20, "oslo", "rome")])
+    for each in (file, tmp_path / "test.csv"):
+        each.write_bytes(each.read_bytes().decode("utf-8").encode("utf-16-le"))
+    with pytest.raises(DataError, match="--encoding for `ftkit init`"):
+        write_recipe(file, None, None, silence)
+    with pytest.raises(RecipeError, match=r"data\.encoding: must be `auto`, or an encoding that Python knows"):
+        write_recipe(file, None, None, silence, encoding="utf-160")
+    recipe = load_recipe(write_recipe(file, None, None, silence, encoding="utf-16-le"))
+    assert recipe.data.encoding == "utf-16-le" and recipe.data.test == str(tmp_path / "test.csv")
+    assert rows_of(recipe)["test"] == 20

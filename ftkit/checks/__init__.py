@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
 from ftkit.checks._base import Check, Data
-from ftkit.findings import SHOWN, Finding, Place, merged
+from ftkit.data.load import unified, wanted_labels
+from ftkit.errors import DataError, problems
+from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ftkit.data.read import Locate
+    from ftkit.settings import DataSpec
     from ftkit.tasks._base import Labels, Task
+
+
+class Checked(NamedTuple):
+    """Rows as a task's methods read them, and what the task finds in them."""
+
+    task: Task
+    """Settled by the training rows."""
+    splits: dict[str, Dataset]
+    """Without the rows that the task can't read."""
+    labels: Labels
+    findings: list[Finding]
+
+
+def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: Any = None) -> Checked:
+    """Splits in the form that the task reads, the task settled, its labels, and what it finds in its own rows.
+
+    config: the checkpoint's; None where it is not at hand. Without training rows nothing is settled or labelled.
+    """
+    splits, found = {}, []
+    for name, split in loaded.items():
+        refused: list[Finding] = []
+        splits[name] = unified(task, split, refused)
+        found += [finding.within(name, len(split)) for finding in refused]
+    if "train" not in splits:
+        return Checked(task, splits, (), found)
+    task = task.settle(splits["train"], config)
+    try:
+        labels = task.labels(splits["train"], wanted_labels(spec))
+    except DataError as error:
+        return Checked(task, splits, (), [*found, Finding("labels", "error", error.message, fix=error.hint)])
+    return Checked(task, splits, labels, [*found, *of_task(task, splits, labels)])
+
+
+def usable(
+    found: Iterable[Finding], locate: Mapping[str, Locate] | None = None, sources: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """The warnings, those that say the same as one. Raises DataError with every error, splits named by `sources`."""
+    told = located(merged(found), locate or {})
+    if stops := [str(finding.renamed(sources or {})) for finding in errors(told)]:
+        raise problems(DataError, "the data can't be used", stops)
+    return told
 
 
 def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterator[Finding]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftkit.errors import one_line
 from ftkit.findings import Finding, Place
 from ftkit.metrics.spans import entities, is_tag
 from ftkit.tasks._base import Column, Labels, Limit
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Columns = Mapping[str, list[Any]]
 """Column name -> a value for each row."""
@@ -26,8 +28,8 @@ class Data:
     """By name, `train` first; each with `row`, the rows' numbers in the source."""
     labels: Labels = ()
     limits: tuple[Limit, ...] = ()
-    tokenizer: Path | None = None
-    """The checkpoint's tokenizer.json, where it is at hand."""
+    tokenizer: Tokenizer | None = None
+    """The checkpoint's, which neither cuts nor pads; where there is none, words are counted."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of how it was looked at."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftkit.checks._base import Check, Data
 from ftkit.findings import Finding
 from ftkit.tasks._base import Limit
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MOST = 4000
 """Rows whose tokens are counted; of more, as many are drawn."""
@@ -79,13 +83,16 @@ def measure(data: Data, limit: Limit) -> tuple[list[tuple[str, int]], list[int]]
     return places, _sizes(data, texts, limit.special)
 
 
+def counting(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of a tokenizer that neither cuts nor pads."""
+    copy = deepcopy(tokenizer)
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
 def _sizes(data: Data, texts: Sequence[list[str]], special: bool) -> list[int]:
     if data.tokenizer is None:
         return [sum(len(text.split()) for text in row) for row in texts]
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(data.tokenizer))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     rows: Any = [tuple(row) if len(row) > 1 else row[0] for row in texts]
-    return [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(rows, add_special_tokens=special)]
+    return [len(encoding.ids) for encoding in data.tokenizer.encode_batch_fast(rows, add_special_tokens=special)]

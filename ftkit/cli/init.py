@@ -13,6 +13,9 @@ def init(
         list[Path], typer.Argument(metavar="FILE...", help="The labelled rows: a file, several, or a folder.")
     ],
     task: Annotated[str | None, typer.Option(help="The task; found out from the columns when not given.")] = None,
+    encoding: Annotated[
+        str, typer.Option(help="Of text files, as cp1252; auto finds it out where it is plain.")
+    ] = "auto",
     to: Annotated[
         Path | None, typer.Option(help="The recipe to write; <file>.yaml beside the data by default.")
     ] = None,
@@ -24,5 +27,5 @@ def init(
     from ftkit.init import write_recipe
     from ftkit.terminal import say
 
-    path = write_recipe(files[0], task, to, say, files[1:])
+    path = write_recipe(files[0], task, to, say, files[1:], encoding)
     print(path)

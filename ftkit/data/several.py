@@ -37,10 +37,10 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, notes
 
 
-def read_all(names: Sequence[str], *, header: bool, tokens: bool) -> Table:
+def read_all(names: Sequence[str], *, header: bool, tokens: bool, encoding: str) -> Table:
     """The rows of all files that names and patterns stand for, as `read` gives those of one."""
     found, notes = expand(names)
-    table = join(every([partial(read, name, header=header, tokens=tokens) for name in found]))
+    table = join(every([partial(read, name, header=header, tokens=tokens, encoding=encoding) for name in found]))
     return replace(table, notes=(*notes, *table.notes))
 
 

@@ -13,15 +13,15 @@ from datasets import Dataset
 from ftkit import checks
 from ftkit.checkpoints import Located
 from ftkit.checks._base import Data
+from ftkit.checks.lengths import counting
 from ftkit.data import balance
-from ftkit.data.load import Splits, load, unified, wanted_labels
-from ftkit.data.read import Locate
+from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
-from ftkit.errors import DataError, RecipeError, every, problems
-from ftkit.findings import Finding, errors, located, merged
+from ftkit.errors import RecipeError, every
+from ftkit.findings import Finding, located, merged
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
 from ftkit.plugins import resolve
@@ -98,13 +98,11 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         ]
     )
     loaded, base = read
-    splits, notes = _for_task(recipe, task, loaded), loaded.notes
-    files = file_hashes(recipe)
+    files, notes = file_hashes(recipe), loaded.notes
     config = models.read_config(base.path)
-    task = task.settle(splits["train"], config)
-    labels = in_order_of(task.labels(splits["train"], wanted_labels(recipe.data)), models.label_names(config))
-    sources = {name: _where(recipe, name) for name in splits}
-    warnings = check(task, splits, labels, loaded.locate, sources)
+    task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
+    warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
+    labels = in_order_of(labels, models.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
@@ -118,13 +116,13 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
         rows = {name: split.to_dict() for name, split in loaded.items()}
-        data = Data(loaded.shape, rows, labels, fitting.limits(), base.path / "tokenizer.json")
+        data = Data(loaded.shape, rows, labels, fitting.limits(), counting(tokenizer.backend_tokenizer))
         warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
-    found = augmented(
+    made = augmented(
         Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
     )
-    return replace(found, notes=(*notes, *_balance_notes(found)))
+    return replace(made, notes=(*notes, *_balance_notes(made)))
 
 
 def _balance_notes(prepared: Prepared) -> Iterator[str]:
@@ -145,11 +143,12 @@ def read_rows(recipe: Recipe, task: Task) -> tuple[Dataset, dict[str, Dataset], 
     """The training rows as they are stored, and what `read_splits` gives."""
     loaded: Splits = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
     assert loaded.train is not None
-    return loaded.train, _for_task(recipe, task, loaded), loaded.notes
+    splits = {name: unified(task, split) for name, split in _used(recipe, loaded).items()}
+    return loaded.train, splits, loaded.notes
 
 
-def _for_task(recipe: Recipe, task: Task, loaded: Splits) -> dict[str, Dataset]:
-    splits = {name: unified(task, split) for name, split in loaded.items()}
+def _used(recipe: Recipe, loaded: Splits) -> dict[str, Dataset]:
+    splits = dict(loaded.items())
     most = recipe.evaluate.validation_rows
     if most and "validation" in splits:
         splits["validation"] = splits["validation"].select(range(min(most, len(splits["validation"]))))
@@ -171,18 +170,9 @@ def in_order_of(labels: Labels, trained: Labels) -> Labels:
     return trained if set(labels) == set(trained) else labels
 
 
-def check(
-    task: Task,
-    splits: Mapping[str, Dataset],
-    labels: Labels,
-    locate: Mapping[str, Locate] | None = None,
-    sources: Mapping[str, str] | None = None,
-) -> list[Finding]:
-    """The task's warnings about all splits. Raises DataError with every error at once, splits named by `sources`."""
-    found = located(merged(checks.of_task(task, splits, labels)), locate or {})
-    if stops := [str(finding.renamed(sources or {})) for finding in errors(found)]:
-        raise problems(DataError, "the data can't be used", stops)
-    return found
+def check(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> list[Finding]:
+    """The task's warnings about all splits. Raises DataError with every error at once."""
+    return checks.usable(checks.of_task(task, splits, labels))
 
 
 def _where(recipe: Recipe, split: str) -> str:

@@ -161,7 +161,10 @@ class Task:
         return ()
 
     def settle(self, train: Dataset | None, config: Any) -> Task:
-        """This task with each option that says `auto` decided by the training rows and the checkpoint's config."""
+        """This task with each option that says `auto` decided by the training rows and the checkpoint's config.
+
+        Either may be None: what it would decide stays `auto`. `data check` has no config of a checkpoint not at hand.
+        """
         return self
 
     def shortened(self, positions: int, tokenizer: Any) -> Task:

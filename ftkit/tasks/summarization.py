@@ -77,6 +77,8 @@ class Summarization(Task):
 
     def settle(self, train: Dataset | None, config: Any) -> Summarization:
         """Decides which family the checkpoint is of."""
+        if config is None:
+            return self
         found = "seq2seq" if config.is_encoder_decoder else "causal"
         if self.options.family not in ("auto", found):
             raise CheckpointError(f"task.family: the checkpoint is {found}, not {self.options.family}")

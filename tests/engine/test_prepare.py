@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from ftkit.checks.lengths import counting
 from ftkit.data.load import wanted_labels
 from ftkit.engine import prepare as preparing
 from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, weighting
@@ -224,3 +227,27 @@ def test_contract_is_what_was_settled(lab: Lab) -> None:
     assert contract.labels == prepared.labels and contract.method["name"] == "lora"
     assert contract.base is not None and contract.base["sha256"] == prepared.base.sha256
     assert lab.prepared("ner").contract.base is None, "full fine-tuning needs no other weights"
+
+
+def test_lengths_are_counted_by_checkpoints_that_have_a_vocabulary_alone(lab: Lab, tmp_path: Path) -> None:
+    whole = lab.checkpoint("bert")
+    folder = Path(shutil.copytree(whole, tmp_path / "bert"))
+    (folder / "tokenizer.json").unlink()
+    vocabulary = json.loads((whole / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)), encoding="utf-8")
+    told = []
+    for checkpoint in (whole, folder):
+        prepared = prepare(lab.recipe("single", f"model.checkpoint={checkpoint}", "task.max_length=12"))
+        told.append([finding for finding in prepared.warnings if finding.kind == "too-long"])
+        assert prepared.tokenizer.backend_tokenizer.truncation is None
+    assert told[0] and told[0] == told[1]
+
+
+def test_what_the_checks_count_with_is_a_copy(lab: Lab) -> None:
+    tokenizer = lab.prepared("single").tokenizer.backend_tokenizer
+    tokenizer.enable_truncation(5)
+    try:
+        assert counting(tokenizer).truncation is None
+        assert tokenizer.truncation["max_length"] == 5
+    finally:
+        tokenizer.no_truncation()

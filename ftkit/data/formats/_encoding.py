@@ -7,6 +7,7 @@ import codecs
 from ftkit.errors import DataError
 
 AUTO = "auto"
+_INIT = "(--encoding for `ftkit init`)"
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _MOST = 2**19
 """Bytes of lines that are looked at to find the encoding."""
@@ -25,13 +26,16 @@ def decoded(name: str, data: bytes, encoding: str, notes: list[str]) -> str:
     at = data.find(b"\0")
     if at >= 0:
         what = f"{name} is binary, not text: byte {at + 1} is NUL"
-        raise DataError(what, "is its ending the right one for its format? data.encoding=utf-16-le reads UTF-16")
+        raise DataError(
+            what, f"is its ending the right one for its format? data.encoding=utf-16-le reads UTF-16 {_INIT}"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         found = _found(data)
         if found is None:
-            raise _refusal(name, error, "is not UTF-8", "data.encoding names its encoding, as cp1252") from error
+            hint = f"data.encoding names its encoding, as cp1252 {_INIT}"
+            raise _refusal(name, error, "is not UTF-8", hint) from error
         notes.append(f"{name} is not UTF-8 and is read as {found} (data.encoding changes it)")
         return _as_set(name, data, found)
 
@@ -41,7 +45,7 @@ def _as_set(name: str, data: bytes, encoding: str) -> str:
     try:
         return data.decode(own).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        hint = "data.encoding names another encoding, or `auto` finds it where it is plain"
+        hint = f"data.encoding names another encoding {_INIT}, or `auto` finds it where it is plain"
         raise _refusal(name, error, f"is not {encoding}", hint) from error
 
 
