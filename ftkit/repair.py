@@ -21,6 +21,7 @@ from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
 from ftkit.findings import errors
 from ftkit.inspection import Inspection
+from ftkit.metrics.schemes import scheme_of
 from ftkit.recipe import Recipe
 from ftkit.run import write_jsonl
 from ftkit.settings import DataSpec
@@ -36,6 +37,8 @@ class Row:
     split: str
     number: int
     raw: dict[str, Any]
+    at: str
+    """The file and line, where the split's rows are of several files."""
     read: dict[str, Any] = field(default_factory=dict)
     """Its values as their kinds want them, cleaned; empty where they can't be read."""
     plain: dict[str, Any] = field(default_factory=dict)
@@ -47,8 +50,8 @@ class Row:
 def write_repaired(found: Inspection, to: Path) -> str:
     """Write the copy to the folder `to`, whole or not at all, and return what was done as a sentence.
 
-    In it are a file for each split, `changes.jsonl`, and `recipe.yaml`, which trains on it. Raises DataError where `to`
-    exists, can't be written, or where lines of the files can't even be told apart.
+    In it are a file for each split and for texts without labels, `changes.jsonl`, and `recipe.yaml`, which trains on
+    it. Raises DataError where `to` exists, can't be written, or where lines of the files can't even be told apart.
     """
     to = expanded(to, DataError)
     if to.exists():
@@ -81,17 +84,19 @@ def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
     for split, rows in repair.by_split().items():
         write_jsonl(folder / f"{split}.jsonl", (row.raw for row in rows))
         data["data"][split] = f"{split}.jsonl"
-    if recipe.data.unlabeled is not None:
-        write_jsonl(folder / "unlabeled.jsonl", _unlabeled(recipe.data.unlabeled, recipe.data, repair))
+    if recipe.data.sources("unlabeled"):
+        write_jsonl(folder / "unlabeled.jsonl", _unlabeled(recipe.data, repair))
         data["data"]["unlabeled"] = "unlabeled.jsonl"
     write_jsonl(folder / "changes.jsonl", repair.changes)
     text = "# A repaired copy: changes.jsonl says what was changed and why.\n" + yaml12.dump(data)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
-def _unlabeled(source: str, spec: DataSpec, repair: Repair) -> Iterator[dict[str, Any]]:
+def _unlabeled(spec: DataSpec, repair: Repair) -> Iterator[dict[str, Any]]:
     """The texts without labels, as they stand, in the copy's form."""
-    rows, _ = load_file(source, spec.model_copy(update={"clean": ()}), repair.task.shapes(), targets=False)
+    rows, _ = load_file(
+        spec.sources("unlabeled"), spec.model_copy(update={"clean": ()}), repair.task.shapes(), targets=False
+    )
     names = [column.name for column in repair.shape if column.is_input and column.name in rows.column_names]
     return ({name: row[name] for name in names} for row in rows)
 
@@ -103,7 +108,11 @@ class Repair:
         self.task, self.spec, self.shape = found.task, found.recipe.data, found.splits.shape
         self.order = sorted(self.shape, key=lambda column: not column.is_input)
         self.changes: list[dict[str, Any]] = []
-        self.rows = [Row(split, *each) for split in ORDER for each in _raw_rows(found, split)]
+        self.rows = [
+            Row(split, number, raw, locate(number) if (locate := found.splits.locate.get(split)) else "")
+            for split in ORDER
+            for number, raw in _raw_rows(found, split)
+        ]
 
     def run(self) -> None:
         """Repair until nothing is left to do."""
@@ -137,6 +146,16 @@ class Repair:
                     row.fault = row.fault or " ".join(filter(None, (f"{column.name} {refused.what}", refused.detail)))
             if self.spec.clean and not row.fault:
                 self._clean(row)
+        self._spell()
+
+    def _spell(self) -> None:
+        """Bare types read as tags, where all tags of a split are such: each split will be a file."""
+        for rows in self.by_split().values():
+            for name in (column.name for column in self.shape if column.kind == "tags"):
+                tagged = [row for row in rows if not row.fault]
+                scheme = scheme_of([row.read[name] for row in tagged])
+                for row in tagged if scheme is not None else ():
+                    row.read[name] = scheme.spelled(row.read[name])
 
     def _plain(self, row: Row, values: Values) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -239,4 +258,5 @@ def _raw_rows(found: Inspection, split: str) -> list[tuple[int, dict[str, Any]]]
 
 
 def _change(row: Row, column: str | None, before: Any, after: Any, why: str) -> dict[str, Any]:
-    return {"split": row.split, "row": row.number, "column": column, "before": before, "after": after, "why": why}
+    place = {"split": row.split, "row": row.number} | ({"at": row.at} if row.at else {})
+    return {**place, "column": column, "before": before, "after": after, "why": why}

@@ -105,6 +105,15 @@ def test_entities_move_with_their_text_in_whatever_form_they_are_written(lab: La
     assert [(change["row"], change["column"]) for change in changes] == [(4, "text"), (4, "entities"), (5, "text")]
 
 
+def test_types_without_letters_are_tags(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("ner tokens")
+    rows = {
+        split: [{**row, "tags": [tag.removeprefix("B-").removeprefix("I-") for tag in row["tags"]]} for row in part]
+        for split, part in rows.items()
+    }
+    assert repaired(lab, tmp_path, "ner tokens", rows) == rows
+
+
 def test_entities_of_a_row_that_cannot_be_read_move_with_their_text(lab: Lab) -> None:
     shape = (Column("text", "text"), Column("entities", "entities"))
     row = {"text": "a \x07 b", "entities": json.dumps([{"start_offset": 4, "end_offset": 5, "label": "X"}, "Y"])}
@@ -209,6 +218,8 @@ def test_the_copy_s_recipe_reads_the_copy(lab: Lab, tmp_path: Path, settings: di
     model = {"checkpoint": str(lab.checkpoint("bert"))}
     found = inspect(parse_recipe({"task": "classification", "model": model, "data": data}, "tables"))
     write_repaired(found, tmp_path / "copy")
+    changes = read_jsonl(tmp_path / "copy" / "changes.jsonl")
+    assert {change["at"] for change in changes} == {"a.csv, line 7", "b.csv, line 7"}
     before, after = (rows_of(recipe) for recipe in (found.recipe, load_recipe(tmp_path / "copy" / "recipe.yaml")))
     for each in before.values():
         each["label"] = [label.lower() for label in each["label"]]
@@ -217,10 +228,12 @@ def test_the_copy_s_recipe_reads_the_copy(lab: Lab, tmp_path: Path, settings: di
 
 
 def test_texts_without_labels_are_read_as_before(lab: Lab, tmp_path: Path) -> None:
-    (tmp_path / "more.csv").write_text("Wording\nCafé of the harbour\nCafé of the orchard\n", encoding="cp1252")
+    more = [tmp_path / f"{place}.csv" for place in ("harbour", "orchard")]
+    for file in more:
+        file.write_text(f"Wording\nCafé of the {file.stem}\n", encoding="cp1252")
     data = {
         "train": [str(file) for file in tables(tmp_path, "cp1252")],
-        "unlabeled": str(tmp_path / "more.csv"),
+        "unlabeled": [str(file) for file in more],
         "encoding": "cp1252",
         "clean": ["lowercase"],
         **COLUMNS,
@@ -230,7 +243,7 @@ def test_texts_without_labels_are_read_as_before(lab: Lab, tmp_path: Path) -> No
     write_repaired(found, tmp_path / "copy")
     copy = load_recipe(tmp_path / "copy" / "recipe.yaml")
     task = resolve("task", copy.task, Task)
-    read, _ = load_file(str(copy.data.unlabeled), copy.data, task.shapes(), targets=False)
+    read, _ = load_file(copy.data.sources("unlabeled"), copy.data, task.shapes(), targets=False)
     assert read["text"][:] == ["café of the harbour", "café of the orchard"]
 
 
