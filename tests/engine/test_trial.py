@@ -39,7 +39,7 @@ def test_what_is_told_is_near_what_it_takes(lab: Lab) -> None:
 def test_nothing_is_left_behind(lab: Lab, tmp_path: Path) -> None:
     prepared = lab.prepared("single")
     runs = sorted(lab.folder.rglob("*"))
-    found = trial.measure(prepared, encode_training(prepared, prepared.splits["train"])[0]["length"])
+    found = trial.measure(prepared, encode_training(prepared, prepared.splits["train"])[0])
     assert sorted(lab.folder.rglob("*")) == runs
     assert set(found) == {"seconds", "memory", "batch"}
 
@@ -54,11 +54,11 @@ def test_no_epochs_are_not_measured(lab: Lab) -> None:
 
 def test_the_first_epoch_the_later_ones_and_folds_are_reckoned_apart(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = lab.prepared("single")
-    lengths = encode_training(prepared, prepared.splits["train"])[0]["length"]
-    tokens = sum(lengths)
+    encoded = encode_training(prepared, prepared.splits["train"])[0]
+    tokens = sum(encoded["length"])
     times = [9.0, 2.0, 2.0, 2.0, 0.5, 0.5, 0.5, 0.5]  # the very first warms up; frozen layers are found in the second
     monkeypatch.setattr(trial, "_steps", lambda *_, **__: (tokens // 2, times))
     for folds, factor in ((None, 1), (3, 3)):
         recipe = lab.recipe("single", "train.epochs=5", *([f"train.folds={folds}"] if folds else []))
-        told = trial.measure(prepare(recipe), lengths)["seconds"]
+        told = trial.measure(prepare(recipe), encoded)["seconds"]
         assert told == pytest.approx(factor * 8 * (2.0 + 4 * 0.5), rel=0.02)
