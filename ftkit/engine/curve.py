@@ -96,8 +96,8 @@ def learning_curve(
     prepared = prepare(recipe)
     if recipe.augment.teacher:
         raise RecipeError("augment.teacher: each part of the rows would need a teacher of its own", "leave it out here")
-    study = Study.open(path, prepared, say, progress or Progress(show=False))
     sizes = part_sizes(len(prepared.splits["train"]))
+    study = Study.open(path, prepared, say, progress or Progress(show=False))
     each = range(recipe.train.seed, recipe.train.seed + seeds)
     trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
     total = sizes[-1]
@@ -110,7 +110,10 @@ def part_sizes(rows: int) -> list[int]:
     """Rows of each part, growing; the last is all. Raises RecipeError where there are too few for a curve."""
     sizes = sorted({max(_LEAST, round(share * rows)) for share in _SHARES} & set(range(rows + 1)))
     if len(sizes) < curve.FEWEST:
-        raise RecipeError(f"{rows} training rows are too few to draw a curve through parts of them", "it takes 64")
+        raise RecipeError(
+            f"{rows} training rows are too few to draw a curve through parts of them",
+            "it takes 64, those held out for validation and test not counted",
+        )
     return sizes
 
 

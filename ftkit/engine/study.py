@@ -73,11 +73,17 @@ class Study:
         many as the recipe says when not given.
         """
         folder = self.run.path / name / str(seed)
-        if not (folder / "scores.json").is_file():
+        try:
+            return self._done(folder)
+        except (RunError, KeyError, TypeError):  # not begun, stopped in the midst, or its files are torn
             shutil.rmtree(folder, ignore_errors=True)
             self._train(name, str(seed), rows, steps)
+        return self._done(folder)
+
+    def _done(self, folder: Path) -> Done:
+        """A finished training. Raises RunError where it is none."""
         part = RunDirectory.open(folder)
-        return Done(Evidence.load(part.evidence(self.split)), part.read_json("scores")["examples"])
+        return Done(Evidence.load(part.evidence(self.split)), int(part.read_json("scores")["examples"]))
 
     def _train(self, name: str, seed: str, rows: Callable[[RunDirectory], Dataset], steps: int | None) -> None:
         recipe = _with_train(self.prepared.recipe, seed=int(seed))

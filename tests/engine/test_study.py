@@ -70,6 +70,20 @@ def test_what_is_done_is_not_trained_again(lab: Lab, done: Found, train_file: Pa
     assert [line for line in said if line.startswith("training")] == ["training rows-40, seed 14: 40 rows"]
 
 
+def test_a_training_whose_files_are_torn_is_done_again(lab: Lab, done: Found, train_file: Path) -> None:
+    (done.study / "rows-20" / "13" / "scores.json").write_text("{torn")
+    (done.study / "rows-16" / "14" / "evidence" / "test.npz").write_bytes(b"torn")
+    said: list[str] = []
+    again = learning_curve(
+        lab.recipe("single", f"data.train={train_file}"), done.study, [40], seeds=SEEDS, say=said.append
+    )
+    assert again == done
+    assert [line for line in said if line.startswith("training")] == [
+        "training rows-16, seed 14: 16 rows",
+        "training rows-20, seed 13: 20 rows",
+    ]
+
+
 def test_another_recipe_and_other_data_are_refused(lab: Lab, done: Found, train_file: Path) -> None:
     with pytest.raises(RunError, match="another recipe"):
         learning_curve(lab.recipe("single", f"data.train={train_file}", "train.batch=4"), done.study)
@@ -100,9 +114,11 @@ def test_an_error_that_falls_is_told_as_a_fall(lab: Lab) -> None:
     assert found.check.low <= found.check.high
 
 
-def test_too_few_rows_for_a_curve_are_refused() -> None:
+def test_too_few_rows_for_a_curve_are_refused_and_nothing_is_left(lab: Lab) -> None:
+    path = lab.new()
     with pytest.raises(RecipeError, match="22 training rows are too few"):
-        part_sizes(22)
+        learning_curve(lab.recipe("single"), path)
+    assert not path.exists()
 
 
 def test_parts_of_one_seed_lie_in_one_another() -> None:
