@@ -153,9 +153,9 @@ class Repair:
         for rows in self.by_split().values():
             for name in (column.name for column in self.shape if column.kind == "tags"):
                 tagged = [row for row in rows if not row.fault]
-                scheme = scheme_of([row.read[name] for row in tagged])
-                for row in tagged if scheme is not None else ():
-                    row.read[name] = scheme.spelled(row.read[name])
+                if scheme := scheme_of([row.read[name] for row in tagged]):
+                    for row in tagged:
+                        row.read[name] = scheme.spelled(row.read[name])
 
     def _plain(self, row: Row, values: Values) -> dict[str, Any]:
         found: dict[str, Any] = {}
