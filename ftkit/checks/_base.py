@@ -81,7 +81,7 @@ class Data:
         """Of each row what should be answered, in a form that can be compared."""
         found = {}
         for split, columns in self.splits.items():
-            values = [[_comparable(value) for value in columns[column.name]] for column in self.targets]
+            values = [[comparable(value, column) for value in columns[column.name]] for column in self.targets]
             found[split] = list(zip(*values, strict=True)) if values else [()] * self.size(split)
         return found
 
@@ -129,12 +129,16 @@ def _as_texts(values: Sequence[Any], column: Column) -> list[str]:
     return list(values)
 
 
-def _comparable(value: Any) -> Any:
-    """A value that can be a key, in which the order of labels and answers does not count."""
+def comparable(value: Any, column: Column) -> Any:
+    """A value that can be a key, in which the order of several labels does not count."""
+    return frozenset(value) if column.kind == "labels" else _plain(value)
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return tuple((name, _comparable(inner)) for name, inner in sorted(value.items()))
+        return tuple((name, _plain(inner)) for name, inner in sorted(value.items()))
     if isinstance(value, list):
-        return tuple(_comparable(inner) for inner in value)
+        return tuple(_plain(inner) for inner in value)
     return value
 
 

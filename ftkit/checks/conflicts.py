@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ftkit.checks._base import Check, Data, names_in
+from ftkit.checks._base import Check, Data, comparable, names_in
 from ftkit.errors import brief
 from ftkit.findings import Finding
 from ftkit.tasks._base import Column
@@ -25,14 +25,14 @@ class Conflicts(Check):
             rows: dict[Any, dict[str, tuple[str, int]]] = {}
             for split, columns in data.splits.items():
                 for index, (key, value) in enumerate(zip(data.keys[split], columns[column.name], strict=True)):
-                    rows.setdefault(key, {}).setdefault(repr(value), (split, index))
+                    rows.setdefault(key, {}).setdefault(comparable(value, column), (split, index))
             torn = {key: first for key, first in rows.items() if len(first) > 1 and any(key)}
             places = tuple(
                 data.place(
                     split,
                     index,
                     f"{_told(data.splits[split][column.name][index], column)}: {data.shown(split, index)}",
-                    like=next(place for place in torn[key].values() if place != torn[key][repr(value)]),
+                    like=next(place for place in torn[key].values() if place != torn[key][comparable(value, column)]),
                 )
                 for split, columns in data.splits.items()
                 for index, (key, value) in enumerate(zip(data.keys[split], columns[column.name], strict=True))

@@ -98,8 +98,7 @@ def lift(
     if not asked.by:
         raise RecipeError("augment.by: the recipe names no augmenter", "--set 'augment.by=[swap, keyboard]'")
     prepared = prepare(recipe.model_copy(update={"augment": AugmentSpec()}))
-    tried = {_name([choice]): asked.model_copy(update={"by": (choice,)}) for choice in asked.by} if each else {}
-    tried = tried or {_name(asked.by): asked}
+    tried = _each(asked) if each else {_name(asked.by): asked}
     study = Study.open(path, prepared, say, progress or Progress(show=False))
     plain: list[Done] = []
     others: dict[str, list[Done]] = {name: [] for name in tried}
@@ -112,6 +111,16 @@ def lift(
             varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)
             others[name].append(study.train(f"{size}-{name}", seed, varied, steps))
     return _lifted(study, plain, others, size)
+
+
+def _each(asked: AugmentSpec) -> dict[str, AugmentSpec]:
+    """Each augmenter alone; of one name, the second and others are numbered."""
+    found: dict[str, AugmentSpec] = {}
+    for choice in asked.by:
+        name = _name([choice])
+        count = sum(_name([other]) == name for other in asked.by[: len(found)])
+        found[f"{name}-{count + 1}" if count else name] = asked.model_copy(update={"by": (choice,)})
+    return found
 
 
 def _name(by: Sequence[Choice]) -> str:

@@ -97,3 +97,10 @@ def test_any_words_can_go(text: str, random: object) -> None:
     rest = [c for i, c in enumerate(text) if not any(a <= i < b for a, b in words.places) and c != " "]
     others = Words(after)
     assert [c for i, c in enumerate(after) if not any(a <= i < b for a, b in others.places) and c != " "] == rest
+
+
+def test_the_space_beside_what_must_stay_is_free() -> None:
+    text = "Paris lay."
+    assert Edited(text, tuple(Words(text, [(0, 5)]).edits({1: ""}))).text == "Paris."
+    text = "a good film"
+    assert Edited(text, tuple(Words(text, [(6, 7)]).edits({1: "", 2: ""}))).text == "a "

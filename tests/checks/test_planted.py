@@ -10,7 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftkit import plugins
-from ftkit.checks._base import Check
+from ftkit.checks._base import Check, Data
+from ftkit.checks.conflicts import Conflicts
+from ftkit.checks.duplicates import Duplicates
+from ftkit.checks.leaks import Leaks
+from ftkit.checks.scripts import Scripts
+from ftkit.tasks._base import Column
 from tests.checks.planted import DEFECTS, clean, found_in, inspected, spoiled
 from tests.runs import Lab
 
@@ -54,3 +59,30 @@ def test_findings_name_the_same_rows_in_whatever_order_they_stand(
 def test_every_check_says_what_it_finds(name: str) -> None:
     check = plugins.find("check", name, Check)
     assert check.summary and check.__doc__ and check.find.__doc__
+
+
+SHAPE = (Column("text", "text"), Column("label", "label"))
+
+
+def test_the_order_of_labels_is_no_difference() -> None:
+    shape = (Column("text", "text"), Column("labels", "labels"))
+    data = Data(shape, {"train": {"text": ["a b"] * 2, "labels": [["x", "y"], ["y", "x"]], "row": [1, 2]}})
+    assert not list(Conflicts().find(data))
+    assert len(list(Duplicates().find(data))) == 1
+
+
+def test_a_leak_names_the_first_place() -> None:
+    row = {"text": ["a b"], "label": ["x"], "row": [1]}
+    twice = {"text": ["a b"] * 2, "label": ["x"] * 2, "row": [1, 2]}
+    (finding,) = Leaks().find(Data(SHAPE, {"train": twice, "validation": row, "test": row}))
+    assert [place.like for place in finding.places] == [("train", 1)] * 2
+
+
+def test_one_row_of_twenty_is_few() -> None:
+    rows = {
+        "text": ["harbour"] * 19 + ["\u0433\u0430\u0432\u0430\u043d\u044c"],
+        "label": ["x"] * 20,
+        "row": list(range(1, 21)),
+    }
+    (finding,) = Scripts().find(Data(SHAPE, {"train": rows}))
+    assert [place.row for place in finding.places] == [20]

@@ -119,3 +119,15 @@ print(cut(21, 0.3, name="test", seed=13, labels=labels, groups=groups)[1], draw(
 
 
 EXPECTED = b"[1, 4, 9, 10, 16, 17]\n[1, 3, 7, 9, 13, 15, 19] [9, 10, 16, 19]\n"
+
+
+def test_a_draw_keeps_shares() -> None:
+    labels = ["a"] * 90 + ["b"] * 10
+    assert Counter(labels[i] for i in draw(100, 20, seed=1, labels=labels)) == {"a": 18, "b": 2}
+
+
+def test_groups_with_a_class_of_one_row_and_the_nearest_group() -> None:
+    held = [cut(4, 0.5, name="test", seed=s, labels=list("aaab"), groups=[0, 0, 1, 1])[1] for s in range(10)]
+    assert [2, 3] in held
+    labels, groups = ["a"] * 6 + ["b"] * 3 + ["a"] * 4 + ["b"] * 7, [0] * 4 + [1] * 5 + [2] * 11
+    assert cut(20, 0.1, name="test", seed=1, labels=labels, groups=groups)[1] == list(range(4, 9))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.engine.lift import Lift, Lifted, lift
+from ftkit.engine.lift import Lift, Lifted, _each, lift
 from ftkit.errors import RecipeError
 from ftkit.metrics.paired import Paired
 from tests.runs import Lab
@@ -82,3 +82,10 @@ def test_no_augmenter_and_no_labels_are_refused(lab: Lab) -> None:
         lift(lab.recipe("single"), lab.new())
     with pytest.raises(RecipeError, match="have no label"):
         lift(lab.recipe("ner", "augment.by=[swap]"), lab.folder / "studies" / "none", per_label=3)
+
+
+def test_one_augmenter_with_two_options_is_two(lab: Lab) -> None:
+    by = "augment.by=[{name: keyboard, language: en}, swap, {name: keyboard, language: de}]"
+    tried = _each(lab.recipe("single", by).augment)
+    assert list(tried) == ["keyboard", "swap", "keyboard-2"]
+    assert [spec.by[0].options.get("language") for spec in tried.values()] == ["en", None, "de"]

@@ -78,3 +78,15 @@ def test_the_true_gain_lies_in_its_interval_as_often_as_promised() -> None:
         (gain,) = curve.gains(curve.fit(order, average), curve.fit(order, drawn), 800, [800], 0.95)
         held += gain.low <= true.error(800) - true.error(1600) <= gain.high
     assert held / trials >= 0.9
+
+
+def test_a_mean_of_more_trainings_is_surer() -> None:
+    errors = np.random.default_rng(0).normal(1.0, 0.1, 2000)
+    _, _, drawn = curve.drawn_errors([50] * 400 + [100] * 1600, errors, np.ones((2000, 20_000)), 0)
+    assert drawn.std(0) == pytest.approx([0.1 / 20, 0.1 / 40], rel=0.1)
+
+
+def test_a_gain_lies_in_its_interval() -> None:
+    drawn = curve.Curve(np.zeros(9), np.full(9, 0.5), np.full(9, 0.5))
+    (gain,) = curve.gains(curve.Curve(np.array(0.0), np.array(1.0), np.array(0.5)), drawn, 100, [100], 0.95)
+    assert gain.low < gain.value == gain.high

@@ -53,3 +53,15 @@ def test_the_true_difference_lies_in_the_interval(gain: float) -> None:
         found = paired(*pairs, "accuracy", spread=Spread(resamples=200))
         held += found.low <= gain <= found.high
     assert held / trials >= 0.93
+
+
+def test_where_rows_agree_it_is_the_t_interval_of_the_pairs() -> None:
+    none, every = tally(np.zeros(20, bool)), tally(np.ones(20, bool))
+    found = paired([none] * 4, [every, every, every, none], "accuracy")
+    assert found.high - found.value == pytest.approx(3.1824 * 0.5 / 4**0.5, rel=1e-3)
+
+
+def test_where_pairs_agree_it_is_that_of_the_rows() -> None:
+    few, more = (tally(np.arange(200) < count) for count in (100, 120))
+    found = paired([few, few], [more, more], "accuracy")
+    assert found.high - found.value == pytest.approx(1.972 * (0.1 * 0.9 / 200) ** 0.5, rel=0.1)

@@ -64,6 +64,8 @@ def apart(found: list[Entity]) -> list[Entity]:
 def test_what_a_scheme_spells_is_read_back(rows: list[tuple[list[Entity], int]], scheme: str) -> None:
     plain = scheme in ("IO", "bare types")
     rows = [(apart(found) if plain else found, length) for found, length in rows]
+    if scheme == "bare types":  # a type that looks like a tag can't be told from one
+        rows = [([(kind.replace("I-", "i"), *at) for kind, *at in found], length) for found, length in rows]
     tags = [spell(found, length, scheme) for found, length in rows]
     found = scheme_of(tags) or Scheme(scheme)
     assert [entities(found.spelled(row)) for row in tags] == [truth for truth, _ in rows]
