@@ -24,6 +24,13 @@ class Place(NamedTuple):
     """Split and row that it repeats or contradicts."""
     at: str = ""
     """The file and line, where the split's rows are of several files."""
+    like_at: str = ""
+    """The file and line of what it is like, where that split's rows are of several files."""
+
+    @property
+    def like_where(self) -> str:
+        """What it repeats or contradicts, as `train row 2`; '' where it does neither."""
+        return self.like_at or (f"{self.like[0]} row {self.like[1]}" if self.like else "")
 
     @property
     def where(self) -> str:
@@ -115,7 +122,10 @@ class Finding:
 
 def _plain(place: Place) -> dict[str, Any]:
     plain = {"split": place.split, "row": place.row, "text": place.text} | ({"at": place.at} if place.at else {})
-    return {**plain, "like": {"split": place.like[0], "row": place.like[1]}} if place.like else plain
+    if place.like is None:
+        return plain
+    like = {"split": place.like[0], "row": place.like[1]} | ({"at": place.like_at} if place.like_at else {})
+    return {**plain, "like": like}
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:
@@ -141,7 +151,9 @@ def located(findings: Iterable[Finding], locate: Mapping[str, Callable[[int], st
 
 
 def _located(place: Place, locate: Mapping[str, Callable[[int], str]]) -> Place:
-    return place._replace(at=locate[place.split](place.row)) if place.split in locate else place
+    at = locate[place.split](place.row) if place.split in locate else place.at
+    like = place.like
+    return place._replace(at=at, like_at=locate[like[0]](like[1]) if like and like[0] in locate else place.like_at)
 
 
 def errors(findings: Iterable[Finding]) -> Iterator[Finding]:

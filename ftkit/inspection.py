@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from ftkit import checkpoints, checks
 from ftkit.checks._base import Data
 from ftkit.checks.lengths import counting, lengths
 from ftkit.data.columns import unread_findings
-from ftkit.data.load import Splits, load
+from ftkit.data.load import Splits, load, load_file
+from ftkit.data.read import counted, looks_like_file, missing, parted
 from ftkit.data.several import is_data
-from ftkit.errors import CheckpointError, DataError
+from ftkit.errors import CheckpointError, DataError, every
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data
+from ftkit.settings import DataSpec
 from ftkit.tasks._base import Limit, Task
 from ftkit.terminal import Say
 
@@ -43,6 +45,14 @@ class Inspection:
         """The findings that stop a training."""
         return list(errors(self.findings))
 
+    @property
+    def stopped_by(self) -> str:
+        """How many rows have errors, and how many errors belong to no row."""
+        rows = len({(place.split, place.row) for finding in self.errors for place in finding.places})
+        others = sum(not finding.places for finding in self.errors)
+        told = [f"{counted(rows, 'row')} can't be read or labelled"] if rows else []
+        return " and ".join([*told, *([f"{counted(others, 'error')} of no single row"] if others else [])])
+
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
@@ -61,6 +71,9 @@ def recipe_for(source: str | Path, settings: Iterable[str], say: Say) -> Recipe:
     """The recipe that `source` is or names, or one for the data file that it is; `settings` laid over."""
     settings = list(settings)
     if not is_data(str(source)):
+        path = Path(parted(str(source))[0])
+        if looks_like_file(str(source)) and not path.exists():
+            raise missing(path)
         return load_recipe(source, settings)
     from ftkit.init import recognised
 
@@ -80,7 +93,7 @@ def inspect(recipe: Recipe) -> Inspection:
     task = resolve("task", recipe.task, Task)
     spec = recipe.data.model_copy(update={"limit": None})
     try:
-        loaded = load(spec, task.shapes(), stratify=task.stratify(), groups=task.groups, strict=False)
+        loaded = _loaded(spec, task)
     except DataError as error:
         if not error.faults:
             raise
@@ -90,6 +103,17 @@ def inspect(recipe: Recipe) -> Inspection:
         return Inspection(recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.locate)), loaded.notes, loaded)
     of = {name: len(split) + len(loaded.unread.get(name, ())) for name, split in loaded.items()}
     return _inspected(recipe, task, loaded, [_counted(finding, of) for finding in found])
+
+
+def _loaded(spec: DataSpec, task: Task) -> Splits:
+    """The rows; texts without labels are read, too, to tell of what can't be."""
+    calls: list[Callable[[], Any]] = [
+        lambda: load(spec, task.shapes(), stratify=task.stratify(), groups=task.groups, strict=False)
+    ]
+    if unlabeled := spec.sources("unlabeled"):
+        calls.append(lambda: load_file(unlabeled, spec, task.shapes(), targets=False))
+    loaded: Splits = every(calls)[0]
+    return loaded
 
 
 def _unreadable(error: DataError) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 from ftkit import checks, mending, yaml12
 from ftkit.checks._base import Columns, Data
 from ftkit.checks.leaks import ORDER
-from ftkit.checks.tags import kept_scheme
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import Examples, is_empty
 from ftkit.data.load import as_dataset, load_file
+from ftkit.data.read import counted
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
@@ -51,7 +52,8 @@ def write_repaired(found: Inspection, to: Path) -> str:
     """Write the copy to the folder `to`, whole or not at all, and return what was done as a sentence.
 
     In it are a file for each split and for texts without labels, `changes.jsonl`, and `recipe.yaml`, which trains on
-    it. Raises DataError where `to` exists, can't be written, or where lines of the files can't even be told apart.
+    it. Raises DataError where `to` exists, can't be written, where lines of the files can't even be told apart, or
+    where no training row is left.
     """
     to = expanded(to, DataError)
     if to.exists():
@@ -60,6 +62,8 @@ def write_repaired(found: Inspection, to: Path) -> str:
         raise DataError("no copy is written: there are lines that can't be read", "mend these lines first")
     repair = Repair(found)
     repair.run()
+    if "train" not in repair.by_split():
+        raise DataError(f"no copy is written: nothing is left to train on{_reasons(repair)}", "mend these rows first")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with replacing(to) as beside:
@@ -70,7 +74,22 @@ def write_repaired(found: Inspection, to: Path) -> str:
     dropped = sum(change["column"] is None for change in repair.changes)
     changed = len(repair.changes) - dropped
     done = f"{changed:,} value{'s' * (changed != 1)} repaired, {dropped:,} row{'s' * (dropped != 1)} left out"
-    return f"{to}: {done}; changes.jsonl lists each, recipe.yaml trains on the copy"
+    emptied = "".join(f"; {_EMPTIED[split]}" for split in found.rows if split not in repair.by_split())
+    return f"{to}: {done}{emptied}; changes.jsonl lists each, recipe.yaml trains on the copy"
+
+
+_EMPTIED = {
+    "validation": "no validation row is left, so training keeps the last epoch's model",
+    "test": "no test row is left, so training ends without test scores",
+}
+"""What a split without rows means for training."""
+
+
+def _reasons(repair: Repair) -> str:
+    """The reasons for which most training rows are left out, as ` (text is empty: 3 rows)`."""
+    why = Counter(change["why"] for change in repair.changes if change["column"] is None and change["split"] == "train")
+    told = "; ".join(f"{reason}: {counted(rows, 'row')}" for reason, rows in why.most_common(3))
+    return f" ({told})" if told else ""
 
 
 _FILES = ("columns", "encoding", "split")
@@ -184,7 +203,7 @@ class Repair:
                 counts[name] = counts.get(name, 0) + 1
         meant = mending.Meant(self.spec, slips(counts))
         tags = [value for row in self.rows for c in self.shape if c.kind == "tags" and (value := row.read.get(c.name))]
-        scheme = kept_scheme(tags)
+        scheme = scheme_of(tags)
         for row in self.rows:
             for column in self.shape:
                 for change in mending.mend(row.plain, column, self.shape, meant, scheme):
@@ -220,7 +239,7 @@ class Repair:
                 other = later.get(key) or first.setdefault((key, answer), row)
                 if other is not row:
                     same = "text and answer" if other.split == split else "text"
-                    yield id(row), f"{other.split} row {other.number} has the same {same}"
+                    yield id(row), f"{other.at or f'{other.split} row {other.number}'} has the same {same}"
             later = {**later, **dict(zip(data.keys[split], parts[split], strict=True))}
 
     def _unusable(self) -> Iterator[tuple[int, str]]:

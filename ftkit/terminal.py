@@ -269,7 +269,7 @@ def _finding_lines(finding: Finding) -> Iterator[str]:
     if finding.places:
         yield f"  {where}{share}"
     for place in finding.examples():
-        like = f" = {place.like[0]} row {place.like[1]}" if place.like else ""
+        like = f" = {place.like_where}" if place.like else ""
         yield f"  {place.where}{like}: {visible(one_line(place.text, 90))}"
     if finding.fix:
         yield f"  -> {finding.fix}"

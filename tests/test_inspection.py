@@ -105,6 +105,20 @@ def test_words_in_angle_brackets_are_no_markup(lab: Lab, tmp_path: Path) -> None
     assert inspect(recipe(tmp_path, lab.checkpoint("bert"), {"name": "classification"}, rows)).findings == ()
 
 
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("gold\x85 and tin", {"control"}),
+        ("caf\xc3\xa9 of old", {"mojibake"}),
+        ("\xe2\x80\x85x", {"control", "mojibake"}),
+    ],
+)
+def test_a_next_line_is_no_mojibake(lab: Lab, tmp_path: Path, text: str, kind: set[str]) -> None:
+    rows = clean("classification")
+    rows["train"][0]["text"] = f"{text} gravel"
+    assert kinds(inspect(recipe(tmp_path, lab.checkpoint("bert"), {"name": "classification"}, rows))) == kind
+
+
 # ---------------------------------------------------------------------- files without a recipe
 
 

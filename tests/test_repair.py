@@ -181,6 +181,58 @@ def test_a_copy_is_never_written_over_anything(lab: Lab, tmp_path: Path) -> None
     assert list((tmp_path / "copy").iterdir()) == []
 
 
+@pytest.mark.parametrize("value", [{"tags": ["?"] * 12}, {"tags": "O"}, {"tokens": [], "tags": []}])
+def test_no_copy_is_written_of_nothing_to_train_on(lab: Lab, tmp_path: Path, value: dict[str, Any]) -> None:
+    rows = clean("ner tokens")
+    rows["train"] = [{**row, **value} for row in rows["train"]]
+    found = inspected(tmp_path, lab.checkpoint("bert"), "ner tokens", rows)
+    with pytest.raises(DataError, match=r"nothing is left to train on \(.*60 rows"):
+        write_repaired(found, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_rows_that_can_all_be_repaired_are(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("qa")
+    for row in rows["train"]:
+        row["answers"] = {**row["answers"], "answer_start": [row["answers"]["answer_start"][0] + 1]}
+    assert len(repaired(lab, tmp_path, "qa", rows)["train"]) == 60
+
+
+def test_an_emptied_split_is_said(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("classification")
+    rows["validation"] = rows["test"]
+    told = write_repaired(inspected(tmp_path, lab.checkpoint("bert"), "classification", rows), tmp_path / "copy")
+    assert "24 rows left out; no validation row is left, so training keeps the last epoch's model" in told
+
+
+def test_entities_of_the_type_o_are_left_out_and_hide_nothing(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("ner entities")
+    rows["train"][4]["entities"][0]["type"] = "O"
+    rows["train"][7]["entities"][0]["end"] -= 1
+    found = inspected(tmp_path, lab.checkpoint("bert"), "ner entities", rows)
+    told = {finding.kind: [place.row for place in finding.places] for finding in found.findings}
+    assert told["type-o"] == [5] and told["entity-edge"] == [8]
+    assert len(repaired(lab, tmp_path, "ner entities", rows)["train"]) == 59
+
+
+def test_rows_that_keep_to_the_scheme_of_most_stay_as_they_are(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("ner tokens")
+    for row in rows["train"][:5]:
+        row["tags"] = ["S-PER", *["O"] * 10, "S-LOC"]
+    copy = repaired(lab, tmp_path, "ner tokens", rows)
+    assert copy["train"][5:] == rows["train"][5:]
+    assert copy["train"][0]["tags"] == ["B-PER", *["O"] * 10, "B-LOC"]
+
+
+def test_a_file_of_bare_types_is_not_emptied(lab: Lab, tmp_path: Path) -> None:
+    blocks = (f"Anna{number} PER\nSmith{number} PER\nlives O" for number in range(30))
+    (tmp_path / "names.conll").write_text("\n\n".join(blocks) + "\n")
+    data = {"train": str(tmp_path / "names.conll"), "columns": {"tokens": "0", "tags": "1"}}
+    model = {"checkpoint": str(lab.checkpoint("bert"))}
+    found = inspect(parse_recipe({"task": "ner", "model": model, "data": data}, "names"))
+    assert "0 values repaired, 0 rows left out" in write_repaired(found, tmp_path / "copy")
+
+
 # ---------------------------------------------------------------------- the copy's recipe
 
 

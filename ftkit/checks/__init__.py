@@ -26,7 +26,7 @@ class Checked(NamedTuple):
     task: Task
     """Settled by the training rows."""
     splits: dict[str, Dataset]
-    """Without the rows that the task can't read."""
+    """Without the rows that the task can't read, and the splits of which none are left."""
     labels: Labels
     findings: list[Finding]
 
@@ -39,8 +39,10 @@ def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: A
     splits, found = {}, []
     for name, split in loaded.items():
         refused: list[Finding] = []
-        splits[name] = unified(task, split, refused)
+        read = unified(task, split, refused)
         found += [finding.within(name, len(split)) for finding in refused]
+        if len(read):
+            splits[name] = read
     if "train" not in splits:
         return Checked(task, splits, (), found)
     task = task.settle(splits["train"], config)

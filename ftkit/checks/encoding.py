@@ -11,6 +11,8 @@ from ftkit.findings import Finding
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 """Control characters but for tab and line breaks, marks of byte order, and what is no character."""
+_NEXT_LINE = re.compile("([\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})|\x85")
+"""U+0085 that is no byte of UTF-8 read as Latin-1: a control character, and no sign of a wrong reading."""
 
 
 class Encoding(Check):
@@ -59,5 +61,5 @@ def _mojibake(text: str) -> str:
         return ""
     from ftfy.badness import BADNESS_RE
 
-    found = BADNESS_RE.search(text)
+    found = BADNESS_RE.search(_NEXT_LINE.sub(lambda match: match[1] or " ", text))
     return _around(text, found.start(), found.end()) if found else ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ftkit.checks._base import Check, Data
 from ftkit.findings import Finding
-from ftkit.metrics.schemes import Scheme, scheme_of
+from ftkit.metrics.schemes import scheme_of
 from ftkit.metrics.spans import is_tag
 
 
@@ -19,7 +19,7 @@ class Tags(Check):
         """The rows with such tags."""
         for column in data.kinds("tags"):
             rows = [tags for columns in data.splits.values() for tags in columns[column.name]]
-            scheme = kept_scheme(rows)
+            scheme = scheme_of(rows)
             if scheme is None:
                 continue
             places = tuple(
@@ -34,12 +34,6 @@ class Tags(Check):
                 yield Finding(
                     "tag-scheme", "warning", what, places, "write them as the others are; `data check --fix` does"
                 )
-
-
-def kept_scheme(rows: Sequence[Sequence[str]]) -> Scheme | None:
-    """The scheme of the rows whose tags can be read; None where these are half of them or fewer."""
-    valid = [tags for tags in rows if all(map(is_tag, tags))]
-    return scheme_of(valid) if len(valid) * 2 > len(rows) else None
 
 
 def _before(tags: Sequence[str], at: int) -> str:

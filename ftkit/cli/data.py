@@ -48,10 +48,7 @@ def check(
     found = api.check_data(recipe, settings or (), fix, noise=noise, say=terminal.say, progress=progress)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else terminal.findings_table(found))
     if found.errors:
-        rows = sum(finding.count for finding in found.errors)
-        raise GateError(
-            f"{rows} row{'s' * (rows != 1)} can't be read or labelled", "mend them, or let --fix do what it can"
-        )
+        raise GateError(found.stopped_by, "mend them, or let --fix do what it can")
 
 
 app.command()(curve)

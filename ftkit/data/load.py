@@ -77,23 +77,16 @@ def load(
     examples, more = _examples(tables, spec, shapes, group, strict)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
     located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
+    shape = examples["train"].shape
     examples = {name: part for name, part in examples.items() if part.rows}
-    if "train" not in examples:
-        return Splits(notes=tuple(dict.fromkeys([*notes, *more])), unread=unread, locate=located)
     examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
     more += told
-    for name in ("test", "validation"):
-        share = getattr(spec, name)
-        if name not in examples and share and not spec.sources(name):
-            _cut(examples, name, share, spec, stratify)
-    train = examples["train"]
-    if spec.limit is not None and spec.limit < len(train.rows):
-        more.append(f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)")
-        examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
+    if "train" in examples:
+        more += _shared_out(examples, spec, stratify)
     return Splits(
         **{name: as_dataset(part) for name, part in examples.items()},
         notes=tuple(dict.fromkeys([*notes, *more])),
-        shape=train.shape,
+        shape=shape,
         unread=unread,
         raw={} if strict else {name: [row["raw"] for row in part.rows] for name, part in examples.items()},
         locate=located,
@@ -351,6 +344,18 @@ def _cleaned(
 def _has_no_answers(table: Table, found: Found) -> bool:
     homes = [found.homes[column.name] for column in found.shape if not column.is_input]
     return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
+
+
+def _shared_out(examples: dict[str, Examples], spec: DataSpec, stratify: str | None) -> Iterator[str]:
+    """Cut the shares off the training examples, and draw those of `data.limit`; what is to be said of it."""
+    for name in ("test", "validation"):
+        share = getattr(spec, name)
+        if name not in examples and share and not spec.sources(name):
+            _cut(examples, name, share, spec, stratify)
+    train = examples["train"]
+    if spec.limit is not None and spec.limit < len(train.rows):
+        yield f"{spec.limit} of {len(train.rows)} training rows are used (data.limit)"
+        examples["train"] = train.take(draw(len(train.rows), spec.limit, seed=spec.seed))
 
 
 def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec, stratify: str | None) -> None:

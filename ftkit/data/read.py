@@ -24,6 +24,7 @@ __all__ = [
     "folder_reader",
     "looks_like_file",
     "may_have_header",
+    "missing",
     "parted",
     "read",
 ]
@@ -62,7 +63,7 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
     """What reads a file or folder. Raises DataError for what is none of a known format."""
     path = source.path
     if not path.exists():
-        raise DataError(f"there is no file {path}", _nearest(path))
+        raise missing(path)
     if path.is_dir():
         return folder_reader(path) or _refuse_folder(path)
     known = [known for known in READERS if known != ".txt" or tokens]
@@ -72,6 +73,11 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
             f"the ending tells the format: {', '.join(known)}, each also with .gz",
         )
     return READERS[source.suffix]
+
+
+def missing(path: Path) -> DataError:
+    """What is to be said of a file that is not there: the nearest name."""
+    return DataError(f"there is no file {path}", _nearest(path))
 
 
 def _refuse_folder(folder: Path) -> NoReturn:

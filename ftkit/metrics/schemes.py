@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 _TAG = re.compile(r"O|[BIESLUMW]-\S+")
@@ -33,19 +33,27 @@ class Scheme(NamedTuple):
 
     def breaks(self, tags: Sequence[str]) -> list[int]:
         """Places of tags that are not as the scheme has them."""
-        if self.name in ("IO", BARE):
+        if self.name == BARE:
+            return [at for at, tag in enumerate(tags) if _LETTERED.search(tag)]
+        strange = [at for at, tag in enumerate(tags) if tag != "O" and tag[0] not in _LETTERS[self.name]]
+        return sorted({*strange, *self._misplaced(tags)})
+
+    def _misplaced(self, tags: Sequence[str]) -> list[int]:
+        """Places of tags whose letter is not the one for where they stand in an entity."""
+        if self.name == "IO":
             return []
         if not self.name.startswith("IO"):
             return _breaks_of_ends(tags)
-        along, wrong = list(tags), "needless" if self.name.endswith("1") else "missing"
+        wrong = "needless" if self.name.endswith("1") else "missing"
         if self.name.startswith("IOE"):
-            found = [len(tags) - 1 - at for at, kind in _marks(along[::-1], "E") if kind == wrong]
-            return sorted(found)
-        return [at for at, kind in _marks(along, "B") if kind == wrong]
+            return [len(tags) - 1 - at for at, kind in _marks(list(tags)[::-1], "E") if kind == wrong]
+        return [at for at, kind in _marks(tags, "B") if kind == wrong]
 
     def spelled(self, tags: Sequence[str]) -> list[str]:
         """The tags of a sentence, each with a letter."""
-        return [tag if tag == "O" else f"I-{tag}" for tag in tags] if self.name == BARE else list(tags)
+        if self.name != BARE:
+            return list(tags)
+        return [tag if tag == "O" or _LETTERED.search(tag) else f"I-{tag}" for tag in tags]
 
 
 BARE = "bare types"
@@ -61,6 +69,18 @@ WHAT = {
     "BMEWO": "B- and E- on the ends of an entity, M- between, W- on a single word",
 }
 """What each scheme's tags say."""
+_LETTERS = {
+    "IO": "I",
+    "IOB2": "BI",
+    "IOB1": "BI",
+    "IOE2": "IE",
+    "IOE1": "IE",
+    "BIOES": "BIES",
+    "BILOU": "BILU",
+    "BMEWO": "BMEW",
+}
+_OWN = {"IOB2": "B", "IOB1": "B", "IOE2": "E", "IOE1": "E", "BIOES": "ES", "BILOU": "LU", "BMEWO": "MW"}
+"""Letters of which a file has at least one where it may keep to the scheme."""
 
 
 def is_typed_tag(text: str) -> bool:
@@ -73,44 +93,41 @@ def letter(tag: str) -> str:
     return _BIOES.get(tag[0], tag[0])
 
 
-def are_bare(tags: Iterable[str]) -> bool:
-    """Whether tags are types with no letters about them (`PER PER O`), `O` among them."""
-    seen = set(tags)
-    return "O" in seen and len(seen) > 1 and not any(tag != "O" and _LETTERED.search(tag) for tag in seen)
+def are_bare_types(tags: Iterable[str]) -> bool:
+    """Whether tags are types with no letters about them (`PER PER O`), at least one."""
+    seen = set(tags) - {"O"}
+    return bool(seen) and not any(map(_LETTERED.search, seen))
 
 
 def scheme_of(sentences: Sequence[Sequence[str]]) -> Scheme | None:
-    """The scheme of a file's tags, by all of them; None where there are none, or others that are in no scheme.
+    """The scheme that most of a file's sentences keep to, so that an odd one does not decide for the others.
 
-    Files where several schemes spell the same take the plainer name: IOB1 without neighbours of a type is IO.
+    None where there are no entities, and where half of the sentences or more have tags that are in no scheme. Files
+    where several schemes spell the same take the plainer name: IOB1 without neighbours of a type is IO.
     """
-    seen = {tag for tags in sentences for tag in tags}
-    if are_bare(seen):
-        return Scheme(BARE)
-    if seen <= {"O"} or not all(map(is_typed_tag, seen)):
+    counts = Counter(tuple(tags) for tags in sentences if set(tags) != {"O"})
+    if _are_mostly(counts, are_bare_types) and any("O" in tags for tags in sentences):
+        return _counted(Scheme(BARE), counts)
+    typed = Counter({tags: count for tags, count in counts.items() if all(map(is_typed_tag, tags))})
+    letters = {tag[0] for tags in typed for tag in tags} - {"O"}
+    if not letters or not _are_mostly(counts, typed.__contains__):
         return None
-    letters = {tag[0] for tag in seen} - {"O"}
-    for name, own in (("BMEWO", "MW"), ("BILOU", "LU"), ("BIOES", "S")):
-        if letters & set(own):
-            return Scheme(name, sum(len(_breaks_of_ends(tags)) for tags in sentences))
-    if "E" in letters and "B" in letters:
-        return Scheme("BIOES", sum(len(_breaks_of_ends(tags)) for tags in sentences))
-    if "E" in letters:
-        return _of_two(sentences, "E", "IOE1", "IOE2")
-    return _of_two(sentences, "B", "IOB1", "IOB2") if "B" in letters else Scheme("IO")
+    names = [name for name, own in _OWN.items() if letters & set(own)] if letters != {"I"} else ["IO"]
+    return min((_counted(Scheme(name), typed) for name in names or ["IO"]), key=lambda found: _unfit(found, typed))
 
 
-def _of_two(sentences: Sequence[Sequence[str]], mark: str, first: str, second: str) -> Scheme:
-    """The first scheme of a kind, which marks only what parts neighbours of a type, or the second, which marks all."""
-    counts: Counter[str] = Counter()
-    for tags in sentences:
-        along = list(tags) if mark == "B" else list(tags)[::-1]
-        counts.update(kind for _, kind in _marks(along, mark))
-    return (
-        Scheme(first, counts["needless"])
-        if counts["missing"] > counts["needless"]
-        else Scheme(second, counts["missing"])
-    )
+def _are_mostly(counts: Counter[tuple[str, ...]], what: Callable[[tuple[str, ...]], bool]) -> bool:
+    """Whether something is so of more than half of the sentences."""
+    return sum(count for tags, count in counts.items() if what(tags)) * 2 > counts.total()
+
+
+def _counted(scheme: Scheme, counts: Counter[tuple[str, ...]]) -> Scheme:
+    return scheme._replace(irregular=sum(count * len(scheme.breaks(tags)) for tags, count in counts.items()))
+
+
+def _unfit(scheme: Scheme, counts: Counter[tuple[str, ...]]) -> tuple[int, int]:
+    """How badly a scheme fits: the sentences that break it, then the tags."""
+    return sum(count for tags, count in counts.items() if scheme.breaks(tags)), scheme.irregular
 
 
 def _marks(tags: Sequence[str], mark: str) -> Iterator[tuple[int, str]]:

@@ -306,8 +306,12 @@ def _finding(found: Json) -> Json:
 
 
 def _example(place: Json) -> str:
-    like = f" = {place['like']['split']} row {place['like']['row']}" if "like" in place else ""
-    return f"{place['split']} row {place['row']}{like}: {place['text']}"
+    like = f" = {_where(place['like'])}" if "like" in place else ""
+    return f"{_where(place)}{like}: {place['text']}"
+
+
+def _where(place: Json) -> str:
+    return place.get("at") or f"{place['split']} row {place['row']}"
 
 
 def _spread(run: Run) -> list[Json]:

@@ -99,8 +99,6 @@ class NamedEntities(Task):
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
         types = {entity["type"] for entities in train["entities"][:] for entity in entities}
-        if "O" in types:
-            raise DataError("an entity has the type 'O', which is the tag of words outside entities", "rename it")
         listed = [re.sub(r"^[BI]-", "", name) for name in wanted if name != "O"] if wanted else sorted(types)
         kinds = list(dict.fromkeys(listed))
         if not kinds:
@@ -108,7 +106,7 @@ class NamedEntities(Task):
         return ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
 
     def refused(self, batch: Batch) -> Iterator[Finding]:
-        """Tags that are none of BIO, BIOES or BILOU."""
+        """Tags that are none of BIO, BIOES or BILOU, and entities of the type `O`."""
         bad = [
             Place(row, text=repr(tag))
             for tags, row in zip(batch.get("tags", ()), batch["row"], strict=False)
@@ -117,6 +115,9 @@ class NamedEntities(Task):
         ]
         if bad:
             yield Finding("tag", "error", "a tag is none of BIO, BIOES or BILOU", tuple(bad), _TAG_HINT)
+        if outside := tuple(_of_type_o(batch)):
+            what = "an entity has the type 'O', which is the tag of words outside entities"
+            yield Finding("type-o", "error", what, outside, "rename the type, or take the entity out")
 
     def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Types that the model does not know, and entities that no run of words covers exactly."""
@@ -318,6 +319,16 @@ class NamedEntities(Task):
         firsts = [(place, word) for place, word in enumerate(encoded["words"][0]) if word is not None]
         pairs = [(p, answered[p], number[example["tags"][w]]) for p, w in firsts if example["tags"][w] in number]
         return [((place, tag), (place, right)) for place, tag, right in pairs if tag != right]
+
+
+def _of_type_o(batch: Batch) -> Iterator[Place]:
+    """The rows with an entity of the type `O`, as tags or by its place."""
+    for tags, row in zip(batch.get("tags", ()), batch["row"], strict=False):
+        if tag := next((tag for tag in tags if tag[1:] == "-O" and spans.is_tag(tag)), None):
+            yield Place(row, text=repr(tag))
+    for entities, row in zip(batch.get("entities", ()), batch["row"], strict=False):
+        if entity := next((entity for entity in entities if entity["type"] == "O"), None):
+            yield Place(row, text=f"{entity['start']}-{entity['end']} is 'O'")
 
 
 def all_entities(prediction: Prediction) -> list[dict[str, Any]]:

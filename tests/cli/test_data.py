@@ -75,3 +75,41 @@ def test_fix_writes_a_copy_beside(lab: Lab, tmp_path: Path) -> None:
     assert read_jsonl(tmp_path / "train.jsonl") == rows["train"]
     assert ftkit("data", "check", tmp_path / "copy" / "recipe.yaml").code == 0
     assert ftkit("data", "check", path, "--fix", tmp_path / "copy").code == 3
+
+
+def test_a_missing_file_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("text,label\na,b\n")
+    done = ftkit("data", "check", tmp_path / "review.csv")
+    assert done.code == 3 and "there is no file" in done.err and "did you mean" in done.err
+
+
+def test_missing_texts_without_labels_are_told(lab: Lab, tmp_path: Path) -> None:
+    path = written(tmp_path, lab, "classification", clean("classification"))
+    done = ftkit("data", "check", path, "--set", f"data.unlabeled={tmp_path / 'none.csv'}")
+    assert done.code == 3 and "there is no file" in done.err and "none.csv" in done.err
+
+
+def test_an_error_without_a_row_is_counted_as_one(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("ner tokens")
+    rows["train"] = [{**row, "tags": ["O"] * 12} for row in rows["train"]]
+    del rows["validation"], rows["test"]
+    done = ftkit("data", "check", written(tmp_path, lab, "ner tokens", rows))
+    assert done.code == 4 and "error: 1 error of no single row" in done.err
+
+
+def test_both_places_of_a_repeat_are_in_their_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        lines = [f"Lantern {name} {number} of gravel,{'arts' if number % 2 else 'sport'}" for number in range(20)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines, "An old harbour,arts"]) + "\n")
+    done = ftkit("data", "check", tmp_path / "*.csv", "--fix", tmp_path / "copy")
+    assert "b.csv, line 22 = a.csv, line 22: An old harbour" in done.out
+    (change,) = read_jsonl(tmp_path / "copy" / "changes.jsonl")
+    assert change["why"] == "a.csv, line 22 has the same text and answer"
+
+
+def test_a_few_slips_hide_no_column_of_tags(tmp_path: Path) -> None:
+    blocks = [f"Anna{number} B-PER\nmet O\nus{number} O" for number in range(20)]
+    (tmp_path / "names.conll").write_text("\n\n".join([*blocks, "Otto b-per\nruns 0\nfar o"]) + "\n")
+    done = ftkit("data", "check", tmp_path / "names.conll", "--fix", tmp_path / "copy")
+    assert done.code == 4 and "train row 21: 'b-per'" in done.out
+    assert read_jsonl(tmp_path / "copy" / "train.jsonl")[-1]["tags"] == ["B-PER", "O", "O"]

@@ -64,10 +64,14 @@ class Source:
     encoding: str = AUTO
     """Of text, or `auto`."""
     notes: list[str] = field(default_factory=list)
+    called: str = ""
+    """The name for messages, where it is another than the file's own."""
 
     @property
     def name(self) -> str:
         """The name for messages."""
+        if self.called:
+            return self.called
         return self.path.name if self.part is None else f"{self.path.name}#{self.part}"
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from ftkit.data.formats._base import Source, Table, counted, lines, refuse
-from ftkit.metrics.schemes import are_bare, is_typed_tag
+from ftkit.metrics.schemes import are_bare_types, is_typed_tag
 
 _DOCUMENT = "-DOCSTART-"
 _MOST_TYPES = 50
@@ -104,9 +104,21 @@ def _outer(values: Counter[str], last: Counter[str]) -> bool:
 
 
 def _tag_columns(seen: dict[str, Counter[str]]) -> list[str]:
-    """Columns in which every value is a tag; where none is, those of a few bare types beside many an `O`."""
-    typed = [name for name, values in seen.items() if all(map(is_typed_tag, values))]
-    return typed or [name for name, values in seen.items() if _are_few(values) and are_bare(values)]
+    """Columns of tags but for a few slips; where there are none, those of a few bare types beside many an `O`."""
+    typed = [name for name, values in seen.items() if _are_typed(values)]
+    return typed or [name for name, values in seen.items() if _are_few(values) and _are_bare(values)]
+
+
+def _are_typed(values: Counter[str]) -> bool:
+    """Whether most of what is not `O` is a tag with a type."""
+    named = {value: count for value, count in values.items() if value != "O"}
+    return sum(map(named.__getitem__, filter(is_typed_tag, named))) * 2 > sum(named.values()) or not named
+
+
+def _are_bare(values: Counter[str]) -> bool:
+    """Whether most of what is not `O` is a type without a letter."""
+    bare = sum(count for value, count in values.items() if are_bare_types([value]))
+    return bare * 2 > values.total() - values["O"]
 
 
 def _are_few(values: Counter[str]) -> bool:
@@ -114,4 +126,6 @@ def _are_few(values: Counter[str]) -> bool:
 
 
 def _types(values: Counter[str]) -> set[str]:
-    return {value[2:] if is_typed_tag(value) else value for value in values if value != "O"}
+    if not _are_typed(values):
+        return set(values) - {"O"}
+    return {value[2:] for value in values if value != "O" and is_typed_tag(value)}

@@ -37,7 +37,7 @@ def read(source: Source) -> Table:
     for split, label, file in files:
         name = file.relative_to(source.path).as_posix()
         try:
-            text = replace(source, path=file).text().removesuffix("\n").removesuffix("\r")
+            text = replace(source, path=file, called=name).text().removesuffix("\n").removesuffix("\r")
         except DataError as error:
             faults.append(error.message)
             continue

@@ -100,3 +100,11 @@ def test_the_hash_changes_with_a_text_and_with_a_name(tmp_path: Path) -> None:
     changed = hashes([str(root)])
     (root / "pos" / "1.txt").rename(root / "pos" / "3.txt")
     assert len({*before.values(), *changed.values(), *hashes([str(root)]).values()}) == 3
+
+
+def test_a_bad_file_is_named_with_its_folder(tmp_path: Path) -> None:
+    for name, text in (("pos/1.txt", b"fine"), ("neg/1.txt", b"well"), ("neg/2.txt", b"\x00\x01\x81")):
+        (tmp_path / "reviews" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "reviews" / name).write_bytes(text)
+    with pytest.raises(DataError, match=r"reviews: neg/2\.txt is binary"):
+        read(tmp_path / "reviews", header=True)
