@@ -501,6 +501,11 @@ def test_loss_that_is_no_number_any_more_is_told(bench: Path, tmp_path: Path) ->
     assert not [name for name in stands(tmp_path) if Path(name).name.startswith(".")]
 
 
+def _heeds_interrupts() -> None:
+    """A shell without job control has what it starts in the background ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
@@ -508,13 +513,16 @@ def test_interrupted_training_says_so_and_leaves_nothing_half_written(
     bench: Path, tmp_path: Path, number: signal.Signals, code: int, said: str
 ) -> None:
     line = command("train", bench / "single.yaml", "--set", "train.epochs=100000", "--run", tmp_path / "run")
-    training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True)
-    for _ in range(600):
-        if (tmp_path / "run" / "model").exists():
-            break
-        time.sleep(0.1)
-    training.send_signal(number)
-    out, err = training.communicate(timeout=30)
+    training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True, preexec_fn=_heeds_interrupts)
+    try:
+        for _ in range(600):
+            if (tmp_path / "run" / "model").exists():
+                break
+            time.sleep(0.1)
+        training.send_signal(number)
+        out, err = training.communicate(timeout=30)
+    finally:
+        training.kill()
     said_of_data = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert training.returncode == code and out == "" and err.splitlines() == [*said_of_data, said]
     assert not [name for name in stands(tmp_path) if Path(name).name.startswith(".")]
