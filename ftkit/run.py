@@ -157,6 +157,10 @@ class RunDirectory:
             if (other.path / name).is_file():
                 shutil.copy(other.path / name, self.path / name)
 
+    def take_model(self, other: RunDirectory) -> None:
+        """Keep a copy of `other`'s model as one's own."""
+        self.write_model(lambda folder: shutil.copytree(other.model, folder, dirs_exist_ok=True))
+
     def write_predictions(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write predictions/<name>.jsonl, whole or not at all."""
         folder = self.path / "predictions"
@@ -185,7 +189,7 @@ class RunDirectory:
         """The file with what the scores of a split were taken of, which a run of another version may lack."""
         return self.path / "evidence" / f"{split}.npz"
 
-    def write_model(self, write: Callable[[Path], None]) -> None:
+    def write_model(self, write: Callable[[Path], object]) -> None:
         """Replace the model's folder with what `write` puts into an empty one."""
         with replacing(self.path / "model") as beside:
             beside.mkdir()

@@ -14,7 +14,7 @@ import numpy as np
 from ftkit.errors import RunError, every, nearest, problems
 from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
-from ftkit.metrics.intervals import RESAMPLES, Difference, Spread, Verdict
+from ftkit.metrics.intervals import Difference, Spread, Verdict, of_differences
 from ftkit.plugins import resolve
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Task
@@ -140,7 +140,7 @@ def compare(
     _refuse_unlike(found, split)
     recipe, task = home.recipe, found[0].task
     decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
-    spread = Spread(recipe.evaluate.level, recipe.evaluate.resamples or RESAMPLES)
+    spread = of_differences(recipe.evaluate.level, recipe.evaluate.resamples)
     groups = next((model.evidence.groups for model in found if model.evidence.groups), None)
     together = _by_recipe(found)
     for models in together:

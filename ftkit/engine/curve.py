@@ -11,7 +11,7 @@ import numpy as np
 
 from ftkit.data.split import draw
 from ftkit.engine.prepare import Prepared, prepare
-from ftkit.engine.study import Study
+from ftkit.engine.study import Outcome, Study
 from ftkit.errors import RecipeError
 from ftkit.metrics import curve, intervals
 from ftkit.metrics.evidence import Evidence
@@ -49,14 +49,9 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Outcome):
     """A learning curve and what it says."""
 
-    study: Path
-    split: str
-    metric: str
-    level: float
-    test_rows: int
     points: tuple[Point, ...]
     gains: tuple[curve.Gain, ...]
     """Of the score, signed: below 0 for an error that falls."""
@@ -67,11 +62,7 @@ class Found:
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
-            "run": str(self.study),
-            "split": self.split,
-            "metric": self.metric,
-            "level": self.level,
-            "test_rows": self.test_rows,
+            **super().as_json(),
             "points": [{"rows": point.rows, "value": point.value, "each": list(point.each)} for point in self.points],
             "gains": [gain._asdict() for gain in self.gains],
             "check": asdict(self.check),
@@ -119,8 +110,7 @@ def part_sizes(rows: int) -> list[int]:
 
 def _train(study: Study, prepared: Prepared, size: int, seed: int) -> Evidence:
     rows, label = prepared.splits["train"], prepared.task.stratify()
-    labels = list(rows[label]) if label and rows.features[label].dtype == "string" else None
-    places = range(len(rows)) if size == len(rows) else draw(len(rows), size, seed=seed, labels=labels)
+    places = draw(len(rows), size, seed=seed, labels=rows[label] if label else None)
     return study.train(f"rows-{size}", seed, lambda part: prepared.training(places)).evidence
 
 
@@ -138,15 +128,11 @@ def _found(study: Study, prepared: Prepared, trained: dict[tuple[int, int], Evid
     ]
     ends = np.geomspace(order[0], order[-1] + max(more), 40)
     return Found(
-        study.run.path,
-        study.split,
-        metric,
-        level,
-        len(prepared.splits[study.split]),
-        tuple(Point(size, tuple(values[i] for i, own in enumerate(sizes) if own == size)) for size in order),
-        tuple(gains),
-        _check(order, means, drawn, level, back),
-        tuple((round(rows), back(whole.error(rows))) for rows in ends),
+        **study.about,
+        points=tuple(Point(size, tuple(values[i] for i, own in enumerate(sizes) if own == size)) for size in order),
+        gains=tuple(gains),
+        check=_check(order, means, drawn, level, back),
+        expected=tuple((round(rows), back(whole.error(rows))) for rows in ends),
     )
 
 

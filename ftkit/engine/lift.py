@@ -15,9 +15,9 @@ from ftkit.data.split import draw, draw_each
 from ftkit.engine import teacher
 from ftkit.engine.arguments import epochs
 from ftkit.engine.prepare import Prepared, augmented, prepare
-from ftkit.engine.study import Done, Study
+from ftkit.engine.study import Done, Outcome, Study
 from ftkit.errors import RecipeError
-from ftkit.metrics.intervals import RESAMPLES, Spread
+from ftkit.metrics.intervals import of_differences
 from ftkit.metrics.paired import Paired, paired
 from ftkit.plugins import Choice
 from ftkit.recipe import Recipe
@@ -45,28 +45,19 @@ class Lift:
 
 
 @dataclass(frozen=True)
-class Lifted:
+class Lifted(Outcome):
     """All that was tried, against the same trainings without variants."""
 
-    study: Path
-    split: str
-    metric: str
-    level: float
     seeds: int
     training_rows: int
-    test_rows: int
     lifts: tuple[Lift, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
-            "run": str(self.study),
-            "split": self.split,
-            "metric": self.metric,
-            "level": self.level,
+            **super().as_json(),
             "seeds": self.seeds,
             "training_rows": self.training_rows,
-            "test_rows": self.test_rows,
             "lifts": [
                 {"by": lift.by, "variants": lift.variants, "verdict": lift.verdict, **lift.found._asdict()}
                 for lift in self.lifts
@@ -98,6 +89,8 @@ def lift(
     if not asked.by:
         raise RecipeError("augment.by: the recipe names no augmenter", "--set 'augment.by=[swap, keyboard]'")
     prepared = prepare(recipe.model_copy(update={"augment": AugmentSpec()}))
+    if per_label is not None and prepared.task.stratify() is None:
+        raise RecipeError("--per-label: rows of this task have no label", "say --rows")
     tried = _each(asked) if each else {_name(asked.by): asked}
     study = Study.open(path, prepared, say, progress or Progress(show=False))
     plain: list[Done] = []
@@ -131,8 +124,6 @@ def _name(by: Sequence[Choice]) -> str:
 def _drawn(prepared: Prepared, per_label: int | None, rows: int | None, seed: int) -> Prepared:
     """The same with some of the training rows alone."""
     train, label = prepared.splits["train"], prepared.task.stratify()
-    if per_label is not None and label is None:
-        raise RecipeError("--per-label: rows of this task have no label", "say --rows")
     if per_label is not None:
         places = draw_each(train[label], per_label, seed=seed)
     else:
@@ -165,14 +156,13 @@ def _varied(some: Prepared, spec: AugmentSpec, study: Study, part: RunDirectory)
 def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], size: int) -> Lifted:
     prepared = study.prepared
     settings, metric = prepared.recipe.evaluate, prepared.metric
-    spread = Spread(settings.level, settings.resamples or RESAMPLES)
+    spread = of_differences(settings.level, settings.resamples)
     groups = plain[0].evidence.groups
     lifts = []
     for name, done in others.items():
         found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, spread)
         variants = fmean(d.examples - size for d in done)
         lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
-    test_rows = len(prepared.splits[study.split])
-    result = Lifted(study.run.path, study.split, metric, spread.level, len(plain), size, test_rows, tuple(lifts))
+    result = Lifted(**study.about, seeds=len(plain), training_rows=size, lifts=tuple(lifts))
     study.run.write_json("lift", result.as_json())
     return result

@@ -54,17 +54,13 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
         found = evaluation.score(trained, prepared.splits["validation"], settings)
         if sign * found.scores[metric]["value"] > max(values):
             return "the average of all seeds' weights, which is better by validation than each alone"
-    run.write_model(lambda folder: _copy(best.model, folder))
+    run.take_model(best)
     return f"seed {best.path.name}, the best by validation"
-
-
-def _copy(folder: Path, to: Path) -> None:
-    shutil.copytree(folder, to, dirs_exist_ok=True)
 
 
 def average(folders: Sequence[Path], to: Path) -> None:
     """Write the mean of the weights of several trained folders of one architecture into the empty folder `to`."""
-    _copy(folders[0], to)
+    shutil.copytree(folders[0], to, dirs_exist_ok=True)
     for file in folders[0].glob("*.safetensors"):
         parts = [load_file(folder / file.name) for folder in folders]
         mean = {name: _mean([part[name] for part in parts]) for name in parts[0]}

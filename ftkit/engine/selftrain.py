@@ -10,14 +10,12 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets
 
 from ftkit.data.load import load_file, unified
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.finish import finish
 from ftkit.engine.fit import Fitted, fit
@@ -25,7 +23,7 @@ from ftkit.engine.prepare import Prepared
 from ftkit.errors import DataError, RecipeError
 from ftkit.metrics import intervals
 from ftkit.metrics.evidence import Evidence
-from ftkit.metrics.intervals import RESAMPLES, Spread
+from ftkit.metrics.intervals import of_differences
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
@@ -85,17 +83,13 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
         rounds.append(_round(run, prepared, rows, number, counts, progress))
     best = max(rounds, key=lambda one: one.validation)  # of equal ones the first
     run.take_record(best.run)
-    run.write_model(lambda folder: _copy(best.run, folder))
+    run.take_model(best.run)
     told = _told(prepared, rounds, best, len(unlabeled))
     run.write_json("self_training", told)
     say(_sentence(told, prepared.metric))
     for one in rounds:
         shutil.rmtree(one.run.model)
     return best.fitted
-
-
-def _copy(run: RunDirectory, folder: Path) -> None:
-    shutil.copytree(run.model, folder, dirs_exist_ok=True)
 
 
 def _round(
@@ -112,14 +106,7 @@ def _labelled(one: Round, prepared: Prepared, unlabeled: Dataset, progress: Prog
     """The texts that a round's model is sure of, under the labels that it gives them, and how many have each."""
     trained = models.load(one.run.path)
     settings = evaluation.spec_of(trained, prepared.recipe)
-    progress.start(len(unlabeled), "labelling")
-    examples = iter(unlabeled)
-    answers = list(
-        infer.predict(
-            trained.model, trained.task, trained.tokenizer, trained.labels, examples, settings, progress.advance
-        )
-    )
-    progress.stop()
+    answers = list(evaluation.answer(trained, unlabeled, settings, progress=progress))
     sure = [i for i, answer in enumerate(answers) if answer["score"] >= prepared.recipe.data.unlabeled_confidence]
     labels = [str(answers[i].get("label") or answers[i].get("withheld")) for i in sure]
     train = prepared.splits["train"]
@@ -159,7 +146,7 @@ def _told(prepared: Prepared, rounds: Sequence[Round], best: Round, texts: int) 
         return found
     first, last = (Evidence.load(one.run.evidence(split)) for one in (rounds[0], rounds[-1]))
     settings = prepared.recipe.evaluate
-    spread = Spread(settings.level, settings.resamples or RESAMPLES)
+    spread = of_differences(settings.level, settings.resamples)
     difference = intervals.differences(last.tally, first.tally, first.groups, spread)[metric]
     lower = metric in prepared.task.lower_is_better
     return {**found, "verdict": difference.verdict(spread.level, lower), "difference": difference._asdict()}

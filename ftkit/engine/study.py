@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,28 @@ class Done(NamedTuple):
     """Rows that it learned from."""
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What every study tells: where it is, and on what its trainings were scored."""
+
+    study: Path
+    split: str
+    metric: str
+    level: float
+    """Share of the intervals that should hold the true value."""
+    test_rows: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "run": str(self.study),
+            "split": self.split,
+            "metric": self.metric,
+            "level": self.level,
+            "test_rows": self.test_rows,
+        }
+
+
 class Study:
     """The folder of some trainings of `prepared`, whose rows and labels they share."""
 
@@ -43,9 +65,11 @@ class Study:
     def open(cls, path: Path, prepared: Prepared, say: Say, progress: Progress) -> Study:
         """A new study, or the one that stands at `path` to go on with.
 
-        Raises RunError where that is another's, RecipeError for settings that ask for several trainings themselves.
+        Raises RunError where that is another's, or where there are no rows to score on; RecipeError for settings that
+        ask for several trainings themselves. Nothing is left behind then.
         """
         _refuse_several(prepared.recipe)
+        _scored_split(prepared)
         if not path.exists():
             run = RunDirectory.create(prepared.recipe, path)
             run.publish()
@@ -60,11 +84,19 @@ class Study:
 
     @property
     def split(self) -> str:
-        """The rows that trainings are scored on. Raises RunError where there are none."""
-        for name in ("test", "validation"):
-            if name in self.prepared.splits:
-                return name
-        raise RunError("there are no rows to score on", "set data.test or data.validation")
+        """The rows that trainings are scored on."""
+        return _scored_split(self.prepared)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its `Outcome` begins with."""
+        return {
+            "study": self.run.path,
+            "split": self.split,
+            "metric": self.prepared.metric,
+            "level": self.prepared.recipe.evaluate.level,
+            "test_rows": len(self.prepared.splits[self.split]),
+        }
 
     def train(self, name: str, seed: int, rows: Callable[[RunDirectory], Dataset], steps: int | None = None) -> Done:
         """Train with `seed` on what `rows` makes, told the training's folder, unless that is done already.
@@ -96,6 +128,13 @@ class Study:
         fitted = fit(part, prepared, learned, self.progress)
         finish(part, prepared, fitted, silence, self.progress, analyse=False)
         shutil.rmtree(part.model)
+
+
+def _scored_split(prepared: Prepared) -> str:
+    found = next((name for name in ("test", "validation") if name in prepared.splits), None)
+    if found is None:
+        raise RunError("there are no rows to score on", "set data.test or data.validation")
+    return found
 
 
 def _refuse_several(recipe: Recipe) -> None:

@@ -50,6 +50,11 @@ class Spread(NamedTuple):
 USUAL = Spread()
 
 
+def of_differences(level: float, resamples: int) -> Spread:
+    """How models are told apart, which takes draws also where scores are to have no intervals (no `resamples`)."""
+    return Spread(level, resamples or RESAMPLES)
+
+
 @dataclass(frozen=True)
 class Units:
     """What is drawn: different rows (or documents), and how many there are of each."""

@@ -82,6 +82,7 @@ def test_no_augmenter_and_no_labels_are_refused(lab: Lab) -> None:
         lift(lab.recipe("single"), lab.new())
     with pytest.raises(RecipeError, match="have no label"):
         lift(lab.recipe("ner", "augment.by=[swap]"), lab.folder / "studies" / "none", per_label=3)
+    assert not (lab.folder / "studies" / "none").exists()
 
 
 def test_one_augmenter_with_two_options_is_two(lab: Lab) -> None:

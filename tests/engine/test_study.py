@@ -129,6 +129,15 @@ def test_parts_of_one_seed_lie_in_one_another() -> None:
     assert curve.part_sizes(1000) == [62, 125, 250, 500, 1000]
 
 
+def test_without_rows_to_score_on_nothing_is_trained_and_nothing_left(lab: Lab, train_file: Path) -> None:
+    path = lab.new()
+    said: list[str] = []
+    bare = lab.recipe("single", f"data.train={train_file}", "data.validation=null", "data.test=null")
+    with pytest.raises(RunError, match="no rows to score on"):
+        learning_curve(bare, path, say=said.append)
+    assert not path.exists() and not said
+
+
 @pytest.mark.parametrize("setting", ["train.seeds=2", "train.folds=2", "augment.teacher=true"])
 def test_settings_that_a_study_has_no_use_for_are_refused(lab: Lab, train_file: Path, setting: str) -> None:
     with pytest.raises(RecipeError, match=setting.partition("=")[0].replace(".", r"\.")):
