@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,7 +176,7 @@ def read_table(names: Sequence[str], task: str | None, encoding: str) -> tuple[T
     tokens = task in (None, "ner")
     first = expand(names)[0][0]
     header = may_have_header(first) and has_header(read(first, header=False, tokens=tokens, encoding=encoding))
-    table = read_all(names, header=header, tokens=tokens, encoding=encoding)
+    table = read_all(names, partial(read, header=header, tokens=tokens, encoding=encoding))
     return table, not header and (may_have_header(first) or table.unit == "sentence")
 
 

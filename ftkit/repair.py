@@ -11,12 +11,12 @@ from typing import Any
 
 from ftkit import checks, mending, yaml12
 from ftkit.checks._base import Columns, Data
-from ftkit.checks.leaks import ORDER
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import Examples, is_empty
 from ftkit.data.load import as_dataset, load_file
 from ftkit.data.read import counted
+from ftkit.data.split import SPLIT_NAMES
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
@@ -31,7 +31,7 @@ _ROUNDS = 10
 """Times that rows are gone over, as what is repaired or left out may show something else; twice is usual."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """A row on its way to the copy."""
 
@@ -129,7 +129,7 @@ class Repair:
         self.changes: list[dict[str, Any]] = []
         self.rows = [
             Row(split, number, raw, locate(number) if (locate := found.splits.locate.get(split)) else "")
-            for split in ORDER
+            for split in SPLIT_NAMES
             for number, raw in _raw_rows(found, split)
         ]
 
@@ -140,7 +140,7 @@ class Repair:
             self._read()
             self._repair_values()
             self._read()
-            self._leave_out({id(row): row.fault for row in self.rows if row.fault})
+            self._leave_out({row: row.fault for row in self.rows if row.fault})
             self._leave_out(dict(self._empty()))
             self._leave_out(dict(self._repeated()))
             self._leave_out(dict(self._unusable()))
@@ -149,10 +149,7 @@ class Repair:
 
     def by_split(self) -> dict[str, list[Row]]:
         """The rows that are left, of splits that have some."""
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            found.setdefault(row.split, []).append(row)
-        return found
+        return _by_split(self.rows)
 
     def _read(self) -> None:
         values, plain = Values(self.spec), Values(self.spec.model_copy(update={"labels": None}))
@@ -197,10 +194,7 @@ class Repair:
 
     def _repair_values(self) -> None:
         data = self._data([row for row in self.rows if not row.fault])
-        counts: dict[str, int] = {}
-        for split in data.splits:
-            for name in data.names(split):
-                counts[name] = counts.get(name, 0) + 1
+        counts = Counter(name for split in data.splits for name in data.names(split))
         meant = mending.Meant(self.spec, slips(counts))
         tags = [value for row in self.rows for c in self.shape if c.kind == "tags" and (value := row.read.get(c.name))]
         scheme = scheme_of(tags)
@@ -216,33 +210,31 @@ class Repair:
 
     # ------------------------------------------------------------------ rows
 
-    def _leave_out(self, reasons: Mapping[int, str]) -> None:
-        """Take rows out, by their identity, each for its reason."""
-        for row in self.rows:
-            if id(row) in reasons:
-                self.changes.append(_change(row, None, row.raw, None, reasons[id(row)]))
-        self.rows = [row for row in self.rows if id(row) not in reasons]
+    def _leave_out(self, reasons: Mapping[Row, str]) -> None:
+        """Take rows out, each for its reason."""
+        self.changes += [_change(row, None, row.raw, None, reasons[row]) for row in self.rows if row in reasons]
+        self.rows = [row for row in self.rows if row not in reasons]
 
-    def _empty(self) -> Iterator[tuple[int, str]]:
+    def _empty(self) -> Iterator[tuple[Row, str]]:
         for row in self.rows:
             for column in self.shape:
                 if column.is_input and is_empty(row.read[column.name]):
-                    yield id(row), f"{column.name} is empty"
+                    yield row, f"{column.name} is empty"
 
-    def _repeated(self) -> Iterator[tuple[int, str]]:
+    def _repeated(self) -> Iterator[tuple[Row, str]]:
         """Rows that repeat an earlier one of their split, and rows that also stand in a later split."""
         parts, data = self.by_split(), self._data(self.rows)
         later: dict[Any, Row] = {}
-        for split in reversed([name for name in ORDER if name in parts]):
+        for split in reversed([name for name in SPLIT_NAMES if name in parts]):
             first: dict[Any, Row] = {}
             for row, key, answer in zip(parts[split], data.keys[split], data.answers[split], strict=True):
                 other = later.get(key) or first.setdefault((key, answer), row)
                 if other is not row:
                     same = "text and answer" if other.split == split else "text"
-                    yield id(row), f"{other.at or f'{other.split} row {other.number}'} has the same {same}"
+                    yield row, f"{other.at or f'{other.split} row {other.number}'} has the same {same}"
             later = {**later, **dict(zip(data.keys[split], parts[split], strict=True))}
 
-    def _unusable(self) -> Iterator[tuple[int, str]]:
+    def _unusable(self) -> Iterator[tuple[Row, str]]:
         """Rows that the task can't read or has no label for."""
         parts = self.by_split()
         loaded = {split: as_dataset(self._examples(rows)) for split, rows in parts.items()}
@@ -251,21 +243,25 @@ class Repair:
         for split, rows in parts.items():
             for number, row in enumerate(rows):
                 if (split, number) in bad:
-                    yield id(row), bad[split, number]
+                    yield row, bad[split, number]
 
     def _examples(self, rows: Sequence[Row]) -> Examples:
         return Examples(self.shape, [{**row.read, "row": number} for number, row in enumerate(rows)])
 
     def _data(self, rows: Sequence[Row]) -> Data:
-        parts: dict[str, list[Row]] = {}
-        for row in rows:
-            parts.setdefault(row.split, []).append(row)
         columns = [column.name for column in self.shape]
         splits: dict[str, Columns] = {
             split: {name: [row.read[name] for row in part] for name in columns} | {"row": [r.number for r in part]}
-            for split, part in parts.items()
+            for split, part in _by_split(rows).items()
         }
         return Data(self.shape, splits)
+
+
+def _by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.split, []).append(row)
+    return found
 
 
 def _raw_rows(found: Inspection, split: str) -> list[tuple[int, dict[str, Any]]]:

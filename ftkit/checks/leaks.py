@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftkit.checks._base import Check, Data
+from ftkit.data.split import SPLIT_NAMES
 from ftkit.findings import Finding
-
-ORDER = ("train", "validation", "test")
 
 
 class Leaks(Check):
@@ -19,7 +18,7 @@ class Leaks(Check):
         """The test rows that stand in training or validation, and the validation rows that stand in training."""
         first: dict[object, tuple[str, int]] = {}
         places = []
-        for split in (name for name in ORDER if name in data.splits):
+        for split in (name for name in SPLIT_NAMES if name in data.splits):
             before = dict(first)
             for index, key in enumerate(data.keys[split]):
                 if key in before and any(key):

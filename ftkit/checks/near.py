@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ftkit.checks._base import Check, Data
 from ftkit.checks._near import Near, partners
-from ftkit.checks.leaks import ORDER
+from ftkit.data.split import SPLIT_NAMES
 from ftkit.findings import Finding, Place
 
 Need = tuple[str, str]
@@ -21,7 +21,7 @@ class NearDuplicates(Check):
     def find(self, data: Data) -> Iterator[Finding]:
         """A finding for rows of one split, and one for held-out rows."""
         rows: dict[tuple[str, ...], dict[str, int]] = {}
-        for split in (name for name in ORDER if name in data.splits):
+        for split in (name for name in SPLIT_NAMES if name in data.splits):
             for index, key in enumerate(data.keys[split]):
                 rows.setdefault(key, {}).setdefault(split, index)
         texts, homes = list(rows), list(rows.values())
@@ -37,7 +37,7 @@ class NearDuplicates(Check):
                 for text, other in sorted(pairs, key=lambda pair: homes[pair[0]][need[1]])
             ]
             if places:
-                places.sort(key=lambda place: ORDER.index(place.split))
+                places.sort(key=lambda place: SPLIT_NAMES.index(place.split))
                 yield Finding(kind, "warning", what, tuple(places), fix)
 
 
@@ -58,12 +58,12 @@ def _needs(home: dict[str, int]) -> Iterator[Need]:
     for split in home:
         yield "near-duplicate", split
     first = next(iter(home))
-    if first != ORDER[0]:
+    if first != SPLIT_NAMES[0]:
         yield "near-leak", first
 
 
 def _earlier(split: str) -> tuple[str, ...]:
-    return ORDER[: ORDER.index(split)]
+    return SPLIT_NAMES[: SPLIT_NAMES.index(split)]
 
 
 def _meets(need: Need, home: dict[str, int]) -> bool:

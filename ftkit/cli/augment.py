@@ -55,37 +55,53 @@ def augment(
     import json
 
     from ftkit import api, terminal
+
+    _refuse_mixed(
+        lift,
+        of_lift={"--each": each, "--seeds": seeds, "--per-label": per_label, "--rows": rows, "--run": run},
+        of_variants={"--show": show, "--to": to},
+    )
+    if not lift:
+        _variants(api.augment(recipe, settings or (), say=terminal.say), show, to, as_json)
+        return
+    found = api.lift(
+        recipe,
+        settings or (),
+        run,
+        each=each,
+        seeds=seeds or 3,
+        per_label=per_label,
+        rows=rows,
+        say=terminal.say,
+        progress=terminal.Progress(),
+    )
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else _lift_text(found))
+
+
+def _refuse_mixed(lift: bool, of_lift: dict[str, Any], of_variants: dict[str, Any]) -> None:
+    """Raises RecipeError for a flag that does nothing with, or without, --lift."""
     from ftkit.errors import RecipeError
 
-    with_it = {"--each": each, "--seeds": seeds, "--per-label": per_label, "--rows": rows, "--run": run}
-    without = {"--show": show, "--to": to}
-    useless = [name for name, value in (without if lift else with_it).items() if value not in (None, False)]
-    if useless:
-        raise RecipeError(f"{useless[0]} {'does not go' if lift else 'goes'} with --lift", "call one or the other")
-    if lift:
-        lifted = api.lift(
-            recipe,
-            settings or (),
-            run,
-            each=each,
-            seeds=seeds or 3,
-            per_label=per_label,
-            rows=rows,
-            say=terminal.say,
-            progress=terminal.Progress(),
-        )
-        print(json.dumps(lifted.as_json(), ensure_ascii=False) if as_json else _lift_text(lifted))
-        return
-    found = api.augment(recipe, settings or (), say=terminal.say)
+    given = [name for name, value in (of_variants if lift else of_lift).items() if value not in (None, False)]
+    if given:
+        raise RecipeError(f"{given[0]} {'does not go' if lift else 'goes'} with --lift", "call one or the other")
+
+
+def _variants(found: Augmentation, show: int | None, to: Path | None, as_json: bool) -> None:
+    """Show some variants, write them to a file, or both."""
+    import json
+
+    from ftkit import terminal
+
     result: dict[str, Any] = found.as_json()
     if to:
         result |= {"to": str(to), "written": found.write(to)}
+    shown = (0 if to else 10) if show is None else show
     if as_json:
-        shown = (0 if to else 10) if show is None else show
         print(json.dumps({**result, "pairs": found.pairs(shown)}, ensure_ascii=False))
         return
-    if show or not to:
-        _print(found, 10 if show is None else show)
+    if shown or not to:
+        _print(found, shown)
     print(terminal.variants_sentence(result))
     if to:
         print(f"{result['written']} rows are in {to}; data.group=group keeps a row and its variants in one split")

@@ -12,8 +12,8 @@ from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs,
 from ftkit.data.hub import is_hub_id, read_hub
 from ftkit.data.read import SHOWN, Locate, Table, counted, read
 from ftkit.data.samples import sample
-from ftkit.data.several import expand, join
-from ftkit.data.split import SPLITS, cut, draw, split_named
+from ftkit.data.several import read_all
+from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.metrics.schemes import scheme_of
 
@@ -49,7 +49,7 @@ class Splits:
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
-        for name in ("train", "validation", "test"):
+        for name in SPLIT_NAMES:
             split = getattr(self, name)
             if split is not None:
                 yield name, split
@@ -174,7 +174,7 @@ def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], lis
     sources = spec.sources("train")
     if len(sources) == 1 and is_hub_id(sources[0]):
         return _hub_splits(sources[0])
-    table = _files(sources, spec, shapes)
+    table = read_all(sources, partial(_file, spec=spec, shapes=shapes))
     if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
         raise DataError(
             f"{table.source}: data.split={spec.split} is none of its columns",
@@ -209,7 +209,7 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
         raise DataError(f"{table.source}: no row is for training by its column {column!r}", "mark some with train")
     parts: dict[str, Table] = {
         name: table.take([index for index, own in enumerate(names) if own == name])
-        for name in ("train", "validation", "test")
+        for name in SPLIT_NAMES
         if name in names
     }
     counts = ", ".join(f"{len(part.rows)} {name}" for name, part in parts.items())
@@ -220,19 +220,12 @@ def _one(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> T
     """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
     source = sources[0]
     if len(sources) > 1 or not is_hub_id(source):
-        return _files(sources, spec, shapes)
+        return read_all(sources, partial(_file, spec=spec, shapes=shapes))
     tables = read_hub(source)
     named = [table for own, table in tables.items() if SPLITS.get(own) == name or len(tables) == 1]
     if not named:
         raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
     return named[0]
-
-
-def _files(sources: Sequence[str], spec: DataSpec, shapes: Shapes) -> Table:
-    """All rows of one file or of several."""
-    names, notes = expand(sources)
-    table = join(every([partial(_file, name, spec, shapes) for name in names]))
-    return replace(table, notes=(*notes, *table.notes))
 
 
 def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:

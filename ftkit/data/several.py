@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from ftkit.data.read import Table, folder_reader, looks_like_file, parted, read
+from ftkit.data.read import Table, folder_reader, looks_like_file, parted
 from ftkit.errors import DataError, every, problems
 from ftkit.files import sha256
 
@@ -37,10 +37,10 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, notes
 
 
-def read_all(names: Sequence[str], *, header: bool, tokens: bool, encoding: str) -> Table:
-    """The rows of all files that names and patterns stand for, as `read` gives those of one."""
+def read_all(names: Sequence[str], read_one: Callable[[str], Table]) -> Table:
+    """The rows of all files that names and patterns stand for, as `read_one` gives those of one."""
     found, notes = expand(names)
-    table = join(every([partial(read, name, header=header, tokens=tokens, encoding=encoding) for name in found]))
+    table = join(every([partial(read_one, name) for name in found]))
     return replace(table, notes=(*notes, *table.notes))
 
 

@@ -19,6 +19,8 @@ SPLITS = {
 }
 """What people call their splits."""
 
+SPLIT_NAMES = ("train", "validation", "test")
+"""In the order in which rows are learned from, chosen by, and scored at the end."""
 Cut = tuple[list[int], list[int]]
 
 

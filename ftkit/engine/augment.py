@@ -12,6 +12,7 @@ from typing import Any
 from ftkit.augmenters._variants import Made, Variant
 from ftkit.data.clean import GIVEN
 from ftkit.data.load import wanted_labels
+from ftkit.data.split import SPLIT_NAMES
 from ftkit.edits import Edited, Place
 from ftkit.engine.prepare import read_rows
 from ftkit.engine.variants import augment, summary
@@ -108,7 +109,7 @@ def augmentation(recipe: Recipe) -> Augmentation:
     stored, splits, notes = read_rows(recipe, task)
     labels = task.labels(splits["train"], wanted_labels(recipe.data))
     made = augment(stored, task, recipe.augment, labels)
-    named = [source for split in ("train", "validation", "test") for source in recipe.data.sources(split)]
+    named = [source for split in SPLIT_NAMES for source in recipe.data.sources(split)]
     held = {name: len(rows) for name, rows in splits.items() if name != "train"}
     return Augmentation(task, stored.to_list(), made, notes, tuple(map(Path, named)), held)
 

@@ -17,6 +17,7 @@ from ftkit.checks.lengths import counting
 from ftkit.data import balance
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
+from ftkit.data.split import SPLIT_NAMES
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
@@ -271,7 +272,7 @@ def _describe_variants(prepared: Prepared) -> dict[str, Any]:
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:
     """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several."""
-    found = {split: hashes(recipe.data.sources(split)) for split in ("train", "validation", "test", "unlabeled")}
+    found = {split: hashes(recipe.data.sources(split)) for split in (*SPLIT_NAMES, "unlabeled")}
     return {
         split if len(files) == 1 else f"{split}: {file}": digest
         for split, files in found.items()
