@@ -13,12 +13,13 @@ from ftkit.checks._base import Data
 from ftkit.checks.lengths import counting, lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, load_file
-from ftkit.data.read import counted, looks_like_file, missing, parted
+from ftkit.data.read import counted, looks_like_file, missing, parted, unread_folder
 from ftkit.data.several import is_data
 from ftkit.errors import CheckpointError, DataError, every
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data
+from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Limit, Task
 from ftkit.terminal import Say
@@ -74,6 +75,8 @@ def recipe_for(source: str | Path, settings: Iterable[str], say: Say) -> Recipe:
         path = Path(parted(str(source))[0])
         if looks_like_file(str(source)) and not path.exists():
             raise missing(path)
+        if path.is_dir() and not RunDirectory.is_run(path):
+            raise unread_folder(path)
         return load_recipe(source, settings)
     from ftkit.init import recognised
 

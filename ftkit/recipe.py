@@ -143,10 +143,17 @@ def read_raw(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path} can't be read: {error.strerror}") from error
     raw = yaml12.load(text, str(path))
     if not isinstance(raw, dict):
-        raise RecipeError(
-            f"{path} holds no settings", "`ftkit recipes show sentiment/full` shows what a recipe looks like"
-        )
+        raise RecipeError(f"{path} holds no settings", _whence(path))
     return {str(name): value for name, value in raw.items()}
+
+
+def _whence(path: Path) -> str:
+    """Where a recipe comes from, for somebody who named something else."""
+    from ftkit.data.read import looks_like_file
+
+    if looks_like_file(path.name):
+        return f"`ftkit init {path}` writes a recipe that reads it"
+    return "`ftkit recipes show sentiment/full` shows what a recipe looks like"
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None:

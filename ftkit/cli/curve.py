@@ -16,7 +16,9 @@ def curve(
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
     more: Annotated[
         list[int] | None,
-        typer.Option(help="Rows more whose worth is told, again for others; once and four times as many by default."),
+        typer.Option(
+            min=1, help="Rows more whose worth is told, again for others; once and four times as many by default."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings on each number of rows.")] = 3,
     run: Annotated[

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from ftkit.data.formats import HEADED, READERS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
@@ -65,7 +64,9 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
     if not path.exists():
         raise missing(path)
     if path.is_dir():
-        return folder_reader(path) or _refuse_folder(path)
+        if not (reader := folder_reader(path)):
+            raise unread_folder(path)
+        return reader
     known = [known for known in READERS if known != ".txt" or tokens]
     if source.suffix not in known:
         raise DataError(
@@ -80,12 +81,13 @@ def missing(path: Path) -> DataError:
     return DataError(f"there is no file {path}", _nearest(path))
 
 
-def _refuse_folder(folder: Path) -> NoReturn:
+def unread_folder(folder: Path) -> DataError:
+    """What is to be said of a folder that no reader knows: what would be known, and its files."""
     files = _data_files(folder)
     what = "a folder of neither texts by their labels (pos/1.txt) nor brat's annotations (1.txt, 1.ann)"
     endings = dict.fromkeys(suffix(file) for file in files)
     together = f"; {folder}/*{next(iter(endings))} means all of them" if len(endings) == 1 else ""
-    raise DataError(f"{folder} is {what}", f"name one of its files{_named(files)}{together}")
+    return DataError(f"{folder} is {what}", f"name one of its files{_named(files)}{together}")
 
 
 def _nearest(path: Path) -> str:

@@ -75,6 +75,8 @@ class Study:
             run.publish()
             run.write_json("data", {"sha256": prepared.files})
             return cls(run, prepared, say, progress)
+        if not RunDirectory.is_run(path):
+            raise RunError(f"{path} is there, and is no folder of such trainings", "name a new folder with --run")
         run = RunDirectory.open(path)
         if run.recipe.filled() != prepared.recipe.filled():
             raise RunError(f"{path} is of another recipe, or of other settings", "name another folder with --run")

@@ -83,6 +83,12 @@ def test_a_missing_file_is_a_file(tmp_path: Path) -> None:
     assert done.code == 3 and "there is no file" in done.err and "did you mean" in done.err
 
 
+def test_a_folder_that_is_not_read_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\na,b\n")
+    done = ftkit("data", "check", tmp_path)
+    assert done.code == 3 and "a folder of neither" in done.err and "mine.csv" in done.err
+
+
 def test_missing_texts_without_labels_are_told(lab: Lab, tmp_path: Path) -> None:
     path = written(tmp_path, lab, "classification", clean("classification"))
     done = ftkit("data", "check", path, "--set", f"data.unlabeled={tmp_path / 'none.csv'}")

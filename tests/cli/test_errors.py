@@ -196,6 +196,11 @@ RECIPES = {
     "a folder as recipe": Case("train .", ("'.'", "recipes list")),
     "not YAML": recipe("task: [classification\n", "is not valid YAML", "line 2"),
     "a list": recipe("- task\n- model\n", "holds no settings", "recipes show"),
+    "a data file": Case(
+        "train mine.csv --run out/new",
+        ("mine.csv holds no settings", "ftkit init mine.csv"),
+        {"mine.csv": "text,label"},
+    ),
     "a word": recipe("classification\n", "holds no settings"),
     "empty": recipe("", "holds no settings", "recipes show sentiment/full"),
     "binary recipe": recipe(b"\x89PNG\r\n\x1a\n\xff\xfe", "is not a text file", "UTF-8"),

@@ -114,6 +114,13 @@ def test_an_error_that_falls_is_told_as_a_fall(lab: Lab) -> None:
     assert found.check.low <= found.check.high
 
 
+def test_a_folder_of_something_else_is_left_as_it_is(lab: Lab, train_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="no folder of such trainings"):
+        learning_curve(lab.recipe("single", f"data.train={train_file}"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
 def test_too_few_rows_for_a_curve_are_refused_and_nothing_is_left(lab: Lab) -> None:
     path = lab.new()
     with pytest.raises(RecipeError, match="22 training rows are too few"):
