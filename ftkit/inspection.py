@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import checkpoints, checks
-from ftkit.checks._base import Data
-from ftkit.checks.lengths import counting, lengths
+from ftkit.checks.lengths import lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, load_file
 from ftkit.data.read import counted, looks_like_file, missing, parted, unread_folder
@@ -133,19 +132,15 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
     notes = list(loaded.notes)
     config, tokenizer = _checkpoint(recipe, task, notes)
     own = checks.checked(task, dict(loaded.items()), recipe.data, config)
-    rows = {name: split.to_dict() for name, split in loaded.items()}
-    limits = _limits(own.task, config, tokenizer)
-    data = Data(
-        loaded.shape, rows, own.labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None, notes
-    )
+    data = checks.data_of(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
     return Inspection(
         recipe,
         own.task,
         {name: len(split) for name, split in loaded.items()},
-        {name: dict(Counter(data.names(name)).most_common()) for name in rows if data.has_names},
+        {name: dict(Counter(data.names(name)).most_common()) for name in data.splits if data.has_names},
         lengths(data),
         tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.locate)),
-        tuple(dict.fromkeys(notes)),
+        tuple(dict.fromkeys([*notes, *data.notes])),
         loaded,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
 from ftkit.checks._base import Check, Data
+from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
@@ -15,9 +16,10 @@ from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ftkit.data.load import Splits
     from ftkit.data.read import Locate
     from ftkit.settings import DataSpec
-    from ftkit.tasks._base import Labels, Task
+    from ftkit.tasks._base import Labels, Limit, Task
 
 
 class Checked(NamedTuple):
@@ -67,6 +69,12 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
     """What the task finds in its own rows."""
     for name, split in splits.items():
         yield from (finding.within(name, len(split)) for finding in task.check(split, labels))
+
+
+def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
+    """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
+    rows = {name: split.to_dict() for name, split in loaded.items()}
+    return Data(loaded.shape, rows, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
 
 
 def of_data(data: Data) -> list[Finding]:

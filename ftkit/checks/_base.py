@@ -68,6 +68,11 @@ class Data:
         return {}
 
     @cached_property
+    def measured(self) -> dict[Limit, Any]:
+        """What `lengths.measure` has counted, which takes tokenizing."""
+        return {}
+
+    @cached_property
     def keys(self) -> dict[str, list[tuple[str, ...]]]:
         """Of each row what it asks, white space aside: rows of one key are the same to a person."""
         found = {}

@@ -66,6 +66,13 @@ def _columns(data: Data, limit: Limit) -> list[str]:
 
 def measure(data: Data, limit: Limit) -> tuple[list[tuple[str, int]], list[int]] | None:
     """Some rows (split and index), and how many tokens, or words, each has; None where the data lacks the columns."""
+    if limit not in data.measured:
+        data.measured[limit] = _measured(data, limit)
+    found: tuple[list[tuple[str, int]], list[int]] | None = data.measured[limit]
+    return found
+
+
+def _measured(data: Data, limit: Limit) -> tuple[list[tuple[str, int]], list[int]] | None:
     columns = [column for column in data.shape if column.name in limit.columns]
     if not columns:
         return None

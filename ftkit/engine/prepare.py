@@ -12,8 +12,6 @@ from datasets import Dataset
 
 from ftkit import checks
 from ftkit.checkpoints import Located
-from ftkit.checks._base import Data
-from ftkit.checks.lengths import counting
 from ftkit.data import balance
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
@@ -116,8 +114,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
-        rows = {name: split.to_dict() for name, split in loaded.items()}
-        data = Data(loaded.shape, rows, labels, fitting.limits(), counting(tokenizer.backend_tokenizer))
+        data = checks.data_of(loaded, labels, fitting.limits(), tokenizer)
         warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
     made = augmented(
