@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 
 def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
@@ -40,16 +37,3 @@ FUNCTION_WORDS = _listed(
 def negates(word: str) -> bool:
     """Whether a sentence without the word may say the opposite."""
     return word.casefold().replace("\u2019", "'") in NEGATIONS
-
-
-@cache
-def analyzer() -> Any:
-    """VADER (Hutto and Gilbert 2014): its `lexicon` has the polarity of words, and it gives that of a text."""
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-    return SentimentIntensityAnalyzer()
-
-
-def polarity(word: str) -> float:
-    """How good (above 0) or bad a word is; 0 where it is neither."""
-    return float(analyzer().lexicon.get(word.casefold(), 0))

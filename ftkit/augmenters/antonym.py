@@ -6,9 +6,9 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
+from ftkit import vader
 from ftkit.augmenters import _wordnet
 from ftkit.augmenters._base import Augmenter
-from ftkit.augmenters._english import analyzer, polarity
 from ftkit.augmenters._nlpaug import chooser, chosen
 from ftkit.augmenters._words import Words
 from ftkit.config import Section
@@ -41,11 +41,8 @@ class Antonym(Augmenter):
         found = {i: opposite for i in words.free if (opposite := self._opposites(words[i]))}
         changes = {i: chosen(self._tool, words[i], offered, random) for i, offered in found.items()}
         after = Edited(words.text, words.edits(changes)).text
-        return changes if self._polarity(words.text) * self._polarity(after) < 0 else {}
+        return changes if vader.of_text(words.text) * vader.of_text(after) < 0 else {}
 
     def _opposites(self, word: str) -> list[str]:
         """Antonyms that are as good as the word is bad, or the other way round."""
-        return [one for one in _wordnet.antonyms(word) if polarity(word) * polarity(one) < 0]
-
-    def _polarity(self, text: str) -> float:
-        return float(analyzer().polarity_scores(text)["compound"])
+        return [one for one in _wordnet.antonyms(word) if vader.of_word(word) * vader.of_word(one) < 0]

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import Field
 
+from ftkit import vader
 from ftkit.augmenters._base import Augmenter
-from ftkit.augmenters._english import FUNCTION_WORDS, negates, polarity
+from ftkit.augmenters._english import FUNCTION_WORDS, negates
 from ftkit.augmenters._words import Words, is_word
 from ftkit.checkpoints import locate
 from ftkit.errors import CheckpointError
@@ -116,7 +117,7 @@ _TOO = ("BertForPreTraining", "AlbertForPreTraining", "MobileBertForPreTraining"
 
 def _is_plain(word: str) -> bool:
     """Whether neither grammar nor polarity hangs on a word."""
-    return word.casefold() not in FUNCTION_WORDS and not negates(word) and not polarity(word)
+    return word.casefold() not in FUNCTION_WORDS and not negates(word) and not vader.of_word(word)
 
 
 def _cased(word: str, like: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftkit import vader
 from ftkit.baselines._base import Baseline, some
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
@@ -53,10 +54,7 @@ class Lexicon(Baseline):
 
 def polarities(texts: Sequence[str]) -> Floats:
     """VADER's compound score of each text, from -1 to 1."""
-    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
-    analyzer = SentimentIntensityAnalyzer()
-    return np.array([analyzer.polarity_scores(text[:CHARACTERS])["compound"] for text in texts])
+    return np.array([vader.of_text(text[:CHARACTERS]) for text in texts])
 
 
 def _nearness(away: Floats) -> float:
