@@ -106,6 +106,16 @@ def brief(value: object, most: int = 60) -> str:
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
+def some(names: Sequence[str], most: int) -> str:
+    """Names with commas between them; of more than `most` the first, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def first(faults: Sequence[str], most: int) -> list[str]:
+    """Faults, a line each; of more than `most` the first, and a line that says how many more there are."""
+    return [*faults[:most], *([f"and {len(faults) - most} more"] if len(faults) > most else [])]
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """The known name that `name` is most likely a slip of, whatever its case; empty where none is near."""
     folded = {other.casefold(): other for other in known}

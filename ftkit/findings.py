@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from ftkit.errors import some
+
 SHOWN = 3
 """Places that are shown to a person as examples."""
 MENTIONED = 12
@@ -141,8 +143,7 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
 
 def listed(names: Sequence[str], most: int = MENTIONED) -> str:
     """Names in quotation marks, of many the first."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more
+    return some([repr(name) for name in names], most)
 
 
 def located(findings: Iterable[Finding], locate: Mapping[str, Callable[[int], str]]) -> list[Finding]:

@@ -15,7 +15,7 @@ from ftkit.data.load import load, load_file
 from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
 from ftkit.data.split import SPLITS, split_named
-from ftkit.errors import DataError, RecipeError, nearest
+from ftkit.errors import DataError, RecipeError, nearest, some
 from ftkit.recipe import Recipe, parse_data, parse_recipe
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
@@ -189,12 +189,12 @@ def _tell(table: Table, guess: Guess, data: Mapping[str, Any], proof: Proof, say
         say(f"{name}: column {home!r} (data.columns.{name} changes it)")
     unread = [column for column in table.columns if column not in {*guess.columns.values(), "split"}]
     if unread:
-        say(f"not read: {_some(list(map(repr, unread)))}")
+        say(f"not read: {some([repr(name) for name in unread], MOST_LISTED)}")
     if guess.delimiter != DELIMITER:
         say(f"between the labels of a row: {guess.delimiter!r} (data.delimiter changes it)")
     labels = _listed(guess, proof.labels)
     if labels:
-        say(f"labels: {_some(labels)} (data.labels orders and renames them)")
+        say(f"labels: {some(labels, MOST_LISTED)} (data.labels orders and renames them)")
     for name in ("validation", "test"):
         if name in data:
             say(f"{name} rows: {_source(data[name])} (data.{name} changes it)")
@@ -207,11 +207,6 @@ def _source(held: Any) -> str:
     if held is None:
         return f"none; of fewer than {LEAST_ROWS} none are set aside"
     return f"{Path(held).name}, which lies beside it" if isinstance(held, str) else f"a share of {held:g}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return ", ".join(names[:MOST_LISTED]) + more
 
 
 # ---------------------------------------------------------------------- the recipe's text

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ftkit.errors import one_line, visible
+from ftkit.errors import one_line, some, visible
 from ftkit.metrics import Scores, in_table
 
 if TYPE_CHECKING:
@@ -231,12 +231,9 @@ def in_colour(stream: TextIO = sys.stdout) -> bool:
 def plan_table(plan: Mapping[str, Any]) -> str:
     """What a training would do, a line each."""
     rows = ", ".join(f"{count} {name}" for name, count in plan["rows"].items())
-    labels = ", ".join(plan["labels"][:12]) + (
-        f" and {len(plan['labels']) - 12} more" if len(plan["labels"]) > 12 else ""
-    )
     lines = {
         "rows": rows,
-        "labels": labels or "none",
+        "labels": some(plan["labels"], _MOST_LABELS) or "none",
         "training": f"{plan['epochs']:g} epochs, {plan['steps']} steps, in {plan['precision']}",
         "checkpoint": plan["checkpoint"],
     }

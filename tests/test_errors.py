@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.errors import brief, nearest, one_line
+from ftkit.errors import brief, first, nearest, one_line, some
 
 
 @given(st.text(), st.integers(min_value=3, max_value=20))
@@ -31,3 +31,11 @@ def test_nearest_name_is_told_as_it_is_known() -> None:
     assert nearest("CLASSIFICATION", known) == "classification"
     assert nearest("summarization!", known, 0.8) == ""
     assert nearest("x", []) == ""
+
+
+def test_of_many_the_first_and_how_many_more() -> None:
+    assert some(["a", "b", "c"], 3) == "a, b, c"
+    assert some(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+    assert some([], 2) == ""
+    assert first(["a", "b"], 2) == ["a", "b"]
+    assert first(["a", "b", "c"], 1) == ["a", "and 2 more"]

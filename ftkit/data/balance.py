@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
+from ftkit.errors import some
+
 Label = str | Sequence[str]
 """Of a row: its label, or several, or none of them."""
 NONE = "no label"
@@ -76,7 +78,7 @@ def told(values: Sequence[Label], how: Literal["oversample", "undersample"], see
         _counts([tuple(names(values[i])) or (NONE,) for i in rows]) for rows in (range(len(values)), places)
     )
     moved = [f"{name} {count} -> {after[name]}" for name, count in before.most_common() if after[name] != count]
-    listed = ", ".join(moved[:_SHOWN]) + (f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else "")
+    listed = some(moved, _SHOWN)
     what = (
         f"an epoch goes over {len(places)} rows, {len(places) - len(values)} of them copies"
         if how == "oversample"

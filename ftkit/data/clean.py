@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import regex
 
 from ftkit.edits import Edit
-from ftkit.errors import DataError, brief, problems
+from ftkit.errors import DataError, brief, first, problems
 
 GIVEN = "as_given"
 """The column that keeps a row as it was, as JSON, where cleaning changed it; None where it did not."""
@@ -230,8 +230,7 @@ def cleaned(rows: Sequence[Row], inputs: Sequence[str], steps: Sequence[str], so
             continue
         found.append({**row, **texts, **targets, GIVEN: json.dumps({"row": _content(row), "steps": list(steps)})})
     if lost:
-        more = [f"and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
-        raise problems(DataError, f"{source}: data.clean", [*lost[:_SHOWN], *more], _LOST_HINT)
+        raise problems(DataError, f"{source}: data.clean", first(lost, _SHOWN), _LOST_HINT)
     return found
 
 

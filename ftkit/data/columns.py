@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.formats import conll
 from ftkit.data.read import SHOWN, Table
 from ftkit.data.values import Refused, Values, meant
-from ftkit.errors import DataError, brief, problems
+from ftkit.errors import DataError, brief, problems, some
 from ftkit.findings import Finding, Place
 
 if TYPE_CHECKING:
@@ -221,8 +221,7 @@ def _unlikely_name(name: str) -> bool:
 
 
 def _shown(names: Sequence[str], most: int = 12) -> str:
-    shown = [repr(name if len(name) <= 40 else name[:37] + "...") for name in names[:most]]
-    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return some([repr(name if len(name) <= 40 else name[:37] + "...") for name in names], most)
 
 
 # ---------------------------------------------------------------------- which value is what

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ftkit.data.formats._encoding import AUTO, decoded
-from ftkit.errors import DataError, problems
+from ftkit.errors import DataError, first, problems
 
 SHOWN = 10
 """Rows named in an error before the rest is only counted."""
@@ -164,17 +164,15 @@ def apart(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
 def refuse_files(name: str, faults: Sequence[str], hint: str) -> None:
     """Raise for faults of a folder's files, if there are any; each says where it is."""
     if faults:
-        more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        raise problems(DataError, name, [*faults[:SHOWN], *more], hint)
+        raise problems(DataError, name, first(faults, SHOWN), hint)
 
 
 def refuse(name: str, faults: Sequence[str], hint: str) -> None:
     """Raise for faults of the form `line 5: ...`, if there are any; the error's `faults` are all of them."""
     if not faults:
         return
-    more = [f"  - and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
     heading = f"{name}: {len(faults)} lines can't be read"
-    listed = "\n".join([heading, *(f"  - {fault}" for fault in faults[:SHOWN]), *more])
+    listed = "\n  - ".join([heading, *first(faults, SHOWN)])
     error = DataError(f"{name}, {faults[0]}" if len(faults) == 1 else listed, hint)
     error.faults = tuple((name, int(fault.split(":")[0].split()[-1]), fault.partition(": ")[2]) for fault in faults)
     raise error
