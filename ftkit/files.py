@@ -40,6 +40,46 @@ def write_json(path: Path, value: Any) -> None:
         beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+SEAL = "SHA256SUMS"
+"""The file that tells the SHA-256 of all others in its folder, as `sha256sum --check` reads it."""
+
+
+def seal(folder: Path) -> None:
+    """See all files of a folder to the disk, and write down their SHA-256: from then on it is complete."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
+    for file in files:
+        _flush(file)
+    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    (folder / SEAL).write_text("".join(lines), encoding="utf-8")
+    _flush(folder / SEAL)
+    _flush(folder)
+
+
+def broken(folder: Path) -> list[str]:
+    """What is wrong with a sealed folder, a sentence for each file; that it has no seal, where it has none."""
+    try:
+        text = (folder / SEAL).read_bytes().decode("utf-8")
+        sealed = [tuple(line.split("  ", 1)) for line in text.removesuffix("\n").split("\n")]
+        return [fault for known, name in sealed if (fault := _fault(folder / name, known, name))]
+    except (OSError, ValueError):
+        return [f"it has no {SEAL} that can be read"]
+
+
+def _fault(file: Path, known: str, name: str) -> str:
+    if not file.is_file():
+        return f"{name} is missing"
+    return "" if sha256(file) == known else f"{name} is not as it was written"
+
+
+def _flush(path: Path) -> None:
+    """See a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from ftkit.errors import MachineError, RecipeError
-from ftkit.files import expanded, previous, replacing, sha256, write_json
+from ftkit.files import SEAL, broken, expanded, previous, replacing, seal, sha256, write_json
 
 
 def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
@@ -57,3 +59,42 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
         file.write("text")
     assert os.read(end, 10) == b"text" and pipe.is_fifo()
     os.close(end)
+
+
+# ---------------------------------------------------------------------- seals
+
+
+def sealed(folder: Path) -> Path:
+    (folder / "inner").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(bytes(range(256)))
+    (folder / "inner" / "two  spaces.json").write_text("{}")
+    seal(folder)
+    return folder
+
+
+def test_a_sealed_folder_is_whole_and_sha256sum_says_so_too(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    assert broken(folder) == []
+    assert subprocess.run(["sha256sum", "--check", "--strict", SEAL], cwd=folder, capture_output=True).returncode == 0
+    (folder / "more.txt").write_text("what came later is no fault")
+    assert broken(folder) == []
+
+
+def test_every_flipped_bit_of_a_sealed_folder_is_noticed(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        whole = file.read_bytes()
+        for place, bit in itertools.product(range(len(whole)), range(8) if file.name == SEAL else [0]):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+            assert broken(folder), f"byte {place} of {file.name}"
+        file.write_bytes(whole)
+    assert broken(folder) == []
+
+
+def test_what_is_wrong_with_a_sealed_folder_is_named(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    (folder / "weights.bin").write_bytes(b"torn")
+    (folder / "inner" / "two  spaces.json").unlink()
+    assert broken(folder) == ["inner/two  spaces.json is missing", "weights.bin is not as it was written"]
+    (folder / SEAL).unlink()
+    assert broken(folder) == [f"it has no {SEAL} that can be read"]
