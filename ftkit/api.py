@@ -42,6 +42,32 @@ def train(
     return run_training(checked, path, processes, say, progress)
 
 
+def resume(
+    run: str | Path,
+    recipe: str | Path | Recipe | None = None,
+    settings: Iterable[str] = (),
+    processes: int | None = None,
+    *,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Finished:
+    """Go on with a run that was stopped, in whatever way, to the weights that it would have had.
+
+    It needs nothing but its directory: recipe, number of processes and all that is done stand there. A complete run is
+    told of as it is. With a `recipe`, which has to be the run's, a run that is not there yet is begun.
+
+    Raises FTKitError for whatever a person can mend.
+    """
+    if recipe is None and list(settings):
+        raise RunError("a run goes on as its recipe says", "leave the settings out, or begin another run")
+    if recipe is not None and not Path(run).exists():
+        return train(recipe, settings, run, processes, say=say, progress=progress)
+    from ftkit.engine.train import resume as resume_training
+
+    known = None if recipe is None else _checked(recipe, settings)[0]
+    return resume_training(Path(run), processes, say, progress, known)
+
+
 def plan(
     recipe: str | Path | Recipe,
     settings: Iterable[str] = (),

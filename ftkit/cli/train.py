@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ftkit.engine.finish import Finished
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora; not needed to resume.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
     run: Annotated[Path | None, typer.Option(help="Run directory to make; runs/<recipe>-<time> by default.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --run where it stopped; begin it if it is not there yet.")
+    ] = False,
     processes: Annotated[
         int | None, typer.Option(help="Processes on this machine; one for each GPU by default.")
     ] = None,
@@ -28,11 +36,29 @@ def train(
 
     from ftkit import api, terminal
 
+    if resume:
+        if run is None:
+            raise typer.BadParameter("--resume goes on with a run: name its directory with --run DIR")
+        if dry_run:
+            raise typer.BadParameter("--dry-run leaves nothing, and --resume goes on with a run: say one of them")
+        resumed = api.resume(run, recipe, settings or (), processes, say=terminal.say, progress=terminal.Progress())
+        _print(resumed, as_json)
+        return
+    if recipe is None:
+        raise typer.BadParameter("a recipe is missing: a file, or a shelf name as sentiment/lora")
     if dry_run:
         plan = api.plan(recipe, settings or (), run, processes)
         print(json.dumps(plan) if as_json else terminal.plan_table(plan))
         return
     trained = api.train(recipe, settings or (), run, processes, say=terminal.say, progress=terminal.Progress())
+    _print(trained, as_json)
+
+
+def _print(trained: Finished, as_json: bool) -> None:
+    import json
+
+    from ftkit import terminal
+
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return

@@ -14,28 +14,39 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import errors
-from ftkit.engine import machine, teacher
+from ftkit.engine import interrupt, machine, teacher
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
 from ftkit.engine.seeds import with_seed
-from ftkit.errors import FTKitError, MachineError
+from ftkit.errors import FTKitError, Interrupted, MachineError, SmallerParts
 from ftkit.files import write_json
 from ftkit.run import RunDirectory
-from ftkit.terminal import Progress
+from ftkit.terminal import Progress, say
 
 
 def fit_in_processes(run: RunDirectory, processes: int, part: str = "") -> Fitted:
     """Train the run (or a part of it: `folds/3`, `seeds/14`) in `processes` processes of this machine.
 
-    Raises the error of the first process, by number, that has one; others that differ are printed.
+    Where memory runs out for one, all go on from the last checkpoint in smaller parts. Raises the error of the first
+    process, by number, that has one; others that differ are printed.
     """
+    while True:
+        try:
+            return _fit(run, processes, part)
+        except SmallerParts:
+            say("note: the training processes begin again at the last checkpoint")
+
+
+def _fit(run: RunDirectory, processes: int, part: str) -> Fitted:
     threads = str(machine.thread_share(processes))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
     with tempfile.TemporaryDirectory() as results:
         arguments = [str(run.path), str(run.final), results, part, str(processes)]
         command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
-        code = _run(command, environment)
+        stop = Path(results) / "stop"
+        with interrupt.heeded(pass_to=stop):
+            code = _run(command, {**environment, interrupt.FILE: str(stop)})
         found = {int(file.stem): json.loads(file.read_text()) for file in Path(results).glob("*.json")}
     if not run.path.is_dir():  # its own processes have published it
         run.path = run.final
@@ -122,13 +133,13 @@ def train(path: str, final: str, results: str, part: str, processes: str) -> Non
         if kind:
             run = run.part(kind, name, prepared.recipe)
         fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
-    except FTKitError as error:
+    except (FTKitError, Interrupted) as error:
         _write(Path(results), rank, _told(error, rank))
         sys.exit(error.exit_code)
     _write(Path(results), rank, vars(fitted))
 
 
-def _told(error: FTKitError, rank: int) -> dict[str, Any]:
+def _told(error: FTKitError | Interrupted, rank: int) -> dict[str, Any]:
     return {"error": type(error).__name__, "message": error.message, "hint": error.hint, "rank": rank}
 
 

@@ -512,7 +512,7 @@ def _heeds_interrupts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 130, "terminated")]
 )
 def test_interrupted_training_says_so_and_leaves_nothing_half_written(
     bench: Path, tmp_path: Path, number: signal.Signals, code: int, said: str

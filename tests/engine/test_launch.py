@@ -119,7 +119,7 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> bool:
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGTERM, 130, "terminated"),
         (signal.SIGINT, 130, "interrupted"),
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
