@@ -296,7 +296,7 @@ class FTTrainer(Trainer):
 
     def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         """As the Trainer does it, which subtracts the loss from itself to begin a new sum: nan stays nan."""
-        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)  # type: ignore[no-untyped-call]
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
         if not bool(tr_loss.isfinite()):
             tr_loss.zero_()
 
