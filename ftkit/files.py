@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import FTKitError, chain
+from ftkit.errors import FTKitError, MachineError, chain
 
 
 def expanded(path: str | Path, fault: type[FTKitError]) -> Path:
@@ -39,6 +39,17 @@ def is_full_disk(error: BaseException) -> bool:
     """Whether an error, or one that it came from, is the disk's: safetensors and arrow wrap it in their own."""
     full = (errno.ENOSPC, errno.EDQUOT)
     return any(getattr(one, "errno", None) in full or "No space left" in str(one) for one in chain(error))
+
+
+@contextmanager
+def full_disk_told(hint: str = "free some space, or name another folder") -> Iterator[None]:
+    """While this lasts, a full disk is a MachineError with this hint."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FTKitError) or not is_full_disk(error):
+            raise
+        raise MachineError("the disk is full: nothing half-written was kept", hint) from error
 
 
 def write_json(path: Path, value: Any) -> None:

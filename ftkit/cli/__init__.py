@@ -83,22 +83,19 @@ def main() -> None:
     Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130 Ctrl-C or SIGTERM.
     """
     from ftkit.errors import FTKitError
-    from ftkit.files import is_full_disk
+    from ftkit.files import full_disk_told
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to stop
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        with full_disk_told():
+            app()
     except FTKitError as error:
         _fail(str(error), error.exit_code)
     except (SystemExit, KeyboardInterrupt, BrokenPipeError) as stop:
         _stop(stop)
-    except Exception as error:
-        if not is_full_disk(error):
-            raise
-        _fail("the disk is full: nothing half-written was kept\n  free some space, or name another folder", 3)
 
 
 def _stop(stop: BaseException) -> NoReturn:

@@ -11,8 +11,7 @@ from transformers import TrainerCallback
 
 from ftkit.engine import interrupt
 from ftkit.engine.checkpoint import STATE, Checkpoints, put_weights, read, snapshot
-from ftkit.errors import Interrupted, MachineError
-from ftkit.files import is_full_disk
+from ftkit.errors import Interrupted
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress, Say
 
@@ -80,6 +79,8 @@ class Keeping(TrainerCallback):
         """The checkpoint that the training goes on from."""
         self.over = False
         """Whether nothing was left to learn after it."""
+        self.before: Callable[[], None] = lambda: None
+        """Called before a checkpoint is written: what is kept outside of it, and it counts on."""
         self._save = self._stop = False
         self.step = 0
         """Steps behind it."""
@@ -129,22 +130,14 @@ class Keeping(TrainerCallback):
     # ------------------------------------------------------------------ what
 
     def write(self, trainer: Any) -> None:
-        """A checkpoint of the training as it stands. Raises MachineError where the disk is full."""
+        """A checkpoint of the training as it stands."""
         began = time.monotonic()
+        self.before()
         over = trainer.control.should_training_stop
         told = {"step": self.step, "over": over, "callbacks": [callback.state() for callback in self.kept]}
         files = snapshot(trainer, told)
         if trainer.is_world_process_zero():
-            try:
-                Checkpoints(self.run.checkpoints).write(self.step, files)
-            except Exception as error:
-                if not is_full_disk(error):
-                    raise
-                raise MachineError(
-                    f"the disk is full: the checkpoint after step {self.step} could not be written; earlier ones are"
-                    " whole",
-                    "free some space; `ftkit train --resume --run DIR` goes on from the last one",
-                ) from error
+            Checkpoints(self.run.checkpoints).write(self.step, files)
         trainer.accelerator.wait_for_everyone()  # who ends now would have the others ended in the midst of it
         self._last = time.monotonic()
         self._cost = self._last - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,14 +187,16 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping
     most = int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method}"
     with (
-        interrupt.heeded(),
+        interrupt.heeded() if keeping else nullcontext(),
         machine.memory_kept(),
         unpadded(model, prepared.task.reads_otherwise) as without_padding,
         frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
         lowered(model) as trainer.low,
     ):
         if layers:
-            trainer.add_callback(Sharing(layers.flush))
+            trainer.add_callback(Sharing(layers.exchange))
+        if layers and keeping:
+            keeping.before = layers.publish
         trainer.train(resume_from_checkpoint=str(keeping.from_) if keeping and keeping.from_ else None)
         padded = () if without_padding or not is_encoder(model) else (_PADDED,)
         return (*padded, *(layers.notes() if layers else ()))

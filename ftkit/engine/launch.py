@@ -20,7 +20,7 @@ from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import prepare
 from ftkit.engine.seeds import with_seed
 from ftkit.errors import FTKitError, Interrupted, MachineError, SmallerParts
-from ftkit.files import write_json
+from ftkit.files import full_disk_told, write_json
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress, say
 
@@ -132,7 +132,8 @@ def train(path: str, final: str, results: str, part: str, processes: str) -> Non
             prepared = with_seed(prepared, int(name))
         if kind:
             run = run.part(kind, name, prepared.recipe)
-        fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
+        with full_disk_told(f"free some space; `ftkit train --resume --run {final}` goes on from there"):
+            fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
     except (FTKitError, Interrupted) as error:
         _write(Path(results), rank, _told(error, rank))
         sys.exit(error.exit_code)

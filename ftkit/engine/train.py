@@ -29,6 +29,7 @@ from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.errors import Interrupted, MachineError, RunError, problems
+from ftkit.files import full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory, refuse_existing
@@ -131,13 +132,14 @@ def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> N
 
 def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
     """Do what is left of a run; all of a new one."""
+    way = f"`ftkit train --resume --run {run.final}` goes on from there"
     try:
-        return _complete(run, ready, progress, say)
+        with full_disk_told(f"free some space; {way}"):
+            return _complete(run, ready, progress, say)
     except KeyboardInterrupt as stop:
         if not run.published:
             raise
-        said = str(stop) or "interrupted"
-        raise Interrupted(said, f"`ftkit train --resume --run {run.path}` goes on from there") from stop
+        raise Interrupted(str(stop) or "interrupted", way) from stop
 
 
 def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
