@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.read import Table, looks_like_file
 from ftkit.errors import DataError
-from ftkit.hub import unreachable
+from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,7 @@ def read_hub(source: str) -> dict[str, Table]:
             f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
         )
     name, config, revision = matched.groups()
-    reason = unreachable()
+    reason = unreachable(BRIEF_SECONDS if _is_kept(name) else PROBE_SECONDS)
     notes = (f"{source}: the Hub is out of reach ({reason}); the copy in the cache is used",) if reason else ()
     if reason and revision:
         what = f"the Hub is out of reach ({reason}), and only it knows revision {revision}"
@@ -61,6 +61,13 @@ def named_rows(table: pa.Table) -> list[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------------- private
+
+
+def _is_kept(name: str) -> bool:
+    """Whether the cache has some copy of a data set."""
+    from datasets import config
+
+    return (Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")).is_dir()
 
 
 def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:
