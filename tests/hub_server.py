@@ -33,6 +33,8 @@ class Faults:
     """Of larger bodies only so many bytes go out, then the connection ends."""
     cuts: int = 1000
     """How many times a body is still cut."""
+    stalls: bool = False
+    """A body that is cut leaves its connection open: nothing more comes."""
     wrong: bool = False
     """One byte of each body of safetensors is another one."""
     ranges: list[int] = field(default_factory=list)
@@ -168,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.faults.cuts -= 1
             self.wfile.write(body[: self.faults.cut])
             self.close_connection = True
+            if self.faults.stalls:
+                Event().wait(60)
             return
         self.wfile.write(body)
 

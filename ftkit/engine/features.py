@@ -191,7 +191,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.Ba
 
 
 def _checksum(row: torch.Tensor) -> int:
-    return xxhash.xxh3_64_intdigest(row.view(torch.uint8).numpy())
+    return xxhash.xxh3_64_intdigest(row.view(torch.uint8).numpy().data)
 
 
 def _publish(path: Path, written: list[tuple[bytes, int, int, int]], size: int) -> None:

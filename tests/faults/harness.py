@@ -25,7 +25,7 @@ def cut(file: Path, size: int) -> None:
     os.truncate(file, size)
 
 
-def places(file: Path, count: int = 5) -> list[int]:
+def places(file: Path, count: int = 3) -> list[int]:
     """Some bytes of a file: its first, its last, and others at equal distances."""
     last = file.stat().st_size - 1
     return sorted({round(last * part / (count - 1)) for part in range(count)}) if last >= 0 else []

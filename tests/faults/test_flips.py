@@ -32,7 +32,7 @@ def test_every_flipped_cut_or_missing_file_of_a_trained_folder_is_noticed(lab: L
                     flip(file, place)
                     models.load(folder)
                 assert file.name in caught.value.message and SEAL in caught.value.hint
-            for size in (0, 1, file.stat().st_size // 2, file.stat().st_size - 1):
+            for size in (0, file.stat().st_size - 1):
                 with harmed(folder), pytest.raises(CheckpointError, match=file.name):
                     cut(file, size)
                     models.load(folder)

@@ -50,12 +50,19 @@ def down(how: str, root: Path) -> Iterator[dict[str, str]]:
 
 def run(home: Path, changes: dict[str, str], *arguments: object) -> tuple[Done, float]:
     """The command in a process of its own with a cache of its own, and the seconds it took."""
-    own = client_environment("", home) | {"FTKIT_CACHE": str(home / "ftkit"), "PIP_NO_INDEX": "1"}
+    own = client_environment("", home) | {"FTKIT_CACHE": str(home / "ftkit"), "PIP_NO_INDEX": "1"} | changes
     begun = time.monotonic()
     done = subprocess.run(
-        command(*arguments), env=environment(**own, **changes), capture_output=True, text=True, cwd=home, timeout=120
+        command(*arguments), env=environment(**own), capture_output=True, text=True, cwd=home, timeout=120
     )
     return Done(done.returncode, done.stdout, done.stderr), time.monotonic() - begun
+
+
+def of_the_hub(folder: Path, checkpoint: Path) -> Path:
+    """A recipe whose data are on the Hub."""
+    recipe = folder / "hub.yaml"
+    recipe.write_text(f"task: classification\nmodel: {{checkpoint: {checkpoint}}}\ndata: {{train: hf://org/reviews}}\n")
+    return recipe
 
 
 def usual(home: Path, root: Path, *arguments: object) -> float:
@@ -73,7 +80,7 @@ def test_what_is_local_or_cached_starts_as_usual(lab: Lab, tmp_path: Path, root:
     commands = {
         "local": ("predict", trained, "a text"),
         "checkpoint": ("checkpoints", "get", "org/whole"),
-        "data": ("data", "check", "hf://org/reviews"),
+        "data": ("data", "check", of_the_hub(tmp_path, trained)),
     }
     with hub(root) as address:  # fills the cache
         for arguments in commands.values():
@@ -88,11 +95,11 @@ def test_what_is_local_or_cached_starts_as_usual(lab: Lab, tmp_path: Path, root:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", DOWN)
-def test_what_is_not_here_is_told_in_seconds(tmp_path: Path, root: Path, how: str) -> None:
+def test_what_is_not_here_is_told_in_seconds(lab: Lab, tmp_path: Path, root: Path, how: str) -> None:
     for arguments, said in (
         (("checkpoints", "get", "org/whole"), "Give a local folder, or a starter"),
         (("checkpoints", "get", "minilm"), "where there is a network"),
-        (("data", "check", "hf://org/reviews"), "name a local file"),
+        (("data", "check", of_the_hub(tmp_path, lab.checkpoint("bert"))), "name a local file"),
         (("predict", "org/whole", "a text"), "Give a local folder, or a starter"),
     ):
         with down(how, root) as changes:
@@ -132,12 +139,16 @@ def test_a_download_that_is_cut_once_is_gone_on_with(tmp_path: Path, root: Path)
     assert is_whole(Path(done.out), root)
 
 
-@pytest.mark.slow
-def test_a_download_that_is_cut_is_never_loaded_and_taken_up_again(tmp_path: Path, root: Path) -> None:
-    faults = Faults(cut=10_000)
+def test_a_download_that_a_killed_process_left_is_taken_up_again(tmp_path: Path, root: Path) -> None:
+    faults, own = Faults(cut=10_000, stalls=True), {"FTKIT_CACHE": str(tmp_path / "ftkit")}
     with hub(root, faults) as address:
-        done = get(tmp_path, address)
-        assert done.code == 1 and "the download from the Hub failed" in done.err
+        environ = environment(**client_environment(address, tmp_path), **own)
+        with subprocess.Popen([sys.executable, "-c", SCRIPT], env=environ, stderr=subprocess.DEVNULL) as process:
+            begun = time.monotonic()
+            while not any(part.stat().st_size for part in tmp_path.rglob("*.incomplete")):
+                assert process.poll() is None and time.monotonic() - begun < 60
+                time.sleep(0.02)
+            process.kill()
         assert not list(tmp_path.rglob("*.safetensors"))
         faults.cuts, faults.ranges = 0, []
         done = get(tmp_path, address)
