@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,32 +66,37 @@ def of_the_hub(folder: Path, checkpoint: Path) -> Path:
     return recipe
 
 
-def usual(home: Path, root: Path, *arguments: object) -> float:
-    """The seconds that a command takes while the Hub answers."""
+@dataclass
+class Usual:
+    """Commands, and the seconds that each takes with a full cache while the Hub answers."""
+
+    home: Path
+    commands: list[tuple[object, ...]]
+    seconds: list[float]
+
+
+@pytest.fixture(scope="module")
+def usual(lab: Lab, tmp_path_factory: pytest.TempPathFactory, root: Path) -> Usual:
+    home, trained = tmp_path_factory.mktemp("home"), lab.trained("single", "full").run
+    commands: list[tuple[object, ...]] = [
+        ("predict", trained, "a text"),
+        ("checkpoints", "get", "org/whole"),
+        ("data", "check", of_the_hub(home, trained)),
+    ]
     with hub(root) as address:
-        done, seconds = run(home, {"HF_ENDPOINT": address}, *arguments)
-    assert done.code == 0, done.err
-    return seconds
+        for arguments in commands:
+            assert run(home, {"HF_ENDPOINT": address}, *arguments)[0].code == 0
+        return Usual(home, commands, [run(home, {"HF_ENDPOINT": address}, *one)[1] for one in commands])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", DOWN)
-def test_what_is_local_or_cached_starts_as_usual(lab: Lab, tmp_path: Path, root: Path, how: str) -> None:
-    trained = lab.trained("single", "full").run
-    commands = {
-        "local": ("predict", trained, "a text"),
-        "checkpoint": ("checkpoints", "get", "org/whole"),
-        "data": ("data", "check", of_the_hub(tmp_path, trained)),
-    }
-    with hub(root) as address:  # fills the cache
-        for arguments in commands.values():
-            run(tmp_path, {"HF_ENDPOINT": address}, *arguments)
-    for what, arguments in commands.items():
-        seconds = usual(tmp_path, root, *arguments)
+def test_what_is_local_or_cached_starts_as_usual(usual: Usual, root: Path, how: str) -> None:
+    for arguments, seconds in zip(usual.commands, usual.seconds, strict=True):
         with down(how, root) as changes:
-            done, taken = run(tmp_path, changes, *arguments)
-        assert done.code == 0, (what, done.err)
-        assert taken < seconds + SLOWER, (what, seconds, taken)
+            done, taken = run(usual.home, changes, *arguments)
+        assert done.code == 0, (arguments, done.err)
+        assert taken < seconds + SLOWER, (arguments, seconds, taken)
 
 
 @pytest.mark.slow
