@@ -69,6 +69,13 @@ def test_a_pulled_recipe_leads_nowhere_else(lab: Lab, tmp_path: Path, name: str)
         evaluate(run)
 
 
+def test_a_pulled_run_is_not_gone_on_with_from_data_elsewhere(lab: Lab, tmp_path: Path) -> None:
+    run = pulled(lab, tmp_path)
+    (run / "scores.json").unlink()
+    done = ftkit("train", "--resume", "--run", run)
+    assert done.code == 3 and "names what lies outside of it" in done.err
+
+
 def test_a_pulled_recipe_may_name_what_lies_in_its_run(lab: Lab, tmp_path: Path) -> None:
     run = pulled(lab, tmp_path)
     for split in ("train", "validation", "test"):
