@@ -60,7 +60,7 @@ def run(home: Path, changes: dict[str, str], *arguments: object) -> tuple[Done, 
 
 
 def quickest(home: Path, changes: dict[str, str], limit: float, *arguments: object) -> tuple[Done, float]:
-    """The first of four runs within `limit` seconds, or the last: a busy machine is slow now and then, a wait always."""
+    """The first of four runs within `limit` seconds, or the last: a busy machine is slow at times, a wait always."""
     for _ in range(4):
         done, taken = run(home, changes, *arguments)
         if taken < limit:
