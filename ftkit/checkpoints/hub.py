@@ -119,6 +119,4 @@ def _download(repo: str, revision: str | None, again: bool) -> Path:
         raise CheckpointError(f"{repo} has no revision {revision}", f"See {page}/commits/main") from error
     except connection_errors() as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        raise CheckpointError(
-            f"{repo}: the download from the Hub failed: {lines[0]}", "Try again: it goes on where it stopped"
-        ) from error
+        raise CheckpointError(f"{repo}: the download from the Hub failed: {lines[0]}", "Try again") from error
