@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ftkit import trust
 from ftkit.data.formats import HEADED, READERS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
 from ftkit.data.formats._encoding import AUTO
@@ -66,6 +67,7 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
     if path.is_dir():
         if not (reader := folder_reader(path)):
             raise unread_folder(path)
+        trust.refuse_links(path)
         return reader
     known = [known for known in READERS if known != ".txt" or tokens]
     if source.suffix not in known:

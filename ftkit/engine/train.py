@@ -107,6 +107,7 @@ def resume(
             say(f"note: the run {run.path} is complete: there is nothing left to do")
             return Finished.read(run)
         run.refuse_edited()
+        run.refuse_outside()
         begun = run.read_json(_BEGUN)
         ready = _checked(run.recipe, processes or begun["processes"])
         _refuse_changed(run, ready, begun)
