@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,8 @@ from ftkit import plugins
 from ftkit.checks._base import Check, Data
 from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
+from ftkit.data.split import draw
+from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
 
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from ftkit.data.read import Locate
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Labels, Limit, Task
+
+
+MOST = 200_000
+"""Rows that the checks look through; of more, as many are drawn."""
 
 
 class Checked(NamedTuple):
@@ -73,8 +80,16 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 
 def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
-    rows = {name: split.to_dict() for name, split in loaded.items()}
-    return Data(loaded.shape, rows, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    data = Data(loaded.shape, {}, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    size = sum(len(split) for _, split in loaded.items())
+    if size > MOST:
+        data.notes.append(f"texts are looked through in {MOST:,} rows, drawn from {size:,}; labels are counted in all")
+    for name, split in loaded.items():
+        part = split.select(draw(len(split), max(1, len(split) * MOST // size), seed=0)) if size > MOST else split
+        data.splits[name] = part.to_dict()
+        if part is not split and data.has_names:
+            data.counted[name] = Counter(data.names_of({c.name: column(split, c.name) for c in data.targets}))
+    return data
 
 
 def of_data(data: Data) -> list[Finding]:
