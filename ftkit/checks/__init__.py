@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
 from ftkit.checks._base import Check, Data
+from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
-from ftkit.data.split import draw
 from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from ftkit.data.read import Locate
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Labels, Limit, Task
-
-
-MOST = 200_000
-"""Rows that the checks look through; of more, as many are drawn."""
 
 
 class Checked(NamedTuple):
@@ -81,11 +77,10 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
     data = Data(loaded.shape, {}, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
-    size = sum(len(split) for _, split in loaded.items())
-    if size > MOST:
-        data.notes.append(f"texts are looked through in {MOST:,} rows, drawn from {size:,}; labels are counted in all")
-    for name, split in loaded.items():
-        part = split.select(draw(len(split), max(1, len(split) * MOST // size), seed=0)) if size > MOST else split
+    splits = dict(loaded.items())
+    places = chosen(splits, [column.name for column in data.inputs], data.notes)
+    for name, split in splits.items():
+        part = split.select(places[name]) if name in places else split
         data.splits[name] = part.to_dict()
         if part is not split and data.has_names:
             data.counted[name] = Counter(data.names_of({c.name: column(split, c.name) for c in data.targets}))

@@ -13,10 +13,12 @@ import secrets
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import accumulate, chain, pairwise
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, overload
 
 from ftkit import __version__
 from ftkit.checkpoints import cache
@@ -169,16 +171,15 @@ def in_blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def on_disk(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
-    """Tables as one, mapped from a file that goes when nobody reads it any more."""
-    path = _folder() / f"{secrets.token_hex(8)}.rows"
-    try:
-        with writing(path, schema) as writer:
+    """Tables as one, mapped from a file without a name: it is gone when nobody reads it any more."""
+    import pyarrow as pa
+
+    with TemporaryFile(dir=_folder()) as file:
+        with _on(file, schema) as writer:
             for table in tables:
                 writer.write_table(table)
-        return _mapped(path)
-    finally:
-        with suppress(PermissionError):  # Windows keeps what is mapped; the next run takes it away
-            path.unlink(missing_ok=True)
+        kept = mmap(file.fileno(), 0, access=ACCESS_READ)
+    return pa.ipc.open_stream(pa.py_buffer(kept)).read_all()
 
 
 def texts(key: Sequence[object], width: int, read: Callable[[Hand], Row]) -> tuple[pa.Table, Row]:
@@ -255,13 +256,20 @@ def dataset(table: pa.Table, features: Any) -> Dataset:
 @contextmanager
 def writing(path: Path, schema: pa.Schema) -> Iterator[Any]:
     """What writes Arrow's stream to a file. Raises MachineError where the disk is full."""
+    with path.open("wb") as file, _on(file, schema) as writer:
+        yield writer
+
+
+@contextmanager
+def _on(file: IO[bytes], schema: pa.Schema) -> Iterator[Any]:
     import pyarrow as pa
 
     try:
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        with pa.ipc.new_stream(file, schema) as writer:
             yield writer
+        file.flush()
     except OSError as error:
-        what = f"{path.parent}: rows can't be kept there ({error.strerror or error})"
+        what = f"{cache()}: rows can't be kept there ({error.strerror or error})"
         raise MachineError(what, "make room, or set FTKIT_CACHE to a folder on another disk") from error
 
 

@@ -21,7 +21,7 @@ def read(source: Source) -> Table:
         if source.is_large and not source.is_packed:
             table, _ = remembered(source.key(), partial(_copy, source))
         else:
-            table = pq.read_table(pa.BufferReader(source.bytes()))
+            table = pq.ParquetFile(pa.BufferReader(source.bytes())).read()
     except (pa.ArrowException, OSError) as error:
         said = str(error).splitlines()[0]
         raise DataError(f"{source.name} is not a whole Parquet file: {said}", "write it again") from error
