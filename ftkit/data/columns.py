@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.formats import conll
-from ftkit.data.mapped import Row, is_on_disk, taken
+from ftkit.data.mapped import Row, is_on_disk, taken, without
 from ftkit.data.read import SHOWN, Table
 from ftkit.data.typed import Examples, kept
 from ftkit.data.values import Refused, Values, meant
@@ -260,6 +260,7 @@ def canonical(
     bad = {column for row in unread for column, _, _ in row.faults}
     if not targets and not any(column.is_input for column in bad):
         shown = tuple(column for column in shown if column not in bad)
+        rows = without(rows, [column.name for column in bad])
         notes += [f"{table.source}: {c.name!r} is left out; it can't be read in every row" for c in shape if c in bad]
     elif bad and strict:
         raise _refusal(table, unread)

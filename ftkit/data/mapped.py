@@ -148,6 +148,13 @@ def taken(rows: Sequence[Row], indices: Sequence[int]) -> Sequence[Row]:
     return rows.take(indices) if isinstance(rows, (Mapped, Joined)) else [rows[index] for index in indices]
 
 
+def without(rows: Sequence[Row], names: Sequence[str]) -> Sequence[Row]:
+    """The rows without some columns."""
+    if isinstance(rows, Mapped):
+        return Mapped(rows.table.drop_columns(list(names)), rows.decode, rows.places)
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
+
+
 def size(path: Path) -> int:
     """Bytes of a file as they will be read, about: text that is packed has four times as many."""
     return path.stat().st_size * (4 if path.name.lower().endswith(".gz") else 1)
