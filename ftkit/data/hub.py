@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ftkit.data import mapped
+from ftkit.data.mapped import Mapped, Row
 from ftkit.data.read import Table, looks_like_file
 from ftkit.errors import DataError, first
 from ftkit.files import SEAL, broken, is_sealed, seal
@@ -51,15 +53,21 @@ def read_hub(source: str) -> dict[str, Table]:
     return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
 
 
-def named_rows(table: pa.Table) -> list[dict[str, Any]]:
+def rows_of(table: pa.Table) -> Sequence[Row]:
     """The rows of an Arrow table; where it says what its label numbers mean, they are names (-1 is None)."""
-    rows: list[dict[str, Any]] = table.to_pylist()
-    if b"huggingface" not in (table.schema.metadata or {}):
-        return rows
+    rows = Mapped(table, _decoder(table.schema))
+    return rows if table.nbytes > mapped.LARGE else list(rows)
+
+
+def _decoder(schema: pa.Schema) -> Callable[[pa.RecordBatch], list[Row]]:
+    if b"huggingface" not in (schema.metadata or {}):
+        return lambda batch: cast(list[Row], batch.to_pylist())
     from datasets import Features
 
-    features = Features.from_arrow_schema(table.schema)
-    return [{name: _named(value, features[name]) for name, value in row.items()} for row in rows]
+    features = Features.from_arrow_schema(schema)
+    return lambda batch: [
+        {name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()
+    ]
 
 
 # ---------------------------------------------------------------------- private
@@ -77,8 +85,8 @@ def _cache(name: str) -> Path:
 
 
 def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:
-    rows = named_rows(table)
-    return Table(source, tuple(table.column_names), rows, list(range(1, len(rows) + 1)), "record", notes)
+    rows = rows_of(table)
+    return Table(source, tuple(table.column_names), rows, range(1, len(rows) + 1), "record", notes)
 
 
 def _named(value: Any, feature: Any) -> Any:
