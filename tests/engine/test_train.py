@@ -24,6 +24,8 @@ from tests.runs import CASES, Lab, curve, log, read_jsonl, refused, rows, weight
 FILES = {
     "recipe.yaml",
     "recipe.yaml.sha256",
+    "begun.json",
+    "fitted.json",
     "environment.json",
     "data.json",
     "scores.json",
@@ -165,7 +167,7 @@ def test_step_that_processes_cannot_share_is_refused(lab: Lab, tmp_path: Path) -
 
 def test_diverging_training_says_so_and_leaves_no_model(lab: Lab, tmp_path: Path) -> None:
     settings = ("train.learning_rate=1e30", "train.optimizer=sgd", "train.max_grad_norm=0", "train.epochs=4")
-    with pytest.raises(FTKitError, match=r"the loss is (nan|inf)") as caught:
+    with pytest.raises(FTKitError, match="not finite") as caught:
         train(lab.recipe("regression", *settings), tmp_path / "run")
     assert "learning_rate" in caught.value.hint
     assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
