@@ -231,11 +231,9 @@ def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | 
         return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
 
     places = range(len(split)) if places is None else places
-    starts = count(step=AT_ONCE)
     rows = split if len(places) == len(split) and places == range(len(split)) else split.select(places)
-    encoded = in_parts(
-        encode(batch, range(start, start + AT_ONCE)) for start, batch in zip(starts, batches(rows), strict=False)
-    )
+    parts = (range(len(rows))[start : start + AT_ONCE] for start in count(step=AT_ONCE))
+    encoded = in_parts(encode(batch, numbers) for batch, numbers in zip(batches(rows), parts, strict=False))
     return encoded, len({places[i] for i in cut})
 
 
