@@ -22,6 +22,10 @@ from ftkit.recipe import Recipe, load_recipe
 from ftkit.terminal import silence
 
 
+_SHORT, _LONG = 0.03, 4.0
+"""Seconds until a kill: once something is being saved, and from the beginning."""
+
+
 def main(recipe_file: str, path: str, kills: int, seed: int) -> None:
     """Train with kills. Exits with an error where a run can't be gone on with, or a whole checkpoint is lost."""
     random, run, recipe = Random(seed), Path(path), load_recipe(recipe_file)
@@ -33,7 +37,7 @@ def main(recipe_file: str, path: str, kills: int, seed: int) -> None:
         where = "any moment" if random.random() < 0.3 else "saving"
         if where == "saving":
             _await_change(run / "checkpoints", child, took)
-        time.sleep(random.uniform(0, took / 2 if where == "any moment" else 0.03))
+        time.sleep(random.uniform(0, min(took, _LONG) if where == "any moment" else _SHORT))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
