@@ -54,7 +54,7 @@ class Watch:
         told = f"step {step}: {_where(trainer, self.rows)}"
         if self.lost >= MOST:
             raise FTKitError(
-                f"{told}; this is the {MOST}rd such step in a row, and ends the training. What was saved before is kept",
+                f"{told}; this is the {MOST}rd such step in a row, and ends the training. What was saved is kept",
                 "lower train.learning_rate, set train.precision to fp32, or look at the rows named",
             )
         say(f"warning: {told}; nothing was learned in this step")

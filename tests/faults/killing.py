@@ -21,7 +21,6 @@ from ftkit.engine.train import resume, train
 from ftkit.recipe import Recipe, load_recipe
 from ftkit.terminal import silence
 
-
 _SHORT, _LONG = 0.03, 4.0
 """Seconds until a kill: once something is being saved, and from the beginning."""
 
