@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
     from ftkit.engine.lift import Lifted
+    from ftkit.engine.world import World
     from ftkit.inspection import Inspection
 
 
@@ -27,19 +28,31 @@ def train(
     run: str | Path | None = None,
     processes: int | None = None,
     *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
-) -> Finished:
+) -> Finished | None:
     """Fine-tune as `recipe` says (a file, a shelf name such as `sentiment/lora`, or a Recipe).
 
     `settings` are laid over it as `--set` does: `["data.train=reviews.csv", "train.epochs=1"]`. The run directory
-    `run` must not exist; `runs/<recipe>-<time>` when not given. `say` is told notes and warnings. Returns the
-    run's path and scores. Raises FTKitError for whatever a person can mend.
+    `run` must not exist; `runs/<recipe>-<time>` when not given. On several `machines` each calls this with its `rank`
+    and the `address` (`host:port`) of machine 0; under torchrun and srun, these are taken from the environment. `say`
+    is told notes and warnings. Returns the run's path and scores; None where it trained with another machine or
+    process, which returns them. Raises FTKitError for whatever a person can mend.
     """
+    place = _place(processes, machines, rank, address, say)
+    if place.node:
+        checked, _ = _checked(recipe, settings)
+        from ftkit.engine.follow import follow
+
+        follow(place, checked, say)
+        return None
     checked, path = _ready(recipe, settings, run)
     from ftkit.engine.train import train as run_training
 
-    return run_training(checked, path, processes, say, progress)
+    return run_training(checked, path, processes, say, progress, place)
 
 
 def plan(
@@ -47,15 +60,33 @@ def plan(
     settings: Iterable[str] = (),
     run: str | Path | None = None,
     processes: int | None = None,
-) -> dict[str, Any]:
+    *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
+) -> dict[str, Any] | None:
     """What `train` would do: rows, labels, steps, and, measured on a few steps, time and memory.
 
-    Leaves nothing behind. Raises FTKitError as `train` would.
+    None where `train` would train with another machine or process. Leaves nothing behind. Raises FTKitError as `train`
+    would.
     """
+    place = _place(processes, machines, rank, address, silence)
+    if place.node:
+        return None
     checked, _ = _ready(recipe, settings, run)
     from ftkit.engine.train import plan as make_plan
 
-    return make_plan(checked, processes)
+    return make_plan(checked, processes, place)
+
+
+def _place(processes: int | None, machines: int | None, rank: int | None, address: str | None, say: Say) -> World:
+    """Which of the nodes of a training this process is."""
+    from ftkit.engine import world
+
+    found = world.find(processes, machines, rank, address)
+    if found.note and not found.local_rank:
+        say(f"note: {found.note}")
+    return found
 
 
 def check_data(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ def train(
     processes: Annotated[
         int | None, typer.Option(help="Processes on this machine; one for each GPU by default.")
     ] = None,
+    machines: Annotated[
+        int | None, typer.Option(help="Machines, each of which is given this command; SLURM tells by itself.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Which of the machines this is, from 0.")] = None,
+    address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where machine 0 is reached.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, try a few steps, print the plan; leave nothing.")
     ] = False,
@@ -28,11 +33,14 @@ def train(
 
     from ftkit import api, terminal
 
+    where: Any = {"processes": processes, "machines": machines, "rank": rank, "address": address}
     if dry_run:
-        plan = api.plan(recipe, settings or (), run, processes)
-        print(json.dumps(plan) if as_json else terminal.plan_table(plan))
+        if plan := api.plan(recipe, settings or (), run, **where):
+            print(json.dumps(plan) if as_json else terminal.plan_table(plan))
         return
-    trained = api.train(recipe, settings or (), run, processes, say=terminal.say, progress=terminal.Progress())
+    trained = api.train(recipe, settings or (), run, **where, say=terminal.say, progress=terminal.Progress())
+    if trained is None:
+        return
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return

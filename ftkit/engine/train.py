@@ -12,11 +12,12 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit import trust
-from ftkit.engine import calibrate, launch, machine, selftrain, teacher
+from ftkit.engine import calibrate, machine, selftrain, teacher
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
 from ftkit.engine.baselines import run_baselines
+from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, fit
 from ftkit.engine.folds import Part, fold_rows
@@ -26,6 +27,7 @@ from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
+from ftkit.engine.world import World, alone
 from ftkit.errors import MachineError
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
@@ -33,12 +35,12 @@ from ftkit.run import RunDirectory, refuse_existing
 from ftkit.terminal import Progress, Say, silence, variants_sentence
 
 
-def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int | None = None, world: World | None = None) -> dict[str, Any]:
     """What `train` would do: rows, labels, steps, precision, and, measured on the first steps, time and memory.
 
     Raises FTKitError as `train` would.
     """
-    prepared, *_ = _checked(recipe, processes)
+    prepared, *_ = _checked(recipe, Crew(world or alone(processes)))
     rows = {name: len(split) for name, split in prepared.splits.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
@@ -64,30 +66,38 @@ def train(
     processes: int | None = None,
     say: Say = silence,
     progress: Progress | None = None,
+    world: World | None = None,
 ) -> Finished:
     """Fine-tune as the recipe says, then score the held-out rows with the model as it was saved.
 
-    Leaves the run at `path`, which must not exist. Raises FTKitError before the first step for whatever a person
-    can mend; then nothing is left behind.
+    `world` says of which nodes this one is the first; `processes` is for one machine alone. Leaves the run at `path`,
+    which must not exist. Raises FTKitError before the first step for whatever a person can mend; then nothing is left
+    behind.
     """
+    with gathered(world or alone(processes)) as crew:
+        return _train(recipe, path, crew, say, progress)
+
+
+def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress | None) -> Finished:
     refuse_existing(path)
     trust.remember(recipe.model_dump())
-    prepared, parts, processes, unlabeled = _checked(recipe, processes)
+    prepared, parts, unlabeled = _checked(recipe, crew)
     for message in (*prepared.notes, *(f"warning: {finding}" for finding in prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
+        crew.meet(run, recipe, say)
         prepared = teacher.filtered(run, prepared, progress, say)
         if prepared.augmented:
             say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
             run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
         beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
-        folds = _cross_validate(run, prepared, parts, processes, progress, say) if parts else {}
-        each = _train_seeds(run, prepared, processes, progress, say)
+        folds = _cross_validate(run, prepared, parts, crew, progress, say) if parts else {}
+        each = _train_seeds(run, prepared, crew, progress, say)
         if unlabeled is not None:
             fitted = selftrain.self_train(run, prepared, unlabeled, progress, say)
         else:
-            fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, processes, progress)
+            fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress)
         for note in fitted.notes:
             say(f"note: {note}")
         if fitted.truncated:
@@ -96,24 +106,17 @@ def train(
         return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
 
 
-def _checked(recipe: Recipe, processes: int | None) -> tuple[Prepared, list[Part], int, Dataset | None]:
-    """All that is needed before the first step: the recipe made concrete, folds, processes, texts without labels."""
+def _checked(recipe: Recipe, crew: Crew) -> tuple[Prepared, list[Part], Dataset | None]:
+    """All that is needed before the first step: the recipe made concrete, folds, texts without labels."""
     machine.precision(recipe.train.precision)
-    processes = machine.processes() if processes is None else processes
-    _check_processes(recipe, processes)
-    if recipe.data.unlabeled and processes > 1:
+    micro_batch(recipe.train, crew.size)
+    if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = prepare(recipe)
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)
-    return prepared, fold_rows(prepared), processes, selftrain.read(prepared)
-
-
-def _check_processes(recipe: Recipe, processes: int) -> None:
-    if processes < 1:
-        raise MachineError(f"--processes {processes}: one or more are needed", "leave it out for one on each GPU")
-    micro_batch(recipe.train, processes)
+    return prepared, fold_rows(prepared), selftrain.read(prepared)
 
 
 @contextmanager
@@ -128,19 +131,19 @@ def _new_run(recipe: Recipe, path: Path) -> Iterator[RunDirectory]:
 def _fit(
     run: RunDirectory,
     prepared: Prepared,
-    processes: int,
+    crew: Crew,
     progress: Progress,
     part: str = "",
     rows: Sequence[int] | None = None,
 ) -> Fitted:
     """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
-    if processes > 1:
-        return launch.fit_in_processes(run.outer or run, processes, part)
+    if crew.size > 1:
+        return crew.fit(run.outer or run, prepared, part)
     return fit(run, prepared, prepared.training(rows), progress)
 
 
 def _cross_validate(
-    run: RunDirectory, prepared: Prepared, parts: list[Part], processes: int, progress: Progress, say: Say
+    run: RunDirectory, prepared: Prepared, parts: list[Part], crew: Crew, progress: Progress, say: Say
 ) -> dict[str, Scores]:
     """Train a model for each fold, score it on the rows it did not see, and keep all out-of-fold predictions.
 
@@ -152,7 +155,7 @@ def _cross_validate(
     for fold, (kept, held) in enumerate(parts, 1):
         say(f"fold {fold} of {len(parts)}")
         inner = run.part("folds", str(fold))
-        _fit(inner, prepared, processes, progress, f"folds/{fold}", kept)
+        _fit(inner, prepared, crew, progress, f"folds/{fold}", kept)
         inner.publish()
         found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
         inner.write_json("scores", {"scores": {"fold": found.scores}})
@@ -170,7 +173,7 @@ def _over_folds(scores: list[Score]) -> Any:
 
 
 def _train_seeds(
-    run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say
+    run: RunDirectory, prepared: Prepared, crew: Crew, progress: Progress, say: Say
 ) -> list[tuple[Fitted, Finished]]:
     """Train and score a run for each seed of the recipe, and give `run` the one that is kept; none for one training."""
     done, runs, wanted = [], [], seeds(prepared.recipe)
@@ -178,7 +181,7 @@ def _train_seeds(
         say(f"seed {seed}, {number} of {len(wanted)}")
         one = with_seed(prepared, seed)
         inner = run.part("seeds", str(seed), one.recipe)
-        fitted = _fit(inner, one, processes, progress, f"seeds/{seed}")
+        fitted = _fit(inner, one, crew, progress, f"seeds/{seed}")
         inner.publish()
         done.append((fitted, finish(inner, one, fitted, say, progress, analyse=False)))
         runs.append(inner)
