@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 from ftkit.errors import MachineError, problems
@@ -154,6 +154,6 @@ def first_host(hosts: str) -> str:
     return "".join(part or "" for part in found.groups()) if found else hosts
 
 
-def _number(environ: MutableMapping[str, str] | dict[str, str], *names: str) -> int | None:
+def _number(environ: Mapping[str, str], *names: str) -> int | None:
     """The first of some variables that is a number."""
     return next((int(environ[name]) for name in names if environ.get(name, "").strip().isdigit()), None)
