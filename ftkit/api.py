@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
 from ftkit.recipe import Recipe, changed, load_recipe
@@ -87,6 +87,32 @@ def _place(processes: int | None, machines: int | None, rank: int | None, addres
     if found.note and not found.local_rank:
         say(f"note: {found.note}")
     return found
+
+
+def launch(
+    recipe: str | Path,
+    launcher: Literal["slurm", "torchrun", "accelerate"],
+    settings: Iterable[str] = (),
+    run: str | Path | None = None,
+    *,
+    machines: int = 1,
+    processes: int = 1,
+    address: str | None = None,
+    gpus: bool = True,
+    cpus: int | None = None,
+) -> str:
+    """The job file or command by which `launcher` trains a recipe in `processes` processes on each of `machines`.
+
+    Raises FTKitError for a recipe that can't be used, or a step that so many processes can't share.
+    """
+    checked = load_recipe(recipe, settings)
+    from ftkit.engine.arguments import micro_batch
+    from ftkit.jobs import job
+
+    micro_batch(checked.train, machines * processes)
+    name = Path(recipe).resolve() if Path(recipe).exists() else recipe
+    path, titled = str(run) if run else None, f"ftkit-{Path(recipe).stem}"
+    return job(launcher, str(name), settings, path, machines, processes, address, gpus, cpus, titled)
 
 
 def check_data(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from ftkit.engine import machine
+from ftkit.engine import machine, sharding
 from ftkit.errors import RecipeError
 from ftkit.settings import TrainSpec
 
@@ -78,4 +78,5 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> 
         disable_tqdm=True,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
+        **sharding.arguments(settings.sharding),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import dropout, frozen, generate, infer, machine
+from ftkit.engine import dropout, frozen, generate, infer, machine, sharding
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments
 from ftkit.engine.callbacks import Best, Clock, Record, Sharing
@@ -91,7 +92,6 @@ def fit(
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, len(examples_of(rows)), run.path, validation is not None)
     clock = trial or Clock(progress, settings.batch)
-    save = _saver(run, prepared, model)
     trainer = FTTrainer(
         model=model,
         args=args,
@@ -101,8 +101,11 @@ def fit(
         tokenizer=prepared.tokenizer,
         rows=rows,
         validate=Validation(prepared, validation),
-        callbacks=[Record(run), clock, *(_best(prepared, save) if validation else [])],
+        callbacks=[Record(run), clock],
     )
+    save = _saver(run, prepared, trainer, model)
+    if validation:
+        trainer.add_callback(_best(prepared, save))
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero():
@@ -116,8 +119,8 @@ def fit(
     if trainer.is_world_process_zero() and not trial:
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
-        if not args.num_train_epochs or not validation:
-            save()
+    if not trial and (not args.num_train_epochs or not validation):
+        save()
     return Fitted(trainer.state.global_step, clock.seconds, len(set(places)), cut, notes)
 
 
@@ -138,6 +141,9 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
 def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ...]:
     """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
     model: Any = trainer.model
+    if trainer.is_sharded:
+        trainer.train()
+        return (sharding.NOTE,)
     most = int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method}"
     try:
@@ -165,19 +171,27 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ..
 _PADDED = "padding is computed too: this architecture's layers are not known to do without"
 
 
-def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], None]:
+def _saver(run: RunDirectory, prepared: Prepared, trainer: FTTrainer, model: Any) -> Callable[[], None]:
+    """What keeps the model in the run; every process has to call it."""
+    whole = copy.deepcopy(model) if trainer.is_sharded and trainer.is_world_process_zero() else model
+
     def save() -> None:
+        weights = sharding.whole_weights(trainer.accelerator, trainer.model_wrapped) if trainer.is_sharded else None
+        if not trainer.is_world_process_zero():
+            return
+        if weights:
+            whole.load_state_dict(weights)
         run.write_model(
-            lambda folder: models.save(folder, model, prepared.tokenizer, prepared.method, prepared.contract)
+            lambda folder: models.save(folder, whole, prepared.tokenizer, prepared.method, prepared.contract)
         )
 
     return save
 
 
-def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
+def _best(prepared: Prepared, save: Callable[[], None]) -> Best:
     """The callback that keeps the best model."""
     lower_is_better = prepared.metric in prepared.task.lower_is_better
-    return [Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)]
+    return Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)
 
 
 def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit import trust
-from ftkit.engine import calibrate, machine, selftrain, teacher
+from ftkit.engine import calibrate, machine, selftrain, sharding, teacher
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
@@ -110,6 +110,7 @@ def _checked(recipe: Recipe, crew: Crew) -> tuple[Prepared, list[Part], Dataset 
     """All that is needed before the first step: the recipe made concrete, folds, texts without labels."""
     machine.precision(recipe.train.precision)
     micro_batch(recipe.train, crew.size)
+    sharding.check(recipe.train.sharding, crew.size)
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = prepare(recipe)
