@@ -94,12 +94,18 @@ def test_zero_is_what_the_recipe_says_to_transformers_own_reader(stage: int, off
 
 
 PRETENDING = """
-import sys, json
-import torch
+import sys
 from accelerate import PartialState
 from accelerate.utils import DistributedType
-PartialState(cpu=True)
-PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU  # else Accelerate drops the plugin
+
+set_up = PartialState.__init__
+
+def pretend(self, *args, **kwargs):
+    set_up(self, *args, **kwargs)
+    if self.distributed_type == DistributedType.MULTI_CPU:  # for which Accelerate drops the plugin
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+PartialState.__init__ = pretend
 from ftkit.engine import worker
 worker.train(sys.argv[1])
 """
