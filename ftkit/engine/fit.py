@@ -90,7 +90,7 @@ def fit(
     places = sampled(prepared, train)
     rows, cut = encode_training(prepared, train, places)
     validation = None if trial else prepared.splits.get("validation")
-    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None)
+    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
     clock = trial or Clock(progress, settings.batch)
     trainer = FTTrainer(
         model=model,

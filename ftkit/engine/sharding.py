@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ftkit.errors import MachineError
+from ftkit.methods._layers import blocks, plain_model
 from ftkit.settings import ShardingSpec
 
 NOTE = "weights are split over the processes, so padding is computed and every process scores all validation rows"
@@ -36,20 +37,25 @@ def check(spec: ShardingSpec, processes: int) -> None:
         )
 
 
-def arguments(spec: ShardingSpec) -> dict[str, Any]:
+def arguments(spec: ShardingSpec, model: Any) -> dict[str, Any]:
     """What `TrainingArguments` are told, from which transformers makes Accelerate's plugin."""
     if spec.name == "fsdp":
-        return {"fsdp": True, "fsdp_config": _fsdp(spec)}
+        return {"fsdp": True, "fsdp_config": _fsdp(spec, model)}
     if spec.name == "zero":
         return {"deepspeed": _zero(spec)}
     return {}
 
 
-def _fsdp(spec: ShardingSpec) -> dict[str, Any]:
-    """FSDP2, with a unit for each layer as the architecture names them."""
+def _fsdp(spec: ShardingSpec, model: Any) -> dict[str, Any]:
+    """FSDP2, with a unit for each layer.
+
+    They are named: of BERT, Accelerate would take the embeddings for one too, and then split their weights twice.
+    """
+    core = plain_model(model)
     return {
         "version": 2,
         "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "transformer_layer_cls_to_wrap": sorted({type(core.get_submodule(name)).__name__ for name in blocks(core)}),
         "reshard_after_forward": spec.stage == 3,
         "cpu_offload": spec.offload,
         "state_dict_type": "FULL_STATE_DICT",

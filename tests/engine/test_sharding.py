@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 
+from ftkit.engine import model as models
 from ftkit.engine import sharding
 from ftkit.engine.arguments import arguments
 from ftkit.errors import MachineError, RecipeError
@@ -32,7 +33,7 @@ def test_name_alone_is_enough_and_nothing_is_split_unless_asked(lab: Lab) -> Non
     assert lab.recipe("single", "train.sharding=zero").train.sharding == spec(name="zero")
     found = lab.recipe("single", "train.sharding=fsdp", "train.sharding.stage=2").train.sharding
     assert (found.name, found.stage, found.offload) == ("fsdp", 2, False)
-    assert sharding.arguments(ShardingSpec()) == {}
+    assert sharding.arguments(ShardingSpec(), None) == {}
 
 
 @pytest.mark.parametrize(
@@ -70,14 +71,17 @@ def test_one_process_and_an_absent_deepspeed_are_refused(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("offload", [False, True])
-def test_accelerates_fsdp_plugin_is_what_the_recipe_says(tmp_path: Path, stage: int, offload: bool) -> None:
+def test_accelerates_fsdp_plugin_is_what_the_recipe_says(lab: Lab, tmp_path: Path, stage: int, offload: bool) -> None:
+    prepared = lab.prepared("single")
+    model = models.build(prepared.base.path, prepared.task, prepared.labels)
     train = TrainSpec(precision="fp32", sharding=spec(name="fsdp", stage=stage, offload=offload))
-    args = arguments(train, 10, tmp_path, validates=False)
+    args = arguments(train, 10, tmp_path, False, model)
     plugin = FullyShardedDataParallelPlugin(**args.fsdp_plugin_args)
     assert plugin.fsdp_version == 2 and plugin.reshard_after_forward == (stage == 3)
     assert (type(plugin.cpu_offload).__name__ == "CPUOffloadPolicy") == offload
     assert plugin.state_dict_type.name == "FULL_STATE_DICT"
     assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
+    assert plugin.transformer_cls_names_to_wrap == ["BertLayer"]
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -86,10 +90,14 @@ def test_zero_is_what_the_recipe_says_to_transformers_own_reader(stage: int, off
     """Accelerate's own class of DeepSpeed settings reads it, which needs no DeepSpeed."""
     from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
-    told = sharding.arguments(spec(name="zero", stage=stage, offload=offload))["deepspeed"]
+    told = sharding.arguments(spec(name="zero", stage=stage, offload=offload), None)["deepspeed"]
     found = HfDeepSpeedConfig(json.loads(json.dumps(told)))
     assert found.get_value("zero_optimization.stage") == stage
-    assert found.is_offload() == (offload and stage > 1) and found.is_zero2() == (stage == 2) and found.is_zero3() == (stage == 3)
+    assert (
+        found.is_offload() == (offload and stage > 1)
+        and found.is_zero2() == (stage == 2)
+        and found.is_zero3() == (stage == 3)
+    )
     assert found.is_true("zero_optimization.stage3_gather_16bit_weights_on_model_save") == (stage == 3)
 
 
