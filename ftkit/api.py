@@ -243,18 +243,23 @@ def evaluate(
     settings: Iterable[str] = (),
     *,
     precision: str | None = None,
+    device_map: str | None = None,
+    max_memory: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on a split of its run, or on the file `data`.
 
     `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`;
-    `precision` is `fp32`, `bf16` or `auto`; the recipe's when not given.
+    `precision` is `fp32`, `bf16` or `auto`; the recipe's when not given. `device_map` and `max_memory` lay a model over
+    several devices that one can't hold, as `ftkit eval` takes them.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
     from ftkit.engine.evaluate import evaluate as run_evaluation
+    from ftkit.engine.spread import read
 
-    return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision)
+    over = read(device_map, max_memory)
+    return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision, over)
 
 
 def compare(
