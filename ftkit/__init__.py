@@ -21,7 +21,20 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import augment, check_data, compare, curve, evaluate, export, launch, lift, plan, report, train
+    from ftkit.api import (
+        augment,
+        check_data,
+        compare,
+        curve,
+        evaluate,
+        export,
+        launch,
+        lift,
+        plan,
+        report,
+        resume,
+        train,
+    )
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -46,6 +59,7 @@ __all__ = [
     "load_recipe",
     "plan",
     "report",
+    "resume",
     "train",
 ]
 
@@ -67,6 +81,7 @@ _HOMES = {
     "load_recipe": "ftkit.recipe",
     "plan": "ftkit.api",
     "report": "ftkit.api",
+    "resume": "ftkit.api",
     "train": "ftkit.api",
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
 from ftkit.recipe import Recipe, changed, load_recipe
-from ftkit.run import default_path, refuse_existing
+from ftkit.run import RunDirectory, default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
@@ -44,15 +44,53 @@ def train(
     """
     place = _place(processes, machines, rank, address, say)
     if place.node:
-        checked, _ = _checked(recipe, settings)
-        from ftkit.engine.follow import follow
-
-        follow(place, checked, say)
+        _follow(place, _checked(recipe, settings)[0], say)
         return None
     checked, path = _ready(recipe, settings, run)
     from ftkit.engine.train import train as run_training
 
     return run_training(checked, path, processes, say, progress, place)
+
+
+def resume(
+    run: str | Path,
+    recipe: str | Path | Recipe | None = None,
+    settings: Iterable[str] = (),
+    processes: int | None = None,
+    *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
+    say: Say = silence,
+    progress: Progress | None = None,
+) -> Finished | None:
+    """Go on with a run that was stopped, in whatever way, to the weights that it would have had.
+
+    It needs nothing but its directory: recipe, number of processes and all that is done stand there. A complete run is
+    told of as it is. With a `recipe`, which has to be the run's, a run that is not there yet is begun. On several
+    machines as `train`.
+
+    Raises FTKitError for whatever a person can mend.
+    """
+    if recipe is None and list(settings):
+        raise RunError("a run goes on as its recipe says", "leave the settings out, or begin another run")
+    if recipe is not None and not Path(run).exists():
+        where = {"machines": machines, "rank": rank, "address": address}
+        return train(recipe, settings, run, processes, **where, say=say, progress=progress)  # type: ignore[arg-type]
+    known = None if recipe is None else _checked(recipe, settings)[0]
+    place = _place(processes, machines, rank, address, say)
+    if place.node:
+        _follow(place, known or RunDirectory.open(run).recipe, say)
+        return None
+    from ftkit.engine.train import resume as resume_training
+
+    return resume_training(Path(run), processes, say, progress, known, place)
+
+
+def _follow(place: World, recipe: Recipe, say: Say) -> None:
+    from ftkit.engine.follow import follow
+
+    follow(place, recipe, say)
 
 
 def plan(

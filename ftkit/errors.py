@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -47,10 +47,34 @@ class MachineError(FTKitError):
     """Something this machine lacks: a precision, a device, disk space, a network."""
 
 
+class SmallerParts(MachineError):
+    """Memory ran out in one of several processes; the run has noted that steps are to be split further."""
+
+
 class GateError(FTKitError):
     """A gate that the user asked for said no."""
 
     exit_code = 4
+
+
+class Interrupted(KeyboardInterrupt):
+    """The person, or the system, wants the command to end; what was done is kept. Ends it as Ctrl-C does."""
+
+    exit_code = 130
+
+    def __init__(self, message: str = "interrupted", hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def problems(kind: type[FTKitError], heading: str, found: list[str], hint: str = "") -> FTKitError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import FTKitError
+from ftkit.errors import FTKitError, MachineError, chain
 
 
 def expanded(path: str | Path, fault: type[FTKitError]) -> Path:
@@ -34,6 +35,23 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is the disk's: safetensors and arrow wrap it in their own."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return any(getattr(one, "errno", None) in full or "No space left" in str(one) for one in chain(error))
+
+
+@contextmanager
+def full_disk_told(hint: str = "free some space, or name another folder") -> Iterator[None]:
+    """While this lasts, a full disk is a MachineError with this hint."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FTKitError) or not is_full_disk(error):
+            raise
+        raise MachineError("the disk is full: nothing half-written was kept", hint) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     with replacing(path) as beside:
@@ -48,11 +66,11 @@ def seal(folder: Path) -> None:
     """See all files of a folder to the disk, and write down their SHA-256: from then on it is complete."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
     for file in files:
-        _flush(file)
+        flush(file)
     lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     (folder / SEAL).write_text("".join(lines), encoding="utf-8")
-    _flush(folder / SEAL)
-    _flush(folder)
+    flush(folder / SEAL)
+    flush(folder)
 
 
 def broken(folder: Path) -> list[str]:
@@ -71,7 +89,7 @@ def _fault(file: Path, known: str, name: str) -> str:
     return "" if sha256(file) == known else f"{name} is not as it was written"
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """See a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +62,8 @@ class RunDirectory:
         """A run that is there. Raises RunError where the folder is none."""
         path = _absolute(path)
         if not cls.is_run(path):
-            raise RunError(f"{path} is not a run: it holds no recipe.yaml", "`ftkit train ... --run DIR` makes one")
+            what = "is not a run: it holds no recipe.yaml" if path.exists() else "is not there: no run has begun in it"
+            raise RunError(f"{path} {what}", "`ftkit train RECIPE --run DIR` makes one")
         return cls(path)
 
     @staticmethod
@@ -105,11 +108,42 @@ class RunDirectory:
         trust.refuse_foreign(self.path, raw)
         return parse_recipe(raw, str(path))
 
-    def warn_if_edited(self, say: Say) -> None:
-        """Say so where the recipe's file is not the one that the run was made with."""
+    @property
+    def edited(self) -> bool:
+        """Whether the recipe's file is not the one that the run was made with."""
         kept = self.path / f"{RECIPE}.sha256"
-        if kept.is_file() and kept.read_text(encoding="utf-8").split() != [sha256(self.path / RECIPE), RECIPE]:
+        return kept.is_file() and kept.read_text(encoding="utf-8").split() != [sha256(self.path / RECIPE), RECIPE]
+
+    def warn_if_edited(self, say: Say) -> None:
+        """Say so where the recipe was edited."""
+        if self.edited:
             say(f"warning: {self.path / RECIPE} has changed since the run was trained; the model has not")
+
+    def refuse_edited(self) -> None:
+        """Raises RunError where the recipe was edited."""
+        if self.edited:
+            raise RunError(
+                f"{self.path / RECIPE} has changed since the run began, and half of the run is of the old one",
+                "put it back as it was, or train anew with it in another --run",
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else goes on with the run while this lasts. Raises RunError where somebody does.
+
+        The lock is the system's: it ends with its process, however that ends. Where a file system has none, two
+        processes are not kept apart.
+        """
+        with (self.path / RECIPE).open("r+b") as file:  # NFS locks only what is open for writing
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(
+                    f"another process is at work on the run {self.path}", "wait until it ends, or end it"
+                ) from error
+            except OSError:
+                pass
+            yield
 
     @property
     def model(self) -> Path:
@@ -146,6 +180,24 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise RunError(f"{path} can't be read: {error}") from error
 
+    def has(self, name: str) -> bool:
+        """Whether there is a JSON file of this name."""
+        return (self.path / f"{name}.json").is_file()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of what the training can be gone on from, which is there only while it lasts."""
+        return self.path / "checkpoints"
+
+    def rewind_log(self, step: int) -> None:
+        """Forget the entries of log.jsonl after a step, and one that was torn."""
+        path = self.path / "log.jsonl"
+        if not path.is_file():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if _until(line, step)]
+        with replacing(path) as beside:
+            beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
     def log(self, entry: dict[str, Any]) -> None:
         """Add a line to log.jsonl."""
         with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -167,6 +219,11 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         with replacing(folder / f"{name}.jsonl") as beside:
             write_jsonl(beside, rows)
+
+    def read_predictions(self, name: str) -> list[dict[str, Any]]:
+        """Those that `write_predictions` wrote."""
+        with (self.path / "predictions" / f"{name}.jsonl").open(encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
 
     def write_augmented(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write augmented.jsonl, the variants that were learned from, whole or not at all."""
@@ -194,6 +251,14 @@ class RunDirectory:
         with replacing(self.path / "model") as beside:
             beside.mkdir()
             write(beside)
+
+
+def _until(line: str, step: int) -> bool:
+    """Whether a line of the log is whole, and of a step up to this one."""
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _write_recipe(folder: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -202,6 +202,8 @@ class TrainSpec(Section):
     """Decides which epoch is kept; the task's own when not set."""
     evaluate_every: Literal["auto", "epoch"] | int = "auto"
     """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, 5 times in `epochs: auto`."""
+    checkpoint_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Steps between checkpoints to resume from; `auto`: 1 % of the time, a minute apart at least; 0: when stopped."""
     patience: int | None = Field(None, gt=0)
     """Evaluations without a better score after which training stops."""
 

@@ -31,6 +31,7 @@ class Progress:
     """One live line with loss, rate, examples a second and time left; silent where nobody watches."""
 
     def __init__(self, stream: TextIO = sys.stderr, show: bool = True) -> None:
+        self.show = show
         self.shown = show and stream.isatty()
         self.stream = stream
         self._line: Any = None

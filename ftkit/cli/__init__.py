@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
 # Typer imports pydantic for each command, and pydantic looks through every installed package for plug-ins of its
@@ -74,44 +72,41 @@ app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does: what was half-written is removed."""
-
-
 def _terminate(number: int, frame: object) -> NoReturn:
-    raise Terminated
+    """SIGTERM, which ends a command as Ctrl-C does: what was half-written is removed."""
+    from ftkit.errors import Interrupted
+
+    raise Interrupted("terminated")
 
 
 def main() -> None:
     """The `ftkit` command.
 
-    Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130 Ctrl-C; 143 SIGTERM.
+    Exit codes: 0 done; 1 a bug; 2 a wrong flag; 3 a fault a person can mend; 4 a gate; 130 Ctrl-C or SIGTERM.
     """
     from ftkit.errors import FTKitError
+    from ftkit.files import full_disk_told
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to stop
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        with full_disk_told():
+            app()
     except FTKitError as error:
         _fail(str(error), error.exit_code)
     except (SystemExit, KeyboardInterrupt, BrokenPipeError) as stop:
         _stop(stop)
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        _fail("the disk is full: nothing half-written was kept\n  free some space, or name another folder", 3)
 
 
 def _stop(stop: BaseException) -> NoReturn:
     """Leave as typer would, which says nothing of an interrupt and calls a reader that stopped reading a fault."""
-    if any(isinstance(error, Terminated) for error in _chain(stop)):
-        _fail("terminated", 143)
-    if any(isinstance(error, KeyboardInterrupt) for error in _chain(stop)):
-        _fail("interrupted", 130)
-    if any(isinstance(error, BrokenPipeError) for error in _chain(stop)):
+    from ftkit.errors import chain
+
+    if asked := next((error for error in chain(stop) if isinstance(error, KeyboardInterrupt)), None):
+        _fail(str(asked) or "interrupted", 130)
+    if any(isinstance(error, BrokenPipeError) for error in chain(stop)):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     raise stop
@@ -120,16 +115,3 @@ def _stop(stop: BaseException) -> NoReturn:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"error: {message}" if code < 128 else message, file=sys.stderr)
     sys.exit(code)
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, is the disk's: safetensors and arrow wrap it in their own."""
-    return any(
-        getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) for e in _chain(error)
-    )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from ftkit.engine.finish import Finished
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora.")],
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora; not needed to resume.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
     run: Annotated[Path | None, typer.Option(help="Run directory to make; runs/<recipe>-<time> by default.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --run where it stopped; begin it if it is not there yet.")
+    ] = False,
     processes: Annotated[
         int | None, typer.Option(help="Processes on this machine; one for each GPU by default.")
     ] = None,
@@ -34,11 +42,29 @@ def train(
     from ftkit import api, terminal
 
     where: Any = {"processes": processes, "machines": machines, "rank": rank, "address": address}
+    tell: Any = {"say": terminal.say, "progress": terminal.Progress()}
+    if resume:
+        if run is None:
+            raise typer.BadParameter("--resume goes on with a run: name its directory with --run DIR")
+        if dry_run:
+            raise typer.BadParameter("--dry-run leaves nothing, and --resume goes on with a run: say one of them")
+        _print(api.resume(run, recipe, settings or (), **where, **tell), as_json)
+        return
+    if recipe is None:
+        raise typer.BadParameter("a recipe is missing: a file, or a shelf name as sentiment/lora")
     if dry_run:
         if plan := api.plan(recipe, settings or (), run, **where):
             print(json.dumps(plan) if as_json else terminal.plan_table(plan))
         return
-    trained = api.train(recipe, settings or (), run, **where, say=terminal.say, progress=terminal.Progress())
+    _print(api.train(recipe, settings or (), run, **where, **tell), as_json)
+
+
+def _print(trained: Finished | None, as_json: bool) -> None:
+    """What a training has found; nothing where another process tells it."""
+    import json
+
+    from ftkit import terminal
+
     if trained is None:
         return
     if as_json:

@@ -37,6 +37,11 @@ def evaluation_steps(settings: TrainSpec, rows: int) -> int | None:
     return math.ceil(-(-rows // settings.batch) * times / _AUTO_SCORINGS)
 
 
+def checkpoint_steps(settings: TrainSpec) -> int | None:
+    """Steps from one checkpoint to the next; None for as many as the time that one takes allows."""
+    return None if settings.checkpoint_every == "auto" else settings.checkpoint_every
+
+
 def micro_batch(settings: TrainSpec, processes: int) -> int:
     """Rows that a process computes at once. Raises RecipeError where a step can't be split evenly."""
     parts = processes * settings.accumulate

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
 
-from ftkit.errors import FTKitError
+from ftkit.engine import interrupt
+from ftkit.engine.checkpoint import STATE, Checkpoints, put_weights, read, snapshot
+from ftkit.errors import Interrupted
 from ftkit.run import RunDirectory
-from ftkit.terminal import Progress
+from ftkit.terminal import Progress, Say
 
 
 class Record(TrainerCallback):
@@ -20,6 +22,10 @@ class Record(TrainerCallback):
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self.run.rewind_log(state.global_step)
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self.run.publish()
@@ -27,11 +33,6 @@ class Record(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or "train_runtime" in logs:
             return
-        if "loss" in logs and not math.isfinite(logs["loss"]):
-            raise FTKitError(
-                f"the loss is {logs['loss']} at step {state.global_step}; the weights are of no use any more",
-                "lower train.learning_rate, or set train.precision to fp32",
-            )
         entry = {name.removeprefix("eval_"): value for name, value in logs.items() if name != "epoch"}
         kind = "train" if "loss" in logs else "validation"
         self.run.log({"step": state.global_step, "epoch": round(state.epoch or 0, 4), "kind": kind, **entry})
@@ -47,6 +48,14 @@ class Best(TrainerCallback):
         self.save, self.metric, self.sign = save, metric, -1 if lower_is_better else 1
         self.patience, self.best, self.worse = patience, -math.inf, 0
 
+    def state(self) -> dict[str, Any]:
+        """What is known so far."""
+        return {"best": self.best, "worse": self.worse}
+
+    def put_state(self, state: dict[str, Any]) -> None:
+        """Know what was known then."""
+        self.best, self.worse = state["best"], state["worse"]
+
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> Any:
         value = self.sign * metrics[f"eval_{self.metric}"]
         if value > self.best:
@@ -56,6 +65,88 @@ class Best(TrainerCallback):
             self.worse += 1
             control.should_training_stop |= self.patience is not None and self.worse >= self.patience
         return control
+
+
+class Keeping(TrainerCallback):
+    """Writes checkpoints, as often as is asked for and where the training is told to stop; goes on from one.
+
+    `every` counts steps: None is as often as costs a hundredth of the time, 0 only where the training is stopped.
+    `kept` are callbacks with a state of their own (`state`, `put_state`). Beside the end of an epoch a checkpoint
+    waits for its validation, which belongs to the epoch.
+    """
+
+    def __init__(self, run: RunDirectory, every: int | None, kept: Sequence[Any], say: Say) -> None:
+        self.run, self.every, self.kept, self.say = run, every, kept, say
+        self.from_ = Checkpoints(run.checkpoints).newest(say)
+        """The checkpoint that the training goes on from."""
+        self.over = False
+        """Whether nothing was left to learn after it."""
+        self.before: Callable[[], None] = lambda: None
+        """Called before a checkpoint is written: what is kept outside of it, and it counts on."""
+        self._save = self._stop = False
+        self.step = 0
+        """Steps behind it."""
+        self._last, self._cost = time.monotonic(), 0.0
+
+    # ------------------------------------------------------------------ going on
+
+    def resume(self, model: Any) -> None:
+        """Give the model, and the callbacks, what the newest checkpoint has for them."""
+        if self.from_ is None:
+            return
+        put_weights(model, self.from_)
+        state = read(self.from_, STATE)
+        self.step, self.over = state["step"], state["over"]
+        for callback, its in zip(self.kept, state["callbacks"], strict=True):
+            callback.put_state(its)
+        self.say(f"going on after step {self.step}")
+
+    # ------------------------------------------------------------------ when
+
+    def wishes(self) -> tuple[float, float]:
+        """1 where this process wants a checkpoint after the step at hand, and where it wants the training to end."""
+        due = (
+            time.monotonic() - self._last > max(_PAUSE, _SHARE * self._cost)
+            if self.every is None
+            else self.every > 0 and (self.step + 1) % self.every == 0
+        )
+        return float(due), float(interrupt.asked())
+
+    def agreed(self, save: bool, stop: bool) -> None:
+        """What some process wants, all do."""
+        self._save, self._stop = self._save or save or stop, stop
+
+    def on_step_end(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
+        self.step = state.global_step
+        ends = control.should_training_stop or self.step % len(train_dataloader) == 0
+        control.should_save |= self._save and not ends
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_save |= self._save
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._save = False
+        if self._stop:
+            raise Interrupted(f"interrupted after step {self.step}, which is saved")
+
+    # ------------------------------------------------------------------ what
+
+    def write(self, trainer: Any) -> None:
+        """A checkpoint of the training as it stands."""
+        began = time.monotonic()
+        self.before()
+        over = trainer.control.should_training_stop
+        told = {"step": self.step, "over": over, "callbacks": [callback.state() for callback in self.kept]}
+        files = snapshot(trainer, told)
+        if trainer.is_world_process_zero():
+            Checkpoints(self.run.checkpoints).write(self.step, files)
+        trainer.accelerator.wait_for_everyone()  # who ends now would have the others ended in the midst of it
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+
+_PAUSE, _SHARE = 60.0, 100.0
+"""Seconds between two checkpoints at least, and how many times as long as one takes."""
 
 
 class Sharing(TrainerCallback):
@@ -77,6 +168,14 @@ class Clock(TrainerCallback):
         """Seconds of each step."""
         self.seconds = 0.0
         self._began = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """The time that was taken so far."""
+        return {"seconds": self.seconds}
+
+    def put_state(self, state: dict[str, Any]) -> None:
+        """Count on from there."""
+        self.seconds = state["seconds"]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = time.perf_counter()

@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
-from ftkit.engine import machine, wire
+from ftkit.engine import interrupt, machine, wire
 from ftkit.engine.fit import Fitted
 from ftkit.engine.launch import LOOK, Outcomes, Processes, fit_here, outcome
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.wire import Message
 from ftkit.engine.worker import Job, sources
 from ftkit.engine.world import World
-from ftkit.errors import MachineError, RunError
+from ftkit.errors import MachineError, RunError, SmallerParts
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
-from ftkit.terminal import Say
+from ftkit.terminal import Say, say
 
 _GRACE = 3.0
 """Seconds in which a node that comes says what it is, and late ones are still told of an error."""
@@ -60,14 +60,18 @@ class Crew:
     def fit(self, run: RunDirectory, prepared: Prepared, part: str = "") -> Fitted:
         """Train the run, or a part of it (`folds/3`, `seeds/14`), in all processes of all nodes.
 
-        Raises the error of the first process, by number, that has one; others that differ are printed.
+        Where memory runs out for one, all go on from the last checkpoint in smaller parts. Raises the error of the
+        first process, by number, that has one; others that differ are printed.
         """
-        job = Job(str(run.path), str(run.final), part, sources(prepared), self.world.nodes, self.processes)
-        try:
-            return self._fit(job) if self.others else fit_here(job)
-        finally:
-            if not run.path.is_dir():  # its own processes have published it
-                run.path = run.final
+        while True:
+            job = Job(str(run.path), str(run.final), part, sources(prepared), self.world.nodes, self.processes)
+            try:
+                return self._fit(job) if self.others else fit_here(job)
+            except SmallerParts:
+                say("note: the training processes begin again at the last checkpoint")
+            finally:
+                if not run.path.is_dir():  # its own processes have published it
+                    run.path = run.final
 
     def end(self, error: BaseException | None) -> None:
         """Tell all that follow how it has ended; those that come late too, for a moment."""
@@ -131,7 +135,10 @@ class Crew:
         job = replace(job, host=self.address, port=wire.free_port())
         launched = self.world.local_rank if self.world.launcher else None
         waiting, codes, found, gone = set(self.others), list[int](), Outcomes(), list[MachineError]()
-        with Processes(job, launched, wire.interface(self.address)) as own:
+        with (
+            Processes(job, launched, wire.interface(self.address)) as own,
+            interrupt.heeded(pass_to=own.stop),
+        ):
             try:
                 for node in self.others:
                     self._send(node, {"kind": "fit", "job": job.dump()})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ftkit.engine import machine
 from ftkit.engine.infer import batches
+from ftkit.engine.memory import Limit
 from ftkit.errors import CheckpointError, one_line
 from ftkit.terminal import Progress
 
@@ -69,7 +70,7 @@ class Embedder:
         low = machine.precision("auto") == "bf16"
         done = 0
         self.progress.start(len(lengths), "reading")
-        for places in batches(lengths, _TOKENS):
+        for places in batches(lengths, Limit(_TOKENS)):
             some = [[column[i] for i in places] for column in columns]
             encoded = self.tokenizer(*some, padding=True, return_tensors="pt", **settings)
             inputs = {name: value.to(machine.device()) for name, value in encoded.items()}

@@ -60,6 +60,12 @@ class Finished:
             "examples": self.examples,
         }
 
+    @classmethod
+    def read(cls, run: RunDirectory) -> Finished:
+        """That of a run which is complete."""
+        told = run.read_json("scores")
+        return cls(run=run.path, breakdown=told.pop("per_class"), **{k: v for k, v in told.items() if k != "run"})
+
 
 def finish(
     run: RunDirectory,
@@ -76,8 +82,10 @@ def finish(
     """Score the model as it was saved on every split but the training rows, and keep all that was found in the run.
 
     `folds`, `beside` (baselines) and `seeds` are kept with it. With `analyse` it is kept where the model goes wrong,
-    on the test rows if there are some.
+    on the test rows if there are some. A run that has been through this is told of as it is.
     """
+    if run.has(_SCORES):
+        return Finished.read(run)
     trained, is_calibrated = _calibrate(models.load(run.path), prepared, say, progress)
     settings = evaluation.spec_of(trained, prepared.recipe)
     held_out = {name: rows for name, rows in prepared.splits.items() if name != "train"}
@@ -103,11 +111,15 @@ def finish(
         examples=fitted.examples,
         seeds=seeds or {},
     )
-    _keep(run, prepared, result, answered, beside or {})
+    _keep(run, prepared, answered, beside or {})
     if analyse and answered:
         split = "test" if "test" in answered else next(iter(answered))
         _analyse(run, prepared, trained, split, answered[split])
+    run.write_json(_SCORES, result.as_json())  # the last: with it the run is complete
     return result
+
+
+_SCORES = "scores"
 
 
 def _gains(
@@ -123,18 +135,16 @@ def _gains(
 def _keep(
     run: RunDirectory,
     prepared: Prepared,
-    result: Finished,
     answered: dict[str, evaluation.Evaluation],
     beside: dict[str, dict[str, Scored]],
 ) -> None:
-    """Write predictions, scores, and what these were taken of."""
+    """Write predictions, and what scores were taken of."""
     for name, found in answered.items():
         run.write_predictions(name, as_given(prepared.task, prepared.splits[name], found.predictions))
         everyone = {name: found, **{f"{name}.{baseline}": its for baseline, its in beside.get(name, {}).items()}}
         for whose, scored in everyone.items():
             if scored.evidence:
                 run.write_evidence(whose, scored.evidence)
-    run.write_json("scores", result.as_json())
 
 
 def _calibrate(

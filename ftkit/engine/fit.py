@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import dropout, frozen, generate, infer, machine, sharding
+from ftkit.engine import dropout, frozen, generate, infer, interrupt, machine, sharding
 from ftkit.engine import model as models
-from ftkit.engine.arguments import arguments
-from ftkit.engine.callbacks import Best, Clock, Record, Sharing
+from ftkit.engine.arguments import arguments, checkpoint_steps
+from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
+from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
+from ftkit.engine.memory import Limit
 from ftkit.engine.prepare import Prepared, describe, encode_training, sampled, weighting
 from ftkit.engine.trainer import FTTrainer, examples_of
 from ftkit.engine.unpad import is_encoder, unpadded
-from ftkit.errors import FTKitError, RecipeError
+from ftkit.errors import RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.run import RunDirectory
+from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Prediction
-from ftkit.terminal import Progress
+from ftkit.terminal import Progress, Say, say, silence
 
 _FEW = 8
 
@@ -72,9 +76,12 @@ def fit(
 ) -> Fitted:
     """Fine-tune on the rows of `train`, balanced as the recipe says, and leave the best model in the run.
 
-    The best is the one with the highest validation score after an epoch; without validation rows, the last.
+    The best is the one with the highest validation score after an epoch; without validation rows, the last. Goes on
+    from the run's newest checkpoint, if it has one; what is finished already is not trained again.
     A `trial` is timed by the clock given, saves no model, and keeps nothing outside of the run.
     """
+    if (before := finished(run)) is not None:
+        return before
     settings = prepared.recipe.train
     set_seed(settings.seed)
     model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
@@ -92,6 +99,18 @@ def fit(
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
     clock = trial or Clock(progress, settings.batch)
+    whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
+
+    def save() -> None:
+        _save(run, prepared, trainer, whole)
+
+    best = _best(prepared, save) if validation else []
+    tell = say if progress.show else silence
+    keeping = (
+        None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], tell)
+    )
+    if keeping:
+        keeping.resume(model)
     trainer = FTTrainer(
         model=model,
         args=args,
@@ -101,11 +120,10 @@ def fit(
         tokenizer=prepared.tokenizer,
         rows=rows,
         validate=Validation(prepared, validation),
-        callbacks=[Record(run), clock],
+        callbacks=[Record(run), clock, *best],
+        keeping=keeping,
+        limit=_limit(run, settings, args.world_size, tell),
     )
-    save = _saver(run, prepared, trainer, model)
-    if validation:
-        trainer.add_callback(_best(prepared, save))
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero():
@@ -113,15 +131,48 @@ def fit(
         run.write_json("environment", environment)
         run.write_json("data", describe(prepared, cut))
     notes: tuple[str, ...] = ()
-    if args.num_train_epochs > 0:
+    if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
-        notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen")
+        notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping)
+    steps = keeping.step if keeping else trainer.state.global_step
+    fitted = Fitted(steps, clock.seconds, len(set(places)), cut, notes)
     if trainer.is_world_process_zero() and not trial:
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
     if not trial and (not args.num_train_epochs or not validation):
         save()
-    return Fitted(trainer.state.global_step, clock.seconds, len(set(places)), cut, notes)
+    if trainer.is_world_process_zero() and not trial:
+        run.write_json(_DONE, vars(fitted))
+        Checkpoints(run.checkpoints).clear()
+    return fitted
+
+
+_DONE = "fitted"
+
+
+def finished(run: RunDirectory) -> Fitted | None:
+    """What a training told that this run has behind it; None where it has none, or is in the midst of it."""
+    if not run.has(_DONE):
+        return None
+    told = run.read_json(_DONE)
+    return Fitted(**{**told, "notes": tuple(told["notes"])})
+
+
+def _limit(run: RunDirectory, settings: TrainSpec, processes: int, tell: Say) -> Limit:
+    """The tokens that are computed at once: those of the recipe, or fewer where memory ran out before."""
+
+    def found(tokens: int) -> None:
+        run.write_json(_MEMORY, {"batch_tokens": tokens})
+        tell(
+            f"note: memory ran out: from here on {tokens} tokens are computed at once (train.batch_tokens), a step in"
+            " more parts with the same result"
+        )
+
+    known = run.read_json(_MEMORY)["batch_tokens"] if run.has(_MEMORY) else settings.batch_tokens
+    return Limit(min(known, settings.batch_tokens), found, alone=processes == 1)
+
+
+_MEMORY = "memory"
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
@@ -138,7 +189,7 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
     raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
-def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ...]:
+def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping | None) -> tuple[str, ...]:
     """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
     model: Any = trainer.model
     if trainer.is_sharded:
@@ -146,52 +197,39 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path) -> tuple[str, ..
         return (sharding.NOTE,)
     most = int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method}"
-    try:
-        with (
-            machine.memory_kept(),
-            unpadded(model, prepared.task.reads_otherwise) as without_padding,
-            frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
-            lowered(model) as trainer.low,
-        ):
-            if layers:
-                trainer.add_callback(Sharing(layers.flush))
-            trainer.train()
-            padded = () if without_padding or not is_encoder(model) else (_PADDED,)
-            return (*padded, *(layers.notes() if layers else ()))
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-            raise FTKitError(
-                "there is not enough memory for a step",
-                "lower train.batch_tokens or raise train.accumulate (the same result in smaller parts), set"
-                " train.activation_checkpointing, or lower task.max_length",
-            ) from error
-        raise
+    with (
+        interrupt.heeded() if keeping else nullcontext(),
+        machine.memory_kept(),
+        unpadded(model, prepared.task.reads_otherwise) as without_padding,
+        frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
+        lowered(model) as trainer.low,
+    ):
+        if layers:
+            trainer.add_callback(Sharing(layers.exchange))
+        if layers and keeping:
+            keeping.before = layers.publish
+        trainer.train(resume_from_checkpoint=str(keeping.from_) if keeping and keeping.from_ else None)
+        padded = () if without_padding or not is_encoder(model) else (_PADDED,)
+        return (*padded, *(layers.notes() if layers else ()))
 
 
 _PADDED = "padding is computed too: this architecture's layers are not known to do without"
 
 
-def _saver(run: RunDirectory, prepared: Prepared, trainer: FTTrainer, model: Any) -> Callable[[], None]:
-    """What keeps the model in the run; every process has to call it."""
-    whole = copy.deepcopy(model) if trainer.is_sharded and trainer.is_world_process_zero() else model
-
-    def save() -> None:
-        weights = sharding.whole_weights(trainer.accelerator, trainer.model_wrapped) if trainer.is_sharded else None
-        if not trainer.is_world_process_zero():
-            return
-        if weights:
-            whole.load_state_dict(weights)
-        run.write_model(
-            lambda folder: models.save(folder, whole, prepared.tokenizer, prepared.method, prepared.contract)
-        )
-
-    return save
+def _save(run: RunDirectory, prepared: Prepared, trainer: FTTrainer, whole: Any) -> None:
+    """Keep the model in the run; every process has to call it, as each may have some of the weights."""
+    weights = sharding.whole_weights(trainer.accelerator, trainer.model_wrapped) if trainer.is_sharded else None
+    if not trainer.is_world_process_zero():
+        return
+    if weights:
+        whole.load_state_dict(weights)
+    run.write_model(lambda folder: models.save(folder, whole, prepared.tokenizer, prepared.method, prepared.contract))
 
 
-def _best(prepared: Prepared, save: Callable[[], None]) -> Best:
+def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
     """The callback that keeps the best model."""
     lower_is_better = prepared.metric in prepared.task.lower_is_better
-    return Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)
+    return [Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)]
 
 
 def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ftkit.engine import machine, wire
+from ftkit.engine import interrupt, machine, wire
 from ftkit.engine.launch import LOOK, Processes, error_of
 from ftkit.engine.wire import Message
 from ftkit.engine.worker import Job
 from ftkit.engine.world import World
-from ftkit.errors import FTKitError, MachineError
+from ftkit.errors import FTKitError, Interrupted, MachineError
 from ftkit.recipe import Recipe
 from ftkit.run import RECIPE
 from ftkit.terminal import Say
@@ -85,7 +85,10 @@ def _fit(world: World, connection: Connection, job: Job) -> Message:
     with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as own:
         reached = str(own.getsockname()[0])
     here = job.host if reached.startswith("127.") else reached
-    with Processes(replace(job, node=world.node), launched, wire.interface(here)) as processes:
+    with (
+        Processes(replace(job, node=world.node), launched, wire.interface(here)) as processes,
+        interrupt.heeded(pass_to=processes.stop),
+    ):
         while processes.code() is None:
             if connection.poll(LOOK):
                 message = _next(connection, world)
@@ -101,6 +104,7 @@ def _end_as(message: Message, world: World) -> None:
         return
     if world.launcher and world.local_rank:
         sys.exit(message["code"])
+    error: FTKitError | Interrupted
     if message["error"] is None:
         error = FTKitError(f"the training was ended where it is led, on {world.host}")
     else:

@@ -105,10 +105,15 @@ class FrozenLayers:
             return (f"{told}; {rest} (train.frozen_cache)",)
         return (f"{told}, they were computed once for each text (train.frozen_cache=0: each time, with dropout)",)
 
-    def flush(self) -> None:
-        """Give other processes what was computed, and take theirs."""
+    def publish(self) -> None:
+        """See what was computed to the disk."""
         for store in self.stores.values():
             store.flush()
+
+    def exchange(self) -> None:
+        """Give other processes what was computed, and take theirs."""
+        self.publish()
+        for store in self.stores.values():
             store.refresh()
 
     # ------------------------------------------------------------------ before the base model

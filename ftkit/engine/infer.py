@@ -13,6 +13,7 @@ import torch
 from ftkit.engine import spread
 from ftkit.engine.generate import not_finite, write
 from ftkit.engine.lowered import lowered
+from ftkit.engine.memory import Limit
 from ftkit.engine.unpad import unpadded
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
@@ -39,10 +40,10 @@ def predict(
     `watch` is told the number of examples answered so far. `observe` is shown what the model gave for some examples at
     a time, before it is forgotten.
     """
-    rows, done = iter(examples), 0
+    rows, done, limit = iter(examples), 0, Limit(settings.batch_tokens)
     while chunk := list(islice(rows, CHUNK)):
         encoded = encode(task, chunk, tokenizer, labels)
-        outputs = run(model, task, tokenizer, encoded, settings)
+        outputs = run(model, task, tokenizer, encoded, settings, limit)
         if observe:
             observe(outputs, encoded, chunk)
         yield from task.decode(outputs, encoded, chunk, tokenizer, labels)
@@ -66,33 +67,49 @@ def truncated_rows(encoded: Batch, count: int) -> list[bool]:
     return [i in cut for i in range(count)]
 
 
-def run(model: torch.nn.Module, task: Task, tokenizer: Any, encoded: Batch, settings: EvaluateSpec) -> list[Output]:
-    """The model's output for each encoded row, in order: float arrays, or what was written, see `_write`."""
+def run(
+    model: torch.nn.Module,
+    task: Task,
+    tokenizer: Any,
+    encoded: Batch,
+    settings: EvaluateSpec,
+    limit: Limit | None = None,
+) -> list[Output]:
+    """The model's output for each encoded row, in order: float arrays, or what was written, see `_write`.
+
+    A batch that memory does not hold is halved, and `limit` lowered for those that follow.
+    """
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
-    low = torch.autocast(spread.device(model).type, torch.bfloat16, enabled=settings.precision == "bf16")
+    device = spread.device(model)
+    low = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
     with _answering(model), _fast(model, task), low:
-        for places in batches(lengths, settings.batch_tokens, room):
+
+        def answer(places: list[int]) -> list[Output]:
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
-            batch = {name: value.to(spread.device(model)) for name, value in task.collate(rows, tokenizer).items()}
+            batch = {name: value.to(device) for name, value in task.collate(rows, tokenizer).items()}
             found = _write(model, batch, writes) if writes else _read(model, task, batch)
-            for row, i in enumerate(places):
-                length = lengths[i] if task.per_token else None
-                outputs[i] = {name: value[row][:length] for name, value in found.items()}
+            kept = [lengths[i] if task.per_token else None for i in places]
+            return [{name: value[row][:most] for name, value in found.items()} for row, most in enumerate(kept)]
+
+        limit = limit or Limit(settings.batch_tokens)
+        for places in batches(lengths, limit, room):
+            for i, output in zip(places, limit.within(answer, places, lengths[places[0]] + room), strict=True):
+                outputs[i] = output
     return outputs
 
 
-def batches(lengths: Sequence[int], batch_tokens: int, room: int = 0) -> Iterator[list[int]]:
-    """Row numbers in batches of similar length, the longest first, each of at most `batch_tokens` with padding.
+def batches(lengths: Sequence[int], limit: Limit, room: int = 0) -> Iterator[list[int]]:
+    """Row numbers in batches of similar length, the longest first, each of at most `limit.tokens` with padding.
 
     `room` is added to each row for what will be written. A single longer row is a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while order:
-        size = max(1, batch_tokens // max(1, lengths[order[0]] + room))
+        size = max(1, limit.tokens // max(1, lengths[order[0]] + room))
         yield order[:size]
         order = order[size:]
 

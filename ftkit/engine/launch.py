@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any
 
 from ftkit import errors
-from ftkit.engine import machine
+from ftkit.engine import interrupt, machine
 from ftkit.engine.fit import Fitted
 from ftkit.engine.worker import Job, by_signal, told
-from ftkit.errors import FTKitError, MachineError
+from ftkit.errors import FTKitError, Interrupted, MachineError
 
 LOOK = 0.1
 """Seconds after which it is looked again whether a process has ended."""
@@ -36,12 +36,16 @@ class Processes:
     not hear a Ctrl-C, which would cut an agent's tidying short.
     """
 
+    stop: Path
+    """A file that asks them, once it is there, to save and end (`engine/interrupt`)."""
+
     def __init__(self, job: Job, launched: int | None = None, interface: str = "") -> None:
         self.job, self.launched, self.interface, self.ended = job, launched, interface, False
 
     def __enter__(self) -> Processes:
         self._folder = tempfile.TemporaryDirectory()
         job = replace(self.job, results=self._folder.name)
+        self.stop = Path(self._folder.name) / "stop"
         kind = "start" if self.launched is None else "one"
         command = [sys.executable, "-m", "ftkit.engine.worker", kind, job.dump()]
         self._process = subprocess.Popen(
@@ -88,7 +92,7 @@ class Processes:
 
     def _environment(self) -> dict[str, str]:
         job = self.job
-        environment = {**os.environ, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
+        environment = {**os.environ, "FTKIT_ALLOW_CODE": "1", interrupt.FILE: str(self.stop)}  # the code is checked
         if self.interface:
             environment.setdefault("GLOO_SOCKET_IFNAME", self.interface)
         if self.launched is None:
@@ -105,9 +109,8 @@ class Processes:
 
 def fit_here(job: Job) -> Fitted:
     """Train in processes of this machine alone. Raises the error of the first one, by number, that has one."""
-    with Processes(job) as processes:
-        code = processes.wait()
-        return outcome([code], processes.outcomes())
+    with Processes(job) as processes, interrupt.heeded(pass_to=processes.stop):
+        return outcome([processes.wait()], processes.outcomes())
 
 
 def outcome(codes: Sequence[int], found: Mapping[int, dict[str, Any]]) -> Fitted:
@@ -134,7 +137,7 @@ def raise_first(failed: list[dict[str, Any]]) -> None:
         raise error_of(other)
 
 
-def error_of(outcome: Mapping[str, Any]) -> FTKitError:
+def error_of(outcome: Mapping[str, Any]) -> FTKitError | Interrupted:
     """The error that `told` has told."""
-    error: FTKitError = getattr(errors, outcome["error"], FTKitError)(outcome["message"], outcome["hint"])
+    error: FTKitError | Interrupted = getattr(errors, outcome["error"], FTKitError)(outcome["message"], outcome["hint"])
     return error

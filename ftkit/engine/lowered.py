@@ -77,6 +77,15 @@ class LowWeights:
         for weight in self.adopted:
             weight.grad_dtype = None
 
+    def meet(self, forward: Callable[[], object]) -> None:
+        """Find out, by one pass that `forward` makes, which layers are one product: so the first step has them too.
+
+        (A training that is gone on with begins at another step, and has to compute it as it was computed.)
+        """
+        with torch.no_grad(), torch.autocast("cpu", LOW):
+            forward()
+        self._join()
+
     def written(self, weights: Sequence[nn.Parameter]) -> None:
         """Copy weights that have just moved, which torch's fused optimizers leave no trace of on the weights."""
         if self._runs:

@@ -218,11 +218,14 @@ def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | 
 
     def encode(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
         encoded = dict(task.encode(batch, tokenizer, labels))
-        example = [numbers[i] for i in encoded.get("example", range(len(numbers)))]
+        places = list(encoded.get("example", range(len(numbers))))
+        example = [numbers[i] for i in places]
         cut.update(i for i, was_cut in zip(example, encoded.get("truncated", ()), strict=False) if was_cut)
         rows = {name: values for name, values in encoded.items() if name in keep}
         if task.keeps_together:
             rows["example"] = example
+        if "row" in batch:
+            rows["row"] = [batch["row"][i] for i in places]
         return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
 
     places = range(len(split)) if places is None else places

@@ -18,7 +18,7 @@ from ftkit.data.load import load_file, unified
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.finish import finish
-from ftkit.engine.fit import Fitted, fit
+from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import DataError, RecipeError
 from ftkit.metrics import intervals
@@ -73,6 +73,10 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
 
     The run is given the model of the best round by validation. What the last round is worth, against none, is told.
     """
+    if run.has(_FILE):
+        done = finished(run.part("rounds", str(run.read_json(_FILE)["kept"])))
+        assert done is not None
+        return done
     rounds = [_round(run, prepared, prepared.training(), 0, {}, progress)]
     for number in range(1, prepared.recipe.data.unlabeled_rounds + 1):
         labelled, counts = _labelled(rounds[-1], prepared, unlabeled, progress)
@@ -85,11 +89,14 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
     run.take_record(best.run)
     run.take_model(best.run)
     told = _told(prepared, rounds, best, len(unlabeled))
-    run.write_json("self_training", told)
+    run.write_json(_FILE, told)
     say(_sentence(told, prepared.metric))
     for one in rounds:
-        shutil.rmtree(one.run.model)
+        shutil.rmtree(one.run.model, ignore_errors=True)
     return best.fitted
+
+
+_FILE = "self_training"
 
 
 def _round(

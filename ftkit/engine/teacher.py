@@ -38,19 +38,20 @@ def filtered(run: RunDirectory, prepared: Prepared, progress: Progress, say: Say
     augmented = prepared.augmented
     if augmented is None or not prepared.recipe.augment.teacher or not augmented.made.variants:
         return prepared
-    say(f"teacher: a model of the {len(prepared.splits['train'])} training rows alone judges their variants")
-    part = run.part(_FILE, str(prepared.recipe.train.seed))
-    fit(part, prepared, prepared.splits["train"], progress)
-    kept = _agreed(models.load(part.path), prepared)
-    shutil.rmtree(part.path.parent)
-    run.write_json(_FILE, {"variants": len(augmented.rows), "kept": kept})
+    if not run.has(_FILE):
+        say(f"teacher: a model of the {len(prepared.splits['train'])} training rows alone judges their variants")
+        part = run.part(_FILE, str(prepared.recipe.train.seed))
+        fit(part, prepared, prepared.splits["train"], progress)
+        run.write_json(_FILE, {"variants": len(augmented.rows), "kept": _agreed(models.load(part.path), prepared)})
+    shutil.rmtree(run.path / _FILE, ignore_errors=True)
+    kept = run.read_json(_FILE)["kept"]
     say(f"teacher: {len(kept)} of {len(augmented.rows)} variants are kept, on which it agrees with their label")
     return _with(prepared, kept)
 
 
 def recalled(run: RunDirectory, prepared: Prepared) -> Prepared:
     """What `filtered` gave, in another process of the same run."""
-    if prepared.augmented is None or not (run.path / f"{_FILE}.json").is_file():
+    if prepared.augmented is None or not run.has(_FILE):
         return prepared
     return _with(prepared, run.read_json(_FILE)["kept"])
 

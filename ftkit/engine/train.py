@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
+import ftkit
 from ftkit import trust
 from ftkit.engine import calibrate, machine, selftrain, sharding, teacher
 from ftkit.engine import evaluate as evaluation
@@ -19,16 +20,18 @@ from ftkit.engine.arguments import epochs, micro_batch
 from ftkit.engine.baselines import run_baselines
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
-from ftkit.engine.fit import Fitted, fit
+from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
-from ftkit.engine.prepare import Prepared, encode_training, prepare, sampled
+from ftkit.engine.nonfinite import refuse_overflow
+from ftkit.engine.prepare import Prepared, changed_files, encode_training, prepare, sampled
 from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.engine.world import World, alone
-from ftkit.errors import MachineError
+from ftkit.errors import Interrupted, MachineError, RunError, problems
+from ftkit.files import full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory, refuse_existing
@@ -40,7 +43,7 @@ def plan(recipe: Recipe, processes: int | None = None, world: World | None = Non
 
     Raises FTKitError as `train` would.
     """
-    prepared, *_ = _checked(recipe, Crew(world or alone(processes)))
+    prepared = _checked(recipe, Crew(world or alone(processes))).prepared
     rows = {name: len(split) for name, split in prepared.splits.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
@@ -72,7 +75,7 @@ def train(
 
     `world` says of which nodes this one is the first; `processes` is for one machine alone. Leaves the run at `path`,
     which must not exist. Raises FTKitError before the first step for whatever a person can mend; then nothing is left
-    behind.
+    behind. Raises Interrupted where it is told to stop; `resume` goes on then.
     """
     with gathered(world or alone(processes)) as crew:
         return _train(recipe, path, crew, say, progress)
@@ -81,50 +84,137 @@ def train(
 def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress | None) -> Finished:
     refuse_existing(path)
     trust.remember(recipe.model_dump())
-    prepared, parts, unlabeled = _checked(recipe, crew)
-    for message in (*prepared.notes, *(f"warning: {finding}" for finding in prepared.warnings)):
+    ready = _checked(recipe, crew)
+    for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
-    progress = progress or Progress(show=False)
     with _new_run(recipe, path) as run:
-        crew.meet(run, recipe, say)
-        prepared = teacher.filtered(run, prepared, progress, say)
-        if prepared.augmented:
-            say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
-            run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
-        beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
-        folds = _cross_validate(run, prepared, parts, crew, progress, say) if parts else {}
-        each = _train_seeds(run, prepared, crew, progress, say)
-        if unlabeled is not None:
-            fitted = selftrain.self_train(run, prepared, unlabeled, progress, say)
-        else:
-            fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress)
-        for note in fitted.notes:
-            say(f"note: {note}")
-        if fitted.truncated:
-            say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
-        several = _over_seeds([done for _, done in each])
-        return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
+        run.write_json(_BEGUN, _identity(ready))
+        return _completed(run, ready, progress or Progress(show=False), say)
 
 
-def _checked(recipe: Recipe, crew: Crew) -> tuple[Prepared, list[Part], Dataset | None]:
-    """All that is needed before the first step: the recipe made concrete, folds, texts without labels."""
+def resume(
+    path: Path,
+    processes: int | None = None,
+    say: Say = silence,
+    progress: Progress | None = None,
+    recipe: Recipe | None = None,
+    world: World | None = None,
+) -> Finished:
+    """Go on with a run that was stopped, in whatever way, to the same weights as if it had not been.
+
+    What it has finished is not done again; a run that is complete is told of as it is. Raises RunError where there is
+    no run, where another process works on it, where its recipe, data or checkpoint are not what they were, and where
+    it is not a run of `recipe`. `processes` and `world` as for `train`; as many as it began with when not given.
+    """
+    world = world or alone(processes)
+    if world.nodes == 1 and world.processes is None and (path / f"{_BEGUN}.json").is_file():
+        world = replace(world, processes=RunDirectory.open(path).read_json(_BEGUN)["processes"])
+    with gathered(world) as crew:
+        return _resume(path, crew, say, progress, recipe)
+
+
+def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe: Recipe | None) -> Finished:
+    run = RunDirectory.open(path)
+    if recipe is not None and recipe.filled() != run.recipe.filled():
+        raise RunError(
+            f"the run {run.path} is of another recipe, or of other settings",
+            "leave the recipe out to go on with it, or name another --run",
+        )
+    with run.locked():
+        if run.has("scores"):
+            say(f"note: the run {run.path} is complete: there is nothing left to do")
+            return Finished.read(run)
+        run.refuse_edited()
+        begun = run.read_json(_BEGUN)
+        ready = _checked(run.recipe, crew)
+        _refuse_changed(run, ready, begun)
+        return _completed(run, ready, progress or Progress(show=False), say)
+
+
+_BEGUN = "begun"
+
+
+def _identity(ready: Ready) -> dict[str, Any]:
+    """What a run has to find again where it goes on."""
+    p = ready.prepared
+    return {"processes": ready.crew.size, "sha256": p.files, "checkpoint": p.base.sha256, "ftkit": ftkit.__version__}
+
+
+def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> None:
+    found = [f"{name} has changed since it began" for name in changed_files(run.recipe, begun["sha256"])]
+    if begun["checkpoint"] != ready.prepared.base.sha256:
+        found.append(f"the checkpoint {run.recipe.model.checkpoint} has other weights than when it began")
+    if found:
+        raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")
+
+
+def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
+    """Do what is left of a run; all of a new one."""
+    ready.crew.meet(run, ready.prepared.recipe, say)
+    way = f"`ftkit train --resume --run {run.final}` goes on from there"
+    try:
+        with full_disk_told(f"free some space; {way}"):
+            return _complete(run, ready, progress, say)
+    except KeyboardInterrupt as stop:
+        if not run.published:
+            raise
+        raise Interrupted(str(stop) or "interrupted", way) from stop
+
+
+def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
+    prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
+    prepared = teacher.filtered(run, prepared, progress, say)
+    if prepared.augmented:
+        say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
+        run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
+    beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
+    folds = _cross_validate(run, prepared, ready.parts, crew, progress, say) if ready.parts else {}
+    each = _train_seeds(run, prepared, crew, progress, say)
+    if ready.unlabeled is not None:
+        fitted = selftrain.self_train(run, prepared, ready.unlabeled, progress, say)
+    else:
+        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress)
+    for note in fitted.notes:
+        say(f"note: {note}")
+    if fitted.truncated:
+        say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
+    several = _over_seeds([done for _, done in each])
+    return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that is needed before the first step."""
+
+    prepared: Prepared
+    parts: list[Part]
+    """Of cross-validation."""
+    crew: Crew
+    unlabeled: Dataset | None
+    """Texts without labels."""
+
+
+def _checked(recipe: Recipe, crew: Crew) -> Ready:
+    """The recipe made concrete. Raises FTKitError for whatever stands against it."""
     machine.precision(recipe.train.precision)
     micro_batch(recipe.train, crew.size)
     sharding.check(recipe.train.sharding, crew.size)
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = prepare(recipe)
+    refuse_overflow(models.read_config(prepared.base.path).model_type, recipe.train.precision)
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)
-    return prepared, fold_rows(prepared), selftrain.read(prepared)
+    return Ready(prepared, fold_rows(prepared), crew, selftrain.read(prepared))
 
 
 @contextmanager
 def _new_run(recipe: Recipe, path: Path) -> Iterator[RunDirectory]:
     run = RunDirectory.create(recipe, path)
     try:
-        yield run
+        with run.locked():
+            yield run
     finally:
         run.discard()
 
@@ -139,7 +229,7 @@ def _fit(
 ) -> Fitted:
     """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
     if crew.size > 1:
-        return crew.fit(run.outer or run, prepared, part)
+        return finished(run) or crew.fit(run.outer or run, prepared, part)
     return fit(run, prepared, prepared.training(rows), progress)
 
 
@@ -154,15 +244,18 @@ def _cross_validate(
     each: list[Scores] = []
     answers: list[dict[str, Any]] = [{}] * len(train)
     for fold, (kept, held) in enumerate(parts, 1):
-        say(f"fold {fold} of {len(parts)}")
         inner = run.part("folds", str(fold))
-        _fit(inner, prepared, crew, progress, f"folds/{fold}", kept)
-        inner.publish()
-        found = evaluation.score(models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress)
-        inner.write_json("scores", {"scores": {"fold": found.scores}})
-        each.append(found.scores)
-        given = as_given(prepared.task, train.select(held), found.predictions)
-        for i, prediction in zip(held, given, strict=True):
+        if not inner.has("scores"):
+            say(f"fold {fold} of {len(parts)}")
+            _fit(inner, prepared, crew, progress, f"folds/{fold}", kept)
+            inner.publish()
+            found = evaluation.score(
+                models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress
+            )
+            inner.write_predictions("fold", as_given(prepared.task, train.select(held), found.predictions))
+            inner.write_json("scores", {"scores": {"fold": found.scores}})
+        each.append(inner.read_json("scores")["scores"]["fold"])
+        for i, prediction in zip(held, inner.read_predictions("fold"), strict=True):
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
     return {"folds": {name: _over_folds([scores[name] for scores in each if name in scores]) for name in each[0]}}
@@ -179,9 +272,10 @@ def _train_seeds(
     """Train and score a run for each seed of the recipe, and give `run` the one that is kept; none for one training."""
     done, runs, wanted = [], [], seeds(prepared.recipe)
     for number, seed in enumerate(wanted, 1):
-        say(f"seed {seed}, {number} of {len(wanted)}")
         one = with_seed(prepared, seed)
         inner = run.part("seeds", str(seed), one.recipe)
+        if not inner.has("scores"):
+            say(f"seed {seed}, {number} of {len(wanted)}")
         fitted = _fit(inner, one, crew, progress, f"seeds/{seed}")
         inner.publish()
         done.append((fitted, finish(inner, one, fitted, say, progress, analyse=False)))

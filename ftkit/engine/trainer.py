@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
-from ftkit.engine import sharding
+from ftkit.engine import nonfinite, sharding
 from ftkit.engine.adamw import RowAdamW, sparsify
+from ftkit.engine.callbacks import Keeping
+from ftkit.engine.checkpoint import put_optimizer_and_schedule, put_random
 from ftkit.engine.lowered import LowWeights
+from ftkit.engine.memory import Limit
 from ftkit.engine.rates import param_groups
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Task, Weighting
@@ -110,9 +114,15 @@ class FTTrainer(Trainer):
         rows: Any,
         validate: Callable[[Any, int, int], dict[str, float]],
         callbacks: list[Any],
+        keeping: Keeping | None = None,
+        limit: Limit | None = None,
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
         self.validate, self.rows = validate, rows
+        self.keeping = keeping
+        self.limit = limit or Limit(settings.batch_tokens)
+        self.watch = nonfinite.Watch()
+        callbacks = [*callbacks, keeping] if keeping else callbacks
         self.low: LowWeights | None = None
         """Copies of the weights in bfloat16, where the caller keeps some."""
         super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks)
@@ -141,8 +151,8 @@ class FTTrainer(Trainer):
         return [self.task.collate([share[i] for i in part], self.tokenizer) for part in self._parts(share)]
 
     def _parts(self, share: list[Row]) -> list[list[int]]:
-        size, tokens = self.args.per_device_train_batch_size, self.settings.batch_tokens
-        return _split([row["length"] for row in share], size, tokens)
+        size = self.args.per_device_train_batch_size
+        return _split([row["length"] for row in share], size, self.limit.tokens)
 
     def _forwards(self, rows: list[Row]) -> int:
         """Times that this process goes through the model in a step: one at least, to take part in the exchange."""
@@ -155,8 +165,18 @@ class FTTrainer(Trainer):
     def training_step(  # type: ignore[override]  # a step's rows, not one batch
         self, model: Any, inputs: list[Row], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
+        """Forward and backward over a step's micro-batches; smaller ones where memory does not hold them."""
         model.train()
+        self.watch.rows = inputs
+        while True:
+            try:
+                return self._step(model, inputs)
+            except RuntimeError as error:
+                self.limit.lower(error, [self._padded(batch) for batch in self.micro_batches(inputs)])
+            model.zero_grad()
+
+    def _step(self, model: Any, inputs: list[Row]) -> torch.Tensor:
+        """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
         own = self.micro_batches(inputs)
         blank = self._forwards(inputs) - len(own)
         batches = [self.task.collate(inputs[:1], self.tokenizer)] * blank + own
@@ -173,6 +193,12 @@ class FTTrainer(Trainer):
             total += loss.detach()
         return total
 
+    @staticmethod
+    def _padded(batch: Tensors) -> tuple[int, int]:
+        """Rows of a micro-batch, and their tokens, padding included."""
+        rows, width = batch["input_ids"].shape
+        return int(rows), int(rows * width)
+
     def compute_loss(
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -182,12 +208,18 @@ class FTTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def _step_size(self, batches: list[Tensors], blank: int) -> torch.Tensor:
-        """The targets of a step, over all its micro-batches and processes; the first `blank` ones count for nothing."""
-        sizes = [
-            self.task.loss_size(batch, self.weighting) * (0 if i < blank else 1) for i, batch in enumerate(batches)
-        ]
-        size = torch.stack(sizes).sum().to(self.args.device)
-        total: torch.Tensor = self.accelerator.reduce(size, "sum")
+        """The targets of a step, over all its micro-batches and processes, which agree on what to do after it too.
+
+        The first `blank` micro-batches count for nothing.
+        """
+        sizes = [self.task.loss_size(batch, self.weighting) for batch in batches]
+        size = torch.stack(sizes)[blank:].sum().to(self.args.device)
+        if self.keeping is None:
+            total: torch.Tensor = self.accelerator.reduce(size, "sum")
+            return total.clamp(min=1e-12)
+        told = torch.stack([size.float(), *torch.tensor(self.keeping.wishes(), device=self.args.device)])
+        total, *wishes = self.accelerator.reduce(told, "sum")
+        self.keeping.agreed(*(bool(wish > 0) for wish in wishes))
         return total.clamp(min=1e-12)
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -230,26 +262,75 @@ class FTTrainer(Trainer):
             if self.low and self.args.bf16:
                 self.low.adopt([weight for group in optimizer.param_groups for weight in group["params"]])
                 optimizer.low = self.low
+                self.low.meet(self._pass_once)
         return optimizer
 
+    def _pass_once(self) -> None:
+        """Compute one row, without dropout."""
+        model: Any = self.model
+        training = model.training
+        model.eval()
+        self.task.forward(model, self._prepare_inputs(self.task.collate([self.rows[0]], self.tokenizer)))
+        model.train(training)
+
     @property
-    def _plain_optimizer(self) -> Any:
+    def plain_optimizer(self) -> Any:
         """The optimizer inside whatever accelerate has wrapped around it."""
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """The gradients' norm before clipping."""
-        optimizer = self._plain_optimizer
+        optimizer = self.plain_optimizer
         if isinstance(optimizer, RowAdamW):
-            return optimizer.clip(self.args.max_grad_norm)
-        return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+            norm = optimizer.clip(self.args.max_grad_norm)
+        else:
+            norm = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        return self._finite(norm)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The gradients' norm where they are not clipped."""
-        optimizer = self._plain_optimizer
-        if grad_norm is None and isinstance(optimizer, RowAdamW):
-            return optimizer.clip()
-        return super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        if grad_norm is not None:
+            return super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        optimizer = self.plain_optimizer
+        if isinstance(optimizer, RowAdamW):
+            return self._finite(optimizer.clip())
+        return self._finite(super()._get_grad_norm(model))  # type: ignore[no-untyped-call]
+
+    def _finite(self, norm: Any) -> Any:
+        """The norm; where it is not finite, the step moves nothing. Raises FTKitError where that has happened often."""
+        if self.watch.passes(self, norm):
+            return norm
+        self.model_wrapped.zero_grad()
+        if isinstance(self.plain_optimizer, RowAdamW):
+            self.plain_optimizer.grad_scale = None
+        return norm
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """As the Trainer does it, which subtracts the loss from itself to begin a new sum: nan stays nan."""
+        super()._maybe_log_save_evaluate(tr_loss, *args, **kwargs)
+        if not bool(tr_loss.isfinite()):
+            tr_loss.zero_()
+
+    # ------------------------------------------------------------------ how it goes on
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """A checkpoint of ftkit's own: without pickle, whole or not at all."""
+        assert self.keeping is not None
+        self.keeping.write(self)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Nothing: the weights were put in before copies were made of them."""
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_optimizer_and_schedule(self, Path(checkpoint))
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Nothing: it came with the schedule."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            put_random(Path(checkpoint), self.args.process_index)
 
     # ------------------------------------------------------------------ how it is judged
 

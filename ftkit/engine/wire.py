@@ -16,7 +16,7 @@ import psutil
 
 from ftkit.engine.worker import told
 from ftkit.engine.world import World
-from ftkit.errors import FTKitError
+from ftkit.errors import FTKitError, Interrupted
 from ftkit.recipe import Recipe
 
 PATIENCE = 600.0
@@ -60,7 +60,7 @@ def difference(said: Message, own: Message) -> str:
 
 def ending(error: BaseException | None) -> Message:
     """How node 0 ends, as the others are told."""
-    if isinstance(error, FTKitError):
+    if isinstance(error, (FTKitError, Interrupted)):
         return {"kind": "end", "code": error.exit_code, **told(error)}
     code = 0 if error is None else 130 if isinstance(error, KeyboardInterrupt) else 1
     return {"kind": "end", "code": code, "error": None}

@@ -22,8 +22,8 @@ from ftkit.engine.fit import fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.engine.seeds import with_seed
-from ftkit.errors import DataError, FTKitError, MachineError
-from ftkit.files import write_json
+from ftkit.errors import DataError, FTKitError, Interrupted, MachineError
+from ftkit.files import full_disk_told, write_json
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress
 
@@ -129,7 +129,7 @@ def train(text: str) -> None:
     job, rank = Job(**json.loads(text)), int(os.environ["RANK"])
     try:
         fitted = _fit(job, rank)
-    except FTKitError as error:
+    except (FTKitError, Interrupted) as error:
         _write(job, rank, told(error, rank))
         sys.exit(error.exit_code)
     except Exception as error:
@@ -154,7 +154,8 @@ def _fit(job: Job, rank: int) -> Any:
         prepared = with_seed(prepared, int(name))
     if kind:
         run = run.part(kind, name, prepared.recipe)
-    return fit(run, prepared, rows, Progress(show=rank == 0), job.size)
+    with full_disk_told(f"free some space; `ftkit train --resume --run {job.final}` goes on from there"):
+        return fit(run, prepared, rows, Progress(show=rank == 0), job.size)
 
 
 def _refuse_other(job: Job, found: dict[str, str]) -> None:
@@ -175,7 +176,7 @@ def _is_lost(error: Exception) -> bool:
     return isinstance(error, DistError) or (isinstance(error, RuntimeError) and ("gloo" in said or " by peer" in said))
 
 
-def told(error: FTKitError, rank: int | None = None) -> dict[str, Any]:
+def told(error: FTKitError | Interrupted, rank: int | None = None) -> dict[str, Any]:
     """An error as JSON has it; `rank` is that of the training process that it comes from."""
     return {"error": type(error).__name__, "message": error.message, "hint": error.hint, "rank": rank}
 

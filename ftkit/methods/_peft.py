@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class PeftMethod(Method):
         # Embeddings never learn here; on "auto", PEFT would ask the Hub whether the vocabulary has grown.
         model.save_pretrained(str(folder), save_embedding_layers=False)  # type: ignore[operator]
         (Path(folder) / "README.md").unlink()  # PEFT's empty model card; the run has one that says something
+        _write_sorted(Path(folder) / _CONFIG)
 
     def load(self, model: nn.Module, folder: Path) -> nn.Module:
         """Wrap the base and fill in the stored weights. Raises CheckpointError when they do not fit it."""
@@ -64,6 +66,17 @@ class PeftMethod(Method):
         _unwrap_saved_modules(plain_model(model))
         merged: nn.Module = model.float().merge_and_unload()  # type: ignore[operator]
         return merged
+
+
+def _write_sorted(path: Path) -> None:
+    """The names that PEFT keeps in sets, in an order that is the same in every process."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    named = {name: sorted(value) for name, value in config.items() if name.endswith("modules") and _names(value)}
+    path.write_text(json.dumps({**config, **named}, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def saved_modules(model: nn.Module, peft_type: str) -> list[str] | None:

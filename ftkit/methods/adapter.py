@@ -44,7 +44,7 @@ class Adapter(Method):
 
         placement: Literal["houlsby", "pfeiffer"] = "houlsby"
         """After attention and feed-forward (houlsby), or feed-forward only (pfeiffer: half the weights)."""
-        reduction: float = Field(16, ge=1)
+        reduction: float = Field(16.0, ge=1)
         """The model's width divided by the bottleneck's."""
         layers: int | None = Field(None, gt=0)
         """Transformer blocks with adapters, counted from the top; those below are computed once. All when not set."""

@@ -25,7 +25,7 @@ class Lora(PeftMethod):
 
         rank: int = Field(8, gt=0)
         """Columns of the thin matrices: 8 for small data, 16 to 64 for more."""
-        alpha: float = Field(16, gt=0)
+        alpha: float = Field(16.0, gt=0)
         """Strength of the update: it is multiplied by alpha / rank (by alpha / sqrt(rank) for rslora)."""
         dropout: float = Field(0.0, ge=0, lt=1)
         """Share of the update's inputs that are dropped in training."""

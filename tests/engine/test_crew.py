@@ -22,6 +22,7 @@ from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.follow import follow
 from ftkit.engine.world import World
 from ftkit.errors import DataError, FTKitError, MachineError, RunError
+from ftkit.files import sha256
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
 from ftkit.terminal import silence
@@ -304,6 +305,25 @@ def test_node_that_is_killed_ends_the_other_within_seconds(
     finally:
         for left in started(tmp_path):
             os.kill(left, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+def test_node_that_is_told_to_stop_stops_all_and_they_go_on_to_the_same_weights(
+    lab: Lab, tmp_path: Path, port: int, told: int
+) -> None:
+    settings = ("train.epochs=12", "model.dropout=0.2", "train.batch=4", "train.checkpoint_every=1")
+    (tmp_path / "mine.yaml").write_text(lab.recipe("single", *settings).dump())
+    flags = ("--processes", 1, "--run", tmp_path / "run", "--resume")
+    nodes = [start(tmp_path, port, rank, *flags) for rank in (0, 1)]
+    assert wait_until((tmp_path / "run" / "checkpoints" / "step-00000003").exists), "it has not begun"
+    nodes[told].send_signal(signal.SIGTERM)
+    for code, out, err in ended(*nodes):
+        assert (code, out) == (130, "") and "which is saved" in err, err
+    nodes = [start(tmp_path, port, rank, *flags) for rank in (0, 1)]
+    assert [code for code, *_ in ended(*nodes)] == [0, 0]
+    whole = lab.train("single", *settings, processes=2)
+    assert sha256(tmp_path / "run" / "model") == sha256(whole.run / "model")
 
 
 @pytest.mark.slow

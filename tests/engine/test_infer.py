@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ftkit.engine import infer
 from ftkit.engine import model as models
+from ftkit.engine.memory import Limit
 from ftkit.errors import CheckpointError
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks.classification import Classification
@@ -129,7 +130,7 @@ def test_a_model_wrapped_in_autocast_answers_in_fp32_and_stays_wrapped(lab: Lab)
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=60), most=st.integers(1, 300), room=st.integers(0, 20))
 def test_batches_hold_each_row_once_and_no_more_tokens_than_allowed(lengths: list[int], most: int, room: int) -> None:
-    found: list[Any] = list(infer.batches(lengths, most, room))
+    found: list[Any] = list(infer.batches(lengths, Limit(most), room))
     assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * (max(lengths[i] for i in batch) + room) <= most

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ftkit.engine import launch, worker
-from ftkit.engine.train import train
+from ftkit.engine.train import resume, train
 from ftkit.errors import DataError, FTKitError, MachineError
+from ftkit.files import sha256
 from ftkit.recipe import Recipe, load_recipe
 from tests.command import command, environment
 from tests.runs import Lab, read_jsonl, refused
@@ -112,17 +113,8 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks processes up in /proc")
-@pytest.mark.parametrize(
-    ("number", "code", "said"),
-    [
-        (signal.SIGTERM, 143, "terminated"),
-        (signal.SIGINT, 130, "interrupted"),
-        (signal.SIGKILL, -signal.SIGKILL, ""),
-    ],
-)
-def test_processes_end_with_the_one_that_started_them(
-    lab: Lab, tmp_path: Path, number: signal.Signals, code: int, said: str
-) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_the_one_that_started_them(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "mine.yaml").write_text(lab.recipe("single", "train.epochs=100000").dump())
     line = command("train", tmp_path / "mine.yaml", "--processes", "2", "--run", tmp_path / "run")
     training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True, start_new_session=True)
@@ -131,13 +123,32 @@ def test_processes_end_with_the_one_that_started_them(
         assert len(started(tmp_path)) == 4, "this command, the agent and two training processes"
         (os.killpg if number == signal.SIGINT else os.kill)(training.pid, number)  # a terminal tells the whole group
         out, err = training.communicate(timeout=60)
-        told = [line for line in err.splitlines() if not line.startswith("warning")]
-        assert (training.returncode, out, "".join(told)) == (code, "", said)
+        assert training.returncode == (-number if number == signal.SIGKILL else 130) and out == ""
+        assert ("which is saved" in err and "--resume" in err) == (number != signal.SIGKILL), err
         assert wait_until(lambda: not started(tmp_path), seconds=10)
     finally:
         for left in started(tmp_path):
             os.kill(left, signal.SIGKILL)
-    assert not [path for path in (tmp_path / "run").rglob(".*") if code > 0]
+    if number != signal.SIGKILL:
+        assert not list((tmp_path / "run").rglob(".*"))
+        assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_to_the_same_weights(lab: Lab, tmp_path: Path) -> None:
+    """A signal stops both after the same step; what they go on from is one checkpoint."""
+    settings = ("train.epochs=12", "model.dropout=0.2", "train.batch=4", "train.checkpoint_every=1")
+    (tmp_path / "mine.yaml").write_text(lab.recipe("single", *settings).dump())
+    line = command("train", tmp_path / "mine.yaml", "--processes", "2", "--run", tmp_path / "run")
+    training = subprocess.Popen(line, env=environment(), stdout=-1, stderr=-1, text=True)
+    assert wait_until((tmp_path / "run" / "checkpoints" / "step-00000003").exists), "it has not begun"
+    training.send_signal(signal.SIGTERM)
+    _, err = training.communicate(timeout=60)
+    assert training.returncode == 130, err
+    resumed = resume(tmp_path / "run")
+    whole = train(lab.recipe("single", *settings), tmp_path / "whole", 2)
+    assert resumed.steps == whole.steps
+    assert sha256(resumed.run / "model") == sha256(whole.run / "model")
 
 
 @pytest.mark.slow
