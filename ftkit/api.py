@@ -147,10 +147,11 @@ def launch(
     from ftkit.engine.arguments import micro_batch
     from ftkit.jobs import job
 
-    micro_batch(checked.train, machines * processes)
     name = Path(recipe).resolve() if Path(recipe).exists() else recipe
     path, titled = str(run) if run else None, f"ftkit-{Path(recipe).stem}"
-    return job(launcher, str(name), settings, path, machines, processes, address, gpus, cpus, titled)
+    text = job(launcher, str(name), settings, path, machines, processes, address, gpus, cpus, titled)
+    micro_batch(checked.train, machines * processes)
+    return text
 
 
 def check_data(
