@@ -240,7 +240,7 @@ class FTTrainer(Trainer):
             cls, kwargs = Lamb, {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-6}
         else:
             cls, kwargs = super().get_optimizer_cls_and_kwargs(args, model)
-        if settings.optimizer == "adamw" and args.device.type == "cpu" and args.world_size == 1 and _CLIPS:
+        if settings.optimizer == "adamw" and args.device.type == "cpu" and not self.is_sharded and _CLIPS:
             cls = RowAdamW
             sparsify(model)
         kwargs["params"] = param_groups(
@@ -260,7 +260,8 @@ class FTTrainer(Trainer):
             assert self.model is not None
             optimizer.watch(self.model)
             if self.low and self.args.bf16:
-                self.low.adopt([weight for group in optimizer.param_groups for weight in group["params"]])
+                weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+                self.low.adopt(weights, wide=self.args.world_size > 1)
                 optimizer.low = self.low
                 self.low.meet(self._pass_once)
         return optimizer
@@ -336,6 +337,8 @@ class FTTrainer(Trainer):
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Validation scores through the path that `eval` and `predict` take."""
+        if isinstance(self.plain_optimizer, RowAdamW) and self.args.world_size > 1:
+            self.plain_optimizer.catch_up_all()  # or each process would do it for the rows that it reads
         share = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
         found = self.validate(self.model, *share)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
