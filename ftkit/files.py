@@ -8,8 +8,10 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ def write_json(path: Path, value: Any) -> None:
 
 SEAL = "SHA256SUMS"
 """The file that tells the SHA-256 of all others in its folder, as `sha256sum --check` reads it."""
+_END = "# these are all, and the SHA-256 of these lines is "
 
 
 def seal(folder: Path) -> None:
@@ -67,26 +70,70 @@ def seal(folder: Path) -> None:
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
     for file in files:
         flush(file)
-    lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
-    (folder / SEAL).write_text("".join(lines), encoding="utf-8")
-    flush(folder / SEAL)
-    flush(folder)
+    _write_seal(folder, {file.relative_to(folder).as_posix(): sha256(file) for file in files})
+
+
+def amend(folder: Path, name: str, text: str) -> None:
+    """Replace one file of a sealed folder, and what its seal says of that file, both or neither.
+
+    The other files keep their bytes and their SHA-256 in the seal, so that damage to them is not sealed in.
+    """
+    with replacing(folder) as beside:
+        shutil.copytree(folder, beside, copy_function=_link)
+        (beside / name).unlink(missing_ok=True)
+        (beside / name).write_text(text, encoding="utf-8")
+        flush(beside / name)
+        if is_sealed(folder):
+            _write_seal(beside, {**_sealed(folder), name: sha256(beside / name)})
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder has a seal, whole or not."""
+    return (folder / SEAL).is_file()
 
 
 def broken(folder: Path) -> list[str]:
     """What is wrong with a sealed folder, a sentence for each file; that it has no seal, where it has none."""
     try:
-        text = (folder / SEAL).read_bytes().decode("utf-8")
-        sealed = [tuple(line.split("  ", 1)) for line in text.removesuffix("\n").split("\n")]
-        return [fault for known, name in sealed if (fault := _fault(folder / name, known, name))]
+        return [fault for name, known in _sealed(folder).items() if (fault := _fault(folder / name, known, name))]
     except (OSError, ValueError):
         return [f"it has no {SEAL} that can be read"]
+
+
+def _write_seal(folder: Path, hashes: Mapping[str, str]) -> None:
+    (folder / SEAL).unlink(missing_ok=True)  # it may be a link, which other folders share
+    lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+    (folder / SEAL).write_text(f"{lines}{_END}{_digest(lines)}\n", encoding="utf-8")
+    flush(folder / SEAL)
+    flush(folder)
+
+
+def _sealed(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files that a seal tells of. Raises OSError or ValueError where it is none, or cut."""
+    text = (folder / SEAL).read_bytes().decode("utf-8")
+    lines, end, digest = text.rpartition(_END)
+    if not end or digest != f"{_digest(lines)}\n":
+        raise ValueError(f"{folder / SEAL} is cut, or was changed")
+    pairs = [line.split("  ", 1) for line in lines.removesuffix("\n").split("\n")] if lines else []
+    return {name: known for known, name in pairs}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _fault(file: Path, known: str, name: str) -> str:
     if not file.is_file():
         return f"{name} is missing"
     return "" if sha256(file) == known else f"{name} is not as it was written"
+
+
+def _link(source: str, target: str) -> None:
+    """The same file under another name, or a copy where the disk knows no second name."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def flush(path: Path) -> None:
@@ -98,6 +145,41 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+_WRITING = "writing-"
+
+
+def owner() -> str:
+    """What the name of an unfinished file or folder ends with, to tell whether its process still runs."""
+    return f"{_here()}-{os.getpid()}"
+
+
+@cache
+def _here() -> str:
+    """This machine, as far as its processes are numbered together: folders may be shared with others."""
+    space = Path("/proc/self/ns/pid")
+    numbered = os.readlink(space) if space.is_symlink() else ""
+    return hashlib.sha256(f"{socket.gethostname()} {numbered}".encode()).hexdigest()[:8]
+
+
+def tidy(folder: Path, kind: str) -> None:
+    """Remove what processes of this machine that are gone have left in a folder under `.NAME.<kind><owner>`."""
+    for left in folder.glob(f".*.{kind}{_here()}-*"):
+        number = left.name.rpartition(f".{kind}{_here()}-")[2].partition("-")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            with suppress(OSError):  # another process may be at it, too
+                _remove(left)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, moved over it at the end; on an error `path` stays as it was.
@@ -107,8 +189,9 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.exists() and not (path.is_file() or path.is_dir()):
         yield path
         return
-    beside = path.with_name(f".{path.name}.writing-{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{_WRITING}{owner()}")
     _remove(beside)
+    tidy(path.parent, _WRITING)
     try:
         yield beside
         if path.is_dir():

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import threading
+import time
 
 PROBE_SECONDS = 3.0
+"""That the Hub has to answer in, where nothing can go on without it."""
+BRIEF_SECONDS = 1.5
+"""The same where a copy is at hand."""
+_REMEMBERED = 30.0
+_down: dict[str, tuple[float, str]] = {}
+"""Address -> when it was found to be down, and why: of several things that a command needs, one alone waits."""
 
 
-def unreachable() -> str:
-    """Why the Hub gives no answer within PROBE_SECONDS; empty when it gives one, whatever it says."""
-    from huggingface_hub import constants, get_session
+def unreachable(seconds: float | None = None) -> str:
+    """Why the Hub gives no answer within `seconds` (PROBE_SECONDS), or fails; empty for any other answer."""
+    from huggingface_hub import constants
 
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE forbids asking it"
+    since, reason = _down.get(constants.ENDPOINT, (0.0, ""))
+    if reason and time.monotonic() - since < _REMEMBERED:
+        return reason
+    if reason := _ask(constants.ENDPOINT, PROBE_SECONDS if seconds is None else seconds):
+        _down[constants.ENDPOINT] = (time.monotonic(), reason)
+    return reason
+
+
+def _ask(address: str, seconds: float) -> str:
+    from huggingface_hub import get_session
+
     answers: list[str] = []
 
     def ask() -> None:
         try:
-            get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
-            answers.append("")
+            status = get_session().head(address, timeout=seconds).status_code
+            answers.append(f"it answers with error {status}" if status >= 500 else "")
         except connection_errors() as error:
             answers.append(str(error) or type(error).__name__)
 
     # A thread, because no timeout of the client covers the look-up of the host's name.
     probe = threading.Thread(target=ask, daemon=True)
     probe.start()
-    probe.join(PROBE_SECONDS)
-    return answers[0] if answers else f"no answer within {PROBE_SECONDS:g} seconds"
+    probe.join(seconds)
+    return answers[0] if answers else f"no answer within {seconds:g} seconds"
 
 
 def connection_errors() -> tuple[type[Exception], ...]:

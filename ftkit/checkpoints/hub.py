@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from functools import partial
 from pathlib import Path
 
-from ftkit.checkpoints.folder import Located, file_hashes, lacks, weight_files, weights_sha256
+from ftkit.checkpoints.folder import Located, file_hashes, lacks, weights_sha256
 from ftkit.errors import CheckpointError, problems
 from ftkit.hub import connection_errors, unreachable
 from ftkit.terminal import Say
@@ -37,7 +38,12 @@ def locate(repo: str, revision: str | None, say: Say) -> Located:
     say(f"{repo}: downloading from the Hub ...")
     downloaded = _download(repo, revision, again=folder is not None)
     if faults := _faults(downloaded):
-        hint = "Name another checkpoint, or a revision of this one that has safetensors weights"
+        hint = "Name another checkpoint, or a revision that has safetensors weights"
+        if any("safetensors" in fault or "pickle" in fault for fault in faults):
+            hint += (
+                f"; or, if you trust it, convert it: load {repo} with transformers, the class of its architecture, and"
+                " its tokenizer, `save_pretrained(DIR)` both, and name DIR"
+            )
         raise problems(CheckpointError, f"{repo} on the Hub is not a checkpoint ftkit reads", faults, hint)
     return Located(repo, downloaded, "hub", weights_sha256(downloaded), downloaded.name)
 
@@ -62,15 +68,25 @@ def _faults(folder: Path) -> list[str]:
     """What the snapshot lacks, or which weights are not those the Hub stored."""
     if faults := lacks(folder):
         return faults
-    files = weight_files(folder)
-    hashes = file_hashes(folder, files)
-    # A large file of the Hub's cache is a link to a blob that is named by its SHA-256 (and may be a link itself).
-    blobs = {file.name: os.path.basename(os.readlink(file)) for file in files if file.is_symlink()}
-    return [
-        f"{name} has SHA-256 {hashes[name]}, not {blob}"
-        for name, blob in blobs.items()
-        if re.fullmatch("[0-9a-f]{64}", blob) and blob != hashes[name]
+    # A file of the Hub's cache is a link to a blob (which may be a link itself) that is named by what it holds:
+    # by its SHA-256 where it is large, by its hash in Git where it is small.
+    links = [file for file in folder.iterdir() if file.is_symlink()]
+    blobs = {file: os.path.basename(os.readlink(file)) for file in links}
+    large = [file for file, blob in blobs.items() if re.fullmatch("[0-9a-f]{64}", blob)]
+    hashes = file_hashes(large)
+    faults = [
+        f"{file.name} has SHA-256 {hashes[file.name]}, not {blobs[file]}"
+        for file in large
+        if hashes[file.name] != blobs[file]
     ]
+    small = [file for file, blob in blobs.items() if re.fullmatch("[0-9a-f]{40}", blob)]
+    return faults + [f"{file.name} is not as the Hub has it" for file in small if blobs[file] not in _names_of(file)]
+
+
+def _names_of(file: Path) -> tuple[str, str]:
+    """What a small file may be called in the Hub's cache: its hash in Git, or, by some mirrors, its SHA-1."""
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), hashlib.sha1(content).hexdigest()
 
 
 def _check_reachable(repo: str) -> None:

@@ -132,8 +132,8 @@ def cached_folder(starter: Starter) -> Path:
 
 
 def is_cached(starter: Starter) -> bool:
-    """Whether ftkit's cache has the starter, whole."""
-    return cached_folder(starter).is_dir() and not _damage(cached_folder(starter))
+    """Whether ftkit's cache has the starter; that it is as it was fetched is seen to when it is used."""
+    return (cached_folder(starter) / RECORD).is_file() and not lacks(cached_folder(starter))
 
 
 def _damage(folder: Path) -> str:
@@ -144,7 +144,7 @@ def _damage(folder: Path) -> str:
         return f"it has no {RECORD} that says what was fetched"
     if missing := [name for name in recorded if not (folder / name).is_file()]:
         return f"{', '.join(missing)} missing"
-    hashes = file_hashes(folder, [folder / name for name in recorded])
+    hashes = file_hashes(folder / name for name in recorded)
     return ", ".join(f"{name} has changed" for name, digest in recorded.items() if hashes[name] != digest)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
 from ftkit.checks._base import Check, Data
+from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
+from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
 
@@ -73,8 +76,15 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 
 def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
-    rows = {name: split.to_dict() for name, split in loaded.items()}
-    return Data(loaded.shape, rows, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    data = Data(loaded.shape, {}, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    splits = dict(loaded.items())
+    places = chosen(splits, [column.name for column in data.inputs], data.notes)
+    for name, split in splits.items():
+        part = split.select(places[name]) if name in places else split
+        data.splits[name] = part.to_dict()
+        if part is not split and data.has_names:
+            data.counted[name] = Counter(data.names_of({c.name: column(split, c.name) for c in data.targets}))
+    return data
 
 
 def of_data(data: Data) -> list[Finding]:

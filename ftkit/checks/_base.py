@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +33,9 @@ class Data:
     """The checkpoint's, which neither cuts nor pads; where there is none, words are counted."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of how it was looked at."""
+
+    counted: dict[str, Counter[str]] = field(default_factory=dict)
+    """By split, labels or types of entities with their frequency."""
 
     @cached_property
     def inputs(self) -> tuple[Column, ...]:
@@ -95,11 +99,17 @@ class Data:
         """Whether rows have labels, or types of entities."""
         return any(column.kind in _NAMED for column in self.targets)
 
-    def names(self, split: str) -> Iterator[str]:
-        """The labels of all rows, or the types of all entities, one after the other."""
+    def counts(self, split: str) -> Counter[str]:
+        """How often each label, or type of entity, stands in a split: in all of it where these are some of its rows."""
+        if split not in self.counted:
+            self.counted[split] = Counter(self.names_of(self.splits.get(split, {})))
+        return self.counted[split]
+
+    def names_of(self, columns: Mapping[str, Iterable[Any]]) -> Iterator[str]:
+        """The labels of rows, or the types of their entities, one after the other."""
         for column in self.targets:
             if column.kind in _NAMED:
-                for value in self.splits[split][column.name]:
+                for value in columns.get(column.name, ()):
                     yield from names_in(value, column)
 
     def place(self, split: str, index: int, text: str = "", like: tuple[str, int] | None = None) -> Place:

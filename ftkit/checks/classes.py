@@ -27,7 +27,7 @@ class Classes(Check):
             return
         for split in data.splits:
             counts = Counter(dict.fromkeys(_names(data), 0))
-            counts.update(data.names(split))
+            counts.update(data.counts(split))
             least = LEARN if split == "train" else SCORE
             few = sorted((name for name, count in counts.items() if count < least), key=lambda name: counts[name])
             if few:
@@ -35,7 +35,7 @@ class Classes(Check):
                 named = listed([f"{name} {counts[name]}" for name in few]).replace("'", "")
                 what = f"{len(few)} of {len(counts)} labels have fewer than {least} {split} rows to {verb} by: {named}"
                 yield Finding("few-rows", "warning", what, fix="find more, or join labels with data.labels={...}")
-        yield from _uneven(Counter(data.names("train")), any(data.kinds("label")))
+        yield from _uneven(data.counts("train"), any(data.kinds("label")))
 
 
 def _uneven(counts: Counter[str], balanced: bool) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ftkit.checks._base import Check, Data
@@ -23,9 +22,9 @@ class Drift(Check):
         """A finding for each such split, with the label whose share differs most."""
         if not data.has_names:
             return
-        train = Counter(data.names("train"))
+        train = data.counts("train")
         for split in data.splits:
-            counts = Counter(data.names(split))
+            counts = data.counts(split)
             if split == "train" or not counts or not train:
                 continue
             shares = {name: (train[name] / train.total(), counts[name] / counts.total()) for name in train | counts}

@@ -28,7 +28,7 @@ class Variants(Check):
             return
         counts: Counter[str] = Counter()
         for split in data.splits:
-            counts.update(data.names(split))
+            counts.update(data.counts(split))
         for name, meant in slips(counts).items():
             places = tuple(
                 data.place(split, index)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftkit.cli.evaluate import AllowCode
+
 if TYPE_CHECKING:
     from ftkit.engine.finish import Finished
 
@@ -31,6 +33,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, try a few steps, print the plan; leave nothing.")
     ] = False,
+    allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Fine-tune a checkpoint as a recipe says, and score it on held-out rows.

@@ -14,7 +14,8 @@ import json
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import regex
@@ -212,26 +213,25 @@ STEPS: dict[str, Callable[[str], Iterator[Edit]]] = {
 Row = dict[str, Any]
 
 
-def cleaned(rows: Sequence[Row], inputs: Sequence[str], steps: Sequence[str], source: str) -> list[Row]:
+def cleaned(rows: Iterable[Row], inputs: Sequence[str], steps: Sequence[str], source: str) -> Iterator[Row]:
     """Canonical rows with the texts in the columns `inputs` cleaned, and entities and answers moved with them.
 
-    `GIVEN` keeps what cleaning changed. Raises DataError with every entity or answer of which nothing is left.
+    `GIVEN` keeps what cleaning changed. Raises DataError at the end, with all targets of which nothing is left.
     """
-    found, lost = [], []
+    lost = []
     for number, row in enumerate(rows, 1):
         texts = {name: _clean_value(row[name], steps) for name in inputs if row.get(name) is not None}
         if all(row[name] == value for name, value in texts.items()):
-            found.append({**row, GIVEN: None})
+            yield {**row, GIVEN: None}
             continue
         try:
             targets = _moved_targets(row, texts, steps)
         except _Lost as error:
             lost.append(f"row {row.get('row', number)}: {error}")
             continue
-        found.append({**row, **texts, **targets, GIVEN: json.dumps({"row": _content(row), "steps": list(steps)})})
+        yield {**row, **texts, **targets, GIVEN: json.dumps({"row": _content(row), "steps": list(steps)})}
     if lost:
         raise problems(DataError, f"{source}: data.clean", first(lost, _SHOWN), _LOST_HINT)
-    return found
 
 
 _LOST_HINT = "take these rows out, or leave the step that does it out of data.clean"
@@ -282,10 +282,10 @@ def _answers(answers: Row, made: Aligned) -> Row:
     return {"text": texts, "answer_start": starts}
 
 
-def changed(rows: Sequence[Row], steps: Sequence[str]) -> str:
+def changed(rows: Iterable[Row], steps: Sequence[str]) -> str:
     """The sentence about how many rows cleaning changed."""
-    count = sum(row[GIVEN] is not None for row in rows)
-    return f"data.clean ({', '.join(steps)}) changed {count} of {len(rows)} rows"
+    counts = Counter(row[GIVEN] is not None for row in rows)
+    return f"data.clean ({', '.join(steps)}) changed {counts[True]} of {counts.total()} rows"
 
 
 # ---------------------------------------------------------------------- places in the text as it was given

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.formats import conll
+from ftkit.data.mapped import Row, is_on_disk, taken, without
 from ftkit.data.read import SHOWN, Table
+from ftkit.data.typed import Examples, kept
 from ftkit.data.values import Refused, Values, meant
 from ftkit.errors import DataError, brief, problems, some
 from ftkit.findings import Finding, Place
@@ -83,23 +88,6 @@ class Unread:
     """What stands in the task's columns."""
     faults: tuple[tuple[Column, str, Refused], ...]
     """Each value's column, what the source calls it, and why it can't be read."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Canonical rows: the shape's columns, `row` (its number in the source); `id` and `group` if there.
-
-    Rows that were not read strictly also have `raw`: the values of the task's columns as the source has them.
-    """
-
-    shape: tuple[Column, ...]
-    rows: list[dict[str, Any]]
-    notes: tuple[str, ...] = ()
-    unread: tuple[Unread, ...] = ()
-
-    def take(self, indices: Sequence[int]) -> Examples:
-        """The examples at these indices alone."""
-        return replace(self, rows=[self.rows[index] for index in indices])
 
 
 # ---------------------------------------------------------------------- which column is which
@@ -197,9 +185,13 @@ def _guess(table: Table, column: Column, folded: dict[str, str], taken: set[str]
 
 def _holds_spans(table: Table, home: str) -> bool:
     """Whether a column's values are lists of spans, as Doccano writes them under `label`."""
-    values = [value for row in table.rows if (value := row.get(home))]
-    lists = all(isinstance(value, list) for value in values)
-    return not values or not lists or all(isinstance(item, (list, dict)) for value in values for item in value)
+    plain = False
+    for row in table.rows:
+        if value := row.get(home):
+            if not isinstance(value, list):
+                return True
+            plain = plain or not all(isinstance(item, (list, dict)) for item in value)
+    return not plain
 
 
 _MAP_HINT = "data.columns maps the task's columns to the file's, by name, or by number from 0 where it has no header"
@@ -244,46 +236,70 @@ def canonical(
     """
     values = Values(spec)
     shape = sorted(found.shape, key=lambda column: not column.is_input)
-    rows, unread = [], []
-    for number, raw in zip(table.numbers, table.rows, strict=True):
-        row: dict[str, Any] = {}
-        faults = []
-        for column in shape:
-            home = found.homes[column.name]
-            try:
-                row[column.name] = values.read(column, raw.get(home), row)
-            except Refused as refused:
-                faults.append((column, home, refused))
-        if faults:
-            unread.append(Unread(number, raw_values(table, found, raw, group), tuple(faults)))
-        if strict or not faults:
-            kept_raw = {} if strict else {"raw": raw_values(table, found, raw, group)}
-            rows.append({**row, "row": number, **dict(_kept(table, raw, group, row)), **kept_raw})
-    kept = found.shape
+    unread: list[Unread] = []
+
+    def read() -> Iterator[Row]:
+        for number, raw in zip(table.numbers, table.rows, strict=True):
+            row: Row = {}
+            faults = []
+            for column in shape:
+                home = found.homes[column.name]
+                try:
+                    row[column.name] = values.read(column, raw.get(home), row)
+                except Refused as refused:
+                    faults.append((column, home, refused))
+            if faults:
+                unread.append(Unread(number, raw_values(table, found, group, raw), tuple(faults)))
+            if strict or not faults:
+                yield {**row, "row": number, **dict(_kept(table, raw, group, row))}
+
+    extra = [name for name, home in _carried(table, group) if home in table.columns]
+    rows = kept(read(), found.shape, extra, to_disk=is_on_disk(table.rows))
+    shown = found.shape
     notes = [*table.notes, *found.notes, *values.notes(table.source)]
     bad = {column for row in unread for column, _, _ in row.faults}
     if not targets and not any(column.is_input for column in bad):
-        kept = tuple(column for column in kept if column not in bad)
+        shown = tuple(column for column in shown if column not in bad)
+        rows = without(rows, [column.name for column in bad])
         notes += [f"{table.source}: {c.name!r} is left out; it can't be read in every row" for c in shape if c in bad]
     elif bad and strict:
         raise _refusal(table, unread)
-    return Examples(kept, rows, tuple(notes), tuple(unread))
+    return Examples(shown, rows, tuple(notes), tuple(unread))
 
 
-def raw_values(table: Table, found: Found, raw: dict[str, Any], group: str | None) -> dict[str, Any]:
+class Raw(Sequence[Row]):
+    """What a source has in the task's columns of some rows, which are known by their numbers."""
+
+    def __init__(self, table: Table, found: Found, group: str | None, numbers: Sequence[int]) -> None:
+        places = array("q", (bisect_left(table.numbers, number) for number in numbers))
+        self.rows, self.read = taken(table.rows, places), partial(raw_values, table, found, group)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.read, self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return [self.read(row) for row in self.rows[index]] if isinstance(index, slice) else self.read(self.rows[index])
+
+
+def raw_values(table: Table, found: Found, group: str | None, raw: Row) -> dict[str, Any]:
     """What the source has in a row's columns that are used, under the task's names; `id` and group under their own."""
     others = {home: raw.get(home) for home in (_id_column(table), group) if home in table.columns}
     return {**others, **{name: raw.get(home) for name, home in found.homes.items()}}
 
 
-def _kept(
-    table: Table, raw: dict[str, Any], group: str | None, row: dict[str, Any]
-) -> Iterator[tuple[str, str | None]]:
+def _kept(table: Table, raw: Row, group: str | None, row: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     """What is carried along beside the task's columns."""
-    for name, home in (("id", _id_column(table)), ("group", group)):
+    for name, home in _carried(table, group):
         if home in table.columns and name not in row:
             value = raw.get(home)
             yield name, None if value in (None, "") else str(value)
+
+
+def _carried(table: Table, group: str | None) -> tuple[tuple[str, str | None], ...]:
+    return ("id", _id_column(table)), ("group", group)
 
 
 def _id_column(table: Table) -> str | None:

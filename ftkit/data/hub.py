@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ftkit.data import mapped
+from ftkit.data.mapped import Mapped, Row
 from ftkit.data.read import Table, looks_like_file
-from ftkit.errors import DataError
-from ftkit.hub import unreachable
+from ftkit.errors import DataError, first
+from ftkit.files import SEAL, broken, is_sealed, seal
+from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +43,7 @@ def read_hub(source: str) -> dict[str, Table]:
             f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
         )
     name, config, revision = matched.groups()
-    reason = unreachable()
+    reason = unreachable(BRIEF_SECONDS if _is_kept(name) else PROBE_SECONDS)
     notes = (f"{source}: the Hub is out of reach ({reason}); the copy in the cache is used",) if reason else ()
     if reason and revision:
         what = f"the Hub is out of reach ({reason}), and only it knows revision {revision}"
@@ -49,23 +53,40 @@ def read_hub(source: str) -> dict[str, Table]:
     return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
 
 
-def named_rows(table: pa.Table) -> list[dict[str, Any]]:
+def rows_of(table: pa.Table) -> Sequence[Row]:
     """The rows of an Arrow table; where it says what its label numbers mean, they are names (-1 is None)."""
-    rows: list[dict[str, Any]] = table.to_pylist()
-    if b"huggingface" not in (table.schema.metadata or {}):
-        return rows
+    rows = Mapped(table, _decoder(table.schema))
+    return rows if table.nbytes > mapped.LARGE else list(rows)
+
+
+def _decoder(schema: pa.Schema) -> Callable[[pa.RecordBatch], list[Row]]:
+    if b"huggingface" not in (schema.metadata or {}):
+        return lambda batch: cast(list[Row], batch.to_pylist())
     from datasets import Features
 
-    features = Features.from_arrow_schema(table.schema)
-    return [{name: _named(value, features[name]) for name, value in row.items()} for row in rows]
+    features = Features.from_arrow_schema(schema)
+    return lambda batch: [
+        {name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()
+    ]
 
 
 # ---------------------------------------------------------------------- private
 
 
+def _is_kept(name: str) -> bool:
+    """Whether the cache has some copy of a data set."""
+    return _cache(name).is_dir()
+
+
+def _cache(name: str) -> Path:
+    from datasets import config
+
+    return Path(config.HF_DATASETS_CACHE) / name.replace("/", "___")
+
+
 def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:
-    rows = named_rows(table)
-    return Table(source, tuple(table.column_names), rows, list(range(1, len(rows) + 1)), "record", notes)
+    rows = rows_of(table)
+    return Table(source, tuple(table.column_names), rows, range(1, len(rows) + 1), "record", notes)
 
 
 def _named(value: Any, feature: Any) -> Any:
@@ -86,18 +107,42 @@ def _load(source: str, name: str, config: str | None, revision: str | None, reas
     import datasets
     from datasets.exceptions import DatasetsError
 
+    _drop_damaged(source, name, reason)
     try:
         if reason:
-            return _load_cached(name, config)
+            return _sealed(_load_cached(name, config))
         builder = datasets.load_dataset_builder(name, config, revision=revision)
         verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
-        return dict(datasets.load_dataset(name, config, revision=revision, **verbatim))
+        return _sealed(dict(datasets.load_dataset(name, config, revision=revision, **verbatim)))
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         if reason:
             message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache: {reason}"
             raise DataError(message, _OFFLINE_HINT) from error
         hint = "a name is org/name, with :config where there are several; a private one needs `hf auth login`"
         raise DataError(f"{source} can't be loaded from the Hub: {str(error).strip()}", hint) from error
+
+
+def _drop_damaged(source: str, name: str, reason: str) -> None:
+    """Remove copies from the cache that are not as they were written, so that they are made anew.
+
+    Raises DataError where the Hub is out of reach.
+    """
+    for folder in [file.parent for file in _cache(name).rglob(SEAL)]:
+        faults = broken(folder)
+        if faults and reason:
+            what = f"the copy in the cache is damaged ({'; '.join(first(faults, 3))})"
+            raise DataError(f"{source}: {what}", f"remove {folder}, and call this again with a connection")
+        if faults:
+            shutil.rmtree(folder)
+
+
+def _sealed(splits: dict[str, Any]) -> dict[str, Any]:
+    """The splits, with checksums of their files in the cache, of which the library writes none."""
+    for folder in {Path(file["filename"]).parent for data in splits.values() for file in data.cache_files}:
+        if not is_sealed(folder):
+            with suppress(OSError):  # a cache of somebody else's
+                seal(folder)
+    return splits
 
 
 def _load_cached(name: str, config: str | None) -> dict[str, Any]:

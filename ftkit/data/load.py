@@ -8,13 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
-from ftkit.data.columns import Examples, Found, Unread, canonical, empty_inputs, find
+from ftkit.data.columns import Found, Raw, Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id, read_hub
+from ftkit.data.mapped import Row
 from ftkit.data.read import SHOWN, Locate, Table, counted, read
 from ftkit.data.samples import sample
 from ftkit.data.several import read_all
 from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
+from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
+from ftkit.findings import merged
 from ftkit.metrics.schemes import scheme_of
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class Splits:
     """The columns that there are."""
     unread: dict[str, tuple[Unread, ...]] = field(default_factory=dict)
     """By split, the rows that can't be read; only where they were not to be refused."""
-    raw: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    raw: dict[str, Sequence[Row]] = field(default_factory=dict)
     """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
     locate: Mapping[str, Locate] = field(default_factory=dict)
     """By split, where rows stand by their `row`; only of splits whose rows are of several files."""
@@ -74,7 +77,7 @@ def load(
     _check(spec)
     tables, notes = _tables(spec, shapes)
     group = _group_column(tables["train"], spec, groups)
-    examples, more = _examples(tables, spec, shapes, group, strict)
+    examples, found, more = _examples(tables, spec, shapes, group, strict)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
     located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
     shape = examples["train"].shape
@@ -88,9 +91,15 @@ def load(
         notes=tuple(dict.fromkeys([*notes, *more])),
         shape=shape,
         unread=unread,
-        raw={} if strict else {name: [row["raw"] for row in part.rows] for name, part in examples.items()},
+        raw={} if strict else {name: _raw(name, part, tables, found, group) for name, part in examples.items()},
         locate=located,
     )
+
+
+def _raw(name: str, part: Examples, tables: dict[str, Table], found: dict[str, Found], group: str | None) -> Raw:
+    """What the sources have in the columns of a split's rows."""
+    home = name if name in tables else "train"
+    return Raw(tables[home], found[home], group, part.column("row"))
 
 
 def load_file(
@@ -107,9 +116,9 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    _, told = _spelled({"test": examples}, {"test": table.source})
+    parts, told = _spelled({"test": examples}, {"test": table.source})
     notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
-    parts, told = _cleaned({"test": examples}, {"test": table.source}, spec)
+    parts, told = _cleaned(parts, {"test": table.source}, spec)
     return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
 
@@ -119,24 +128,30 @@ def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) ->
     Rows that the task can't read are left out, and told to `refused`; DataError where that is None. Raises
     RecipeError where the task's `unify` loses what errors name rows by, or what keeps rows together.
     """
-    batch = split.to_dict()
-    if found := list(task.refused(batch)):
-        if refused is None:
-            raise problems(DataError, "the data can't be used", [str(finding) for finding in found])
+    found = merged(finding for batch in batches(split) for finding in task.refused(batch))
+    if found and refused is None:
+        raise problems(DataError, "the data can't be used", [str(finding) for finding in found])
+    bad = {place.row for finding in found for place in finding.places}
+    if refused is not None:
         refused += found
-        bad = {place.row for finding in found for place in finding.places}
-        batch = split.select([i for i, row in enumerate(batch["row"]) if row not in bad]).to_dict()
+    if bad:
+        split = split.select([i for i, row in enumerate(split["row"]) if row not in bad])
+    from ftkit.tasks._base import Task as Base
+
+    if type(task).unify is Base.unify and GIVEN not in split.column_names:
+        return split
+    return in_parts(_unify(task, batch, split.column_names) for batch in batches(split))
+
+
+def _unify(task: Task, batch: dict[str, list[Any]], names: Sequence[str]) -> dict[str, list[Any]]:
     given = batch.pop(GIVEN, None)
     columns = task.unify(batch)
-    if lost := [name for name in ("row", "group") if name in split.column_names and name not in columns]:
+    if lost := [name for name in ("row", "group") if name in names and name not in columns]:
         raise RecipeError(
             f"task: `unify` of {type(task).__name__} drops the column {', '.join(map(repr, lost))}",
             "return the columns that it does not change, too: `return {**batch, ...}`",
         )
-    from datasets import Dataset
-
-    kept = {} if given is None else {GIVEN: [row and with_reading(row, task.unify) for row in given]}
-    return Dataset.from_dict({**columns, **kept})
+    return {**columns, **({} if given is None else {GIVEN: [row and with_reading(row, task.unify) for row in given]})}
 
 
 def wanted_labels(spec: DataSpec) -> Sequence[str] | None:
@@ -228,7 +243,7 @@ def _one(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> T
     return named[0]
 
 
-def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
+def _file(source: str, spec: DataSpec, shapes: Shapes, on_disk: bool) -> Table:
     path = sample(source.removeprefix("sample:")) if source.startswith("sample:") else source
     numbers = [isinstance(column, int) for column in spec.columns.values()]
     if any(numbers) and not all(numbers):
@@ -238,7 +253,7 @@ def _file(source: str, spec: DataSpec, shapes: Shapes) -> Table:
         )
     header = not any(numbers)
     tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
-    table = read(path, header=header, tokens=tokens, encoding=spec.encoding)
+    table = read(path, header=header, tokens=tokens, encoding=spec.encoding, on_disk=on_disk)
     return table if header else _without_header(table, spec)
 
 
@@ -275,8 +290,8 @@ def _group_column(table: Table, spec: DataSpec, usual: Sequence[str]) -> str | N
 
 def _examples(
     tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None, strict: bool
-) -> tuple[dict[str, Examples], list[str]]:
-    """Canonical rows of each table, all in the shape of the training rows, and notes."""
+) -> tuple[dict[str, Examples], dict[str, Found], list[str]]:
+    """Canonical rows of each table, all in the shape of the training rows; where its columns are, and notes."""
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
@@ -288,7 +303,7 @@ def _examples(
     examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
     notes += [note for part in examples for note in part.notes]
     spelled, told = _spelled(dict(zip(used, examples, strict=True)), {name: tables[name].source for name in used})
-    return spelled, notes + told
+    return spelled, found, notes + told
 
 
 def _labelled(tables: dict[str, Table], found: dict[str, Found]) -> tuple[dict[str, Table], list[str]]:
@@ -296,10 +311,10 @@ def _labelled(tables: dict[str, Table], found: dict[str, Found]) -> tuple[dict[s
     kept, notes = {}, []
     for name, table in tables.items():
         homes = [found[name].homes[column.name] for column in found[name].shape if column.kind == "label"]
-        stay = [i for i, row in enumerate(table.rows) if not any(row.get(home) == [] for home in homes)]
-        kept[name] = table if len(stay) == len(table.rows) else table.take(stay)
-        if left := len(table.rows) - len(stay):
-            notes.append(f"{table.source}: {counted(left, 'row')} left out that have no label")
+        out = {i for i, row in enumerate(table.rows) if any(row.get(home) == [] for home in homes)} if homes else None
+        kept[name] = table.take([i for i in range(len(table.rows)) if i not in out]) if out else table
+        if out:
+            notes.append(f"{table.source}: {counted(len(out), 'row')} left out that have no label")
     return kept, notes
 
 
@@ -309,14 +324,17 @@ def _spelled(examples: dict[str, Examples], sources: dict[str, str]) -> tuple[di
     told: dict[str, list[str]] = {}
     for tags in found:
         for source in dict.fromkeys(sources.values()):
-            rows = [row for name, part in examples.items() if sources[name] == source for row in part.rows]
-            scheme = scheme_of([row[tags] for row in rows if tags in row])
+            own = [name for name in examples if sources[name] == source]
+            scheme = scheme_of([row[tags] for name in own for row in examples[name].rows if tags in row])
             if scheme is None:
                 continue
             told.setdefault(scheme.told, []).append(source)
-            for row in rows:
-                row[tags] = scheme.spelled(row[tags])
+            examples |= {name: _with_tags(examples[name], tags, scheme.spelled) for name in own}
     return examples, [f"{', '.join(names)}: tags are read as {what}" for what, names in told.items()]
+
+
+def _with_tags(part: Examples, name: str, spelled: Callable[[Sequence[str]], Sequence[str]]) -> Examples:
+    return part.changed({**row, name: spelled(row[name])} if name in row else row for row in part.rows)
 
 
 def _cleaned(
@@ -328,10 +346,13 @@ def _cleaned(
     calls = []
     for name, part in examples.items():
         inputs = [column.name for column in part.shape if column.is_input]
-        calls.append(partial(cleaned, part.rows, inputs, spec.clean, sources[name]))
-    rows = dict(zip(examples, every(calls), strict=True))
-    told = changed([row for part in rows.values() for row in part], spec.clean)
-    return {name: replace(part, rows=rows[name]) for name, part in examples.items()}, [told]
+        calls.append(partial(_clean, part, inputs, spec.clean, sources[name]))
+    found = dict(zip(examples, every(calls), strict=True))
+    return found, [changed((row for part in found.values() for row in part.rows), spec.clean)]
+
+
+def _clean(part: Examples, inputs: Sequence[str], steps: Sequence[str], source: str) -> Examples:
+    return part.changed(cleaned(part.rows, inputs, steps, source), GIVEN)
 
 
 def _has_no_answers(table: Table, found: Found) -> bool:
@@ -355,7 +376,7 @@ def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec,
     """Move a share of the training examples to the split `name`."""
     train = examples["train"]
     classes = _classes(train, stratify)
-    groups = [row["group"] for row in train.rows] if "group" in train.rows[0] else None
+    groups = train.column("group") if "group" in train.rows[0] else None
     stay, held = cut(len(train.rows), share, name=name, seed=spec.seed, labels=classes, groups=groups)
     examples["train"], examples[name] = train.take(stay), train.take(held)
 
@@ -363,34 +384,4 @@ def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec,
 def _classes(examples: Examples, name: str | None) -> list[str] | None:
     """Each row's label, where `name` is a column of labels."""
     labels = [column.name for column in examples.shape if column.kind == "label" and column.name == name]
-    return [row[labels[0]] for row in examples.rows] if labels else None
-
-
-# ---------------------------------------------------------------------- rows -> datasets.Dataset
-
-
-def as_dataset(examples: Examples) -> Dataset:
-    """Canonical rows with typed columns."""
-    from datasets import Dataset, Features, Value
-
-    features: dict[str, Any] = {column.name: _feature(column.kind) for column in examples.shape}
-    features["row"] = Value("int64")
-    extra = [name for name in ("id", "group", GIVEN) if name not in features and name in examples.rows[0]]
-    features.update(dict.fromkeys(extra, Value("string")))
-    columns = {name: [row[name] for row in examples.rows] for name in features}
-    return Dataset.from_dict(columns, features=Features(features))
-
-
-def _feature(kind: str) -> Any:
-    from datasets import List, Value
-
-    text = Value("string")
-    if kind in ("text", "label"):
-        return text
-    if kind == "number":
-        return Value("float64")
-    if kind == "entities":
-        return List({"start": Value("int64"), "end": Value("int64"), "type": text})
-    if kind == "answers":
-        return {"text": List(text), "answer_start": List(Value("int64"))}
-    return List(text)
+    return examples.column(labels[0]) if labels else None

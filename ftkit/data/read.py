@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ftkit import trust
 from ftkit.data.formats import HEADED, READERS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
 from ftkit.data.formats._encoding import AUTO
@@ -29,15 +30,16 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, *, header: bool, tokens: bool = False, encoding: str = AUTO) -> Table:
+def read(path: str | Path, *, header: bool, tokens: bool = False, encoding: str = AUTO, on_disk: bool = False) -> Table:
     """The rows of a file in one of the formats of `ftkit/data/formats`, which may end in `.gz`; or of a folder.
 
     path: `book.xlsx#Sheet` is a sheet of a workbook. header: whether the first line of a table names its columns;
-    otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. encoding: of text.
+    otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. encoding: of text. on_disk: whether
+    rows of a table are kept on disk, however few they are.
     Raises DataError, with every bad line, for what can't be read.
     """
     file, part = parted(str(path))
-    source = Source(Path(file), part, header, encoding)
+    source = Source(Path(file), part, header, encoding, on_disk=on_disk)
     table = _reader(source, tokens)(source)
     if not table.rows:
         raise DataError(f"{source.name} has no rows", "a file with a row for each example is needed")
@@ -66,6 +68,7 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
     if path.is_dir():
         if not (reader := folder_reader(path)):
             raise unread_folder(path)
+        trust.refuse_links(path)
         return reader
     known = [known for known in READERS if known != ".txt" or tokens]
     if source.suffix not in known:

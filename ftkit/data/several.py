@@ -10,6 +10,8 @@ from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
+from ftkit.data import mapped
+from ftkit.data.mapped import joined
 from ftkit.data.read import Table, folder_reader, looks_like_file, parted
 from ftkit.errors import DataError, every, problems
 from ftkit.files import sha256
@@ -37,10 +39,12 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, notes
 
 
-def read_all(names: Sequence[str], read_one: Callable[[str], Table]) -> Table:
-    """The rows of all files that names and patterns stand for, as `read_one` gives those of one."""
+def read_all(names: Sequence[str], read_one: Callable[..., Table]) -> Table:
+    """The rows of all files that names and patterns stand for, as `read_one(name, on_disk=...)` gives those of one."""
     found, notes = expand(names)
-    table = join(every([partial(read_one, name) for name in found]))
+    paths = [path for name in found if (path := Path(parted(name)[0])).is_file()]
+    on_disk = sum(map(mapped.size, paths)) > mapped.LARGE
+    table = join(every([partial(read_one, name, on_disk=on_disk) for name in found]))
     return replace(table, notes=(*notes, *table.notes))
 
 
@@ -74,7 +78,7 @@ def join(tables: Sequence[Table]) -> Table:
         hint = "files that are read together have the same columns"
         raise problems(DataError, f"{first.source} and others", faults, hint)
     name = f"{first.source} and {len(tables) - 1} more"
-    rows = [row for table in tables for row in table.rows]
+    rows = joined([table.rows for table in tables])
     starts = [0, *accumulate(len(table.rows) for table in tables)]
 
     def locate(number: int) -> str:
@@ -83,7 +87,7 @@ def join(tables: Sequence[Table]) -> Table:
 
     columns = tuple(dict.fromkeys(column for table in tables for column in table.columns))
     notes = tuple(note for table in tables for note in table.notes)
-    numbers = list(range(1, len(rows) + 1))
+    numbers = range(1, len(rows) + 1)
     return replace(first, source=name, columns=columns, rows=rows, numbers=numbers, notes=notes, locate=locate)
 
 

@@ -216,6 +216,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
     from ftkit.engine.prepare import check, read_splits
 
     trained, recipe = models.load(name), home.recipe
+    home.refuse_outside()
     if not _same_task(trained.task, resolve("task", recipe.task, Task)):
         raise RunError(f"{name} and {home.path} are of different tasks", "compare what answers the same question")
     splits, _ = read_splits(recipe, trained.task)

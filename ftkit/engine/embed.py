@@ -33,7 +33,9 @@ class Embedder:
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, **({"add_prefix_space": True} if split else {})
             )
-            model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+            model = transformers.AutoModel.from_pretrained(
+                folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+            )
         except (OSError, ValueError, KeyError) as error:
             raise CheckpointError(f"{folder}: can't be loaded: {one_line(error)}") from error
         model = getattr(model, "encoder", model) if model.config.is_encoder_decoder else model

@@ -165,7 +165,9 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
 def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: Any, say: Say) -> Dataset:
     if recipe is None:
         raise RunError(f"{source} is no run and remembers no data", "name a file with --data FILE")
-    recorded = RunDirectory.open(source).read_json("data")["sha256"]
+    run = RunDirectory.open(source)
+    run.refuse_outside()
+    recorded = run.read_json("data")["sha256"]
     for path in changed_files(recipe, recorded):
         say(f"warning: {path} has changed since the run was trained")
     splits, _ = read_splits(recipe, trained.task)

@@ -10,7 +10,7 @@ from typing import Any
 from ftkit.engine import model as models
 from ftkit.engine.card import model_card
 from ftkit.errors import RunError
-from ftkit.files import replacing
+from ftkit.files import replacing, seal
 from ftkit.methods._base import Method
 from ftkit.plugins import Choice, resolve
 from ftkit.run import RunDirectory
@@ -40,6 +40,7 @@ def export(source: str | Path, to: Path, format: str = "checkpoint", say: Say = 
             beside.mkdir()
             models.save(beside, *parts)
             (beside / "README.md").write_text(card, encoding="utf-8")
+            seal(beside)
     except OSError as error:
         raise RunError(f"{to} can't be written: {error.strerror or error}") from error
     return to

@@ -2,8 +2,9 @@
 
 A store is a folder of segments: a file of rows, mapped into memory, and beside it an index. What two trainings write
 at once lies in two segments, and a segment counts from when its index is whole. A row is found by the hash of what
-it was computed from, so that folds, seeds and sweeps over the same texts share it. Who has a store open holds a
-shared lock on it, and only what nobody holds is removed to make room.
+it was computed from, so that folds, seeds and sweeps over the same texts share it. The index holds a checksum of each
+row, which is looked at when this process first reads it: a segment with a damaged row is removed, and its rows computed
+anew. Who has a store open holds a shared lock on it, and only what nobody holds is removed to make room.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import struct
 import time
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import xxhash
 
 from ftkit.files import replacing
 
@@ -57,19 +61,30 @@ class FeatureStore:
         self.lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
         self.full = False
         self._index: dict[bytes, tuple[int, int, int]] = {}
+        self._unread: dict[bytes, int] = {}
+        """Checksums of rows that this process has not read yet."""
         self._segments: list[torch.Tensor] = []
+        self._paths: list[Path] = []
         self._known: set[str] = set()
         self._path: Path | None = None
         self._writing = self._end = 0
-        self._written: list[tuple[bytes, int, int]] = []
+        self._written: list[tuple[bytes, int, int, int]] = []
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._index
+        """Whether a row is held, whole."""
+        if key not in self._index:
+            return False
+        known = self._unread.pop(key, None)
+        if known is None or _checksum(self._row(key)) == known:
+            return True
+        self._forget(self._index[key][0])
+        return False
 
     def get(self, keys: Sequence[bytes]) -> list[torch.Tensor]:
         """The rows, each (its tokens, width). Raises KeyError for one that is not held."""
-        places = [self._index[key] for key in keys]
-        return [self._segments[segment][start : start + count] for segment, start, count in places]
+        if missing := [key for key in keys if key not in self]:
+            raise KeyError(missing[0])
+        return [self._row(key) for key in keys]
 
     def put(self, key: bytes, row: torch.Tensor) -> None:
         """Keep a row, if there is room."""
@@ -78,7 +93,7 @@ class FeatureStore:
             return
         self._segments[self._writing][self._end : self._end + count] = row
         self._index[key] = (self._writing, self._end, count)
-        self._written.append((key, self._end, count))
+        self._written.append((key, self._end, count, _checksum(self._row(key))))
         self._end += count
 
     def flush(self) -> None:
@@ -102,7 +117,7 @@ class FeatureStore:
             self._known.add(path.name)
             try:
                 self._read(index, path)
-            except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):  # torn, or half removed
+            except _UNREADABLE:  # torn, damaged, or half removed
                 index.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -111,14 +126,36 @@ class FeatureStore:
         os.close(self.lock)
 
     def _read(self, index: Path, path: Path) -> None:
-        with np.load(index) as found:
-            keys, places = found["keys"], found["places"]
+        with np.load(index, allow_pickle=False) as found:
+            keys, places, sums = found["keys"], found["places"], found["sums"]
         rows = self._map(path)
-        if keys.shape != (len(places), KEY) or (len(places) and places.sum(axis=1).max() > len(rows)):
+        if (keys.shape, places.shape, sums.shape) != ((len(sums), KEY), (len(sums), 2), (len(sums),)) or (
+            len(sums) and (places.min() < 0 or places.sum(axis=1).max() > len(rows))
+        ):
             raise ValueError(f"{index} does not fit {path}")
+        self._add(path, rows)
+        names = [key.tobytes() for key in keys]
+        self._index.update(
+            {key: (len(self._segments) - 1, *place) for key, place in zip(names, places.tolist(), strict=True)}
+        )
+        self._unread.update(zip(names, sums.tolist(), strict=True))
+
+    def _row(self, key: bytes) -> torch.Tensor:
+        segment, start, count = self._index[key]
+        return self._segments[segment][start : start + count]
+
+    def _add(self, path: Path, rows: torch.Tensor) -> None:
         self._segments.append(rows)
-        entries = zip(keys, places.tolist(), strict=True)
-        self._index.update({key.tobytes(): (len(self._segments) - 1, *place) for key, place in entries})
+        self._paths.append(path)
+
+    def _forget(self, segment: int) -> None:
+        """Remove a damaged segment: who has its file open goes on with what is whole of it."""
+        lost = [key for key, place in self._index.items() if place[0] == segment]
+        for key in lost:
+            del self._index[key]
+            self._unread.pop(key, None)
+        for path in (self._paths[segment].with_suffix(".npz"), self._paths[segment]):
+            path.unlink(missing_ok=True)
 
     def _reserve(self, count: int) -> bool:
         """Whether `count` tokens fit into the segment being written, or into a new one."""
@@ -140,7 +177,7 @@ class FeatureStore:
             path.unlink(missing_ok=True)
             return False
         self._path, self._writing, self._end = path, len(self._segments), 0
-        self._segments.append(self._map(path))
+        self._add(path, self._map(path))
         return True
 
     def _map(self, path: Path) -> torch.Tensor:
@@ -150,15 +187,23 @@ class FeatureStore:
             return flat.view(tokens, self.width)
 
 
-def _publish(path: Path, written: list[tuple[bytes, int, int]], size: int) -> None:
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
+
+
+def _checksum(row: torch.Tensor) -> int:
+    return xxhash.xxh3_64_intdigest(row.view(torch.uint8).numpy().data)
+
+
+def _publish(path: Path, written: list[tuple[bytes, int, int, int]], size: int) -> None:
     """Cut the segment to what was written, see it to the disk, and write its index."""
     with path.open("r+b") as file:
         file.truncate(size)
         os.fsync(file.fileno())
-    keys = np.frombuffer(b"".join(key for key, _, _ in written), np.uint8).reshape(-1, KEY)
-    places = np.array([place for _, *place in written], np.int64).reshape(-1, 2)
+    keys = np.frombuffer(b"".join(key for key, *_ in written), np.uint8).reshape(-1, KEY)
+    places = np.array([place for _, *place, _ in written], np.int64).reshape(-1, 2)
+    sums = np.array([known for *_, known in written], np.uint64)
     with replacing(path.with_suffix(".npz")) as beside, beside.open("wb") as file:
-        np.savez(file, keys=keys, places=places)
+        np.savez(file, keys=keys, places=places, sums=sums)
 
 
 def _allocate(file: int, size: int) -> None:

@@ -135,7 +135,7 @@ def fit(
         _check_metric(trainer, prepared)
         notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping)
     steps = keeping.step if keeping else trainer.state.global_step
-    fitted = Fitted(steps, clock.seconds, len(set(places)), cut, notes)
+    fitted = Fitted(steps, clock.seconds, len(places if isinstance(places, range) else set(places)), cut, notes)
     if trainer.is_world_process_zero() and not trial:
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()

@@ -22,8 +22,8 @@ import ftkit
 from ftkit import checkpoints, trust
 from ftkit.engine import machine, spread
 from ftkit.engine.spread import Spread
-from ftkit.errors import CheckpointError, one_line
-from ftkit.files import replacing
+from ftkit.errors import CheckpointError, first, one_line, problems
+from ftkit.files import SEAL, amend, broken, is_sealed, replacing, seal
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, explain_errors, resolve
@@ -164,6 +164,7 @@ def build(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 trust_remote_code=False,
+                use_safetensors=True,
                 **told,
             )
     except Exception as error:
@@ -242,15 +243,18 @@ def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Con
     """Write a trained folder's files into an empty `folder`."""
     method.save(model, folder)
     tokenizer.save_pretrained(folder)
-    write_contract(folder, contract)
+    (folder / CONTRACT).write_text(_contract_text(contract), encoding="utf-8")
     for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
         path.chmod((folder / CONTRACT).stat().st_mode)
 
 
 def write_contract(folder: Path, contract: Contract) -> None:
-    """Write the contract of a trained folder, or replace it, whole or not at all."""
-    with replacing(folder / CONTRACT) as beside:
-        beside.write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Replace the contract of a trained folder, whole or not at all."""
+    amend(folder, CONTRACT, _contract_text(contract))
+
+
+def _contract_text(contract: Contract) -> str:
+    return contract.model_dump_json(indent=2) + "\n"
 
 
 def contract(
@@ -283,11 +287,13 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     """
     folder = _trained_folder(source)
     found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
-    trust.refuse_foreign(folder, {"task": found.task, "method": found.method})
+    named = {"task": found.task, "method": found.method}
+    trust.refuse_foreign(folder, named)
+    trust.refuse_outside(folder, {**named, "base": found.base})
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     spread.refuse_adapter(over, found.base is None, source)
-    base = folder if found.base is None else _base_folder(found.base, folder)
+    base = _whole(folder) if found.base is None else _base_folder(found.base, folder)
     if not found.labels and type(task).labels is not Task.labels:
         raise CheckpointError(f"{folder / CONTRACT} names no labels", "copy the folder anew, or export the run again")
     tokenizer = read_tokenizer(folder, task)
@@ -298,6 +304,15 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     model = _load_adapter(method, model, folder)
     model = model if spread.is_spread(model) else model.to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+def _whole(folder: Path) -> Path:
+    """A folder that must be a checkpoint by itself. Raises CheckpointError where it is none, or would run code."""
+    if faults := checkpoints.lacks(folder):
+        raise problems(
+            CheckpointError, f"{folder} can't be loaded", faults, "copy the folder anew, or export the run again"
+        )
+    return folder
 
 
 def _load_adapter(method: Method, model: Any, folder: Path) -> Any:
@@ -313,10 +328,32 @@ def _load_adapter(method: Method, model: Any, folder: Path) -> Any:
 
 def _trained_folder(source: str | Path) -> Path:
     """The folder that a run, an export (which may hold an adapter alone) or a checkpoint is loaded from."""
-    if RunDirectory.is_run(source):
-        return RunDirectory.open(source).model
-    path = Path(os.path.expanduser(source))
-    return path if (path / CONTRACT).is_file() else checkpoints.locate(str(source)).path
+    is_run = RunDirectory.is_run(source)
+    path = RunDirectory.open(source).model if is_run else Path(os.path.expanduser(source))
+    _refuse_damaged(path)
+    if not (path / CONTRACT).is_file():
+        path = checkpoints.locate(str(path) if is_run else str(source)).path
+    if (path / CONTRACT).is_file():  # a plain checkpoint is the person's own choice, whatever its links are
+        trust.refuse_links(path.parent if is_run else path)
+    return path
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raises CheckpointError where a file of a trained folder is not as it was written.
+
+    A plain checkpoint may come with a list of SHA-256s that is not ftkit's, of other files than were fetched.
+    """
+    ours = (folder / CONTRACT).is_file() or (
+        is_sealed(folder) and CONTRACT in (folder / SEAL).read_text("utf-8", "replace")
+    )
+    faults = broken(folder) if ours and is_sealed(folder) else []
+    if faults:
+        raise problems(
+            CheckpointError,
+            f"{folder} is damaged",
+            first(faults, 5),
+            f"copy it anew, or train or export again; where you changed it yourself, remove its {SEAL}",
+        )
 
 
 def _read_contract(folder: Path) -> Contract:
@@ -378,8 +415,10 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
     path = Path(checkpoint).expanduser()
     if RunDirectory.is_run(path):
         path = RunDirectory.open(path).model
+    _refuse_damaged(path)
     if not (path / CONTRACT).is_file():
         return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+    trust.refuse_links(path)
     found = _read_contract(path)
     if found.base is None:
         return checkpoints.locate(str(path))
@@ -390,11 +429,12 @@ def _merged(folder: Path) -> Path:
     """A plain checkpoint of a trained folder that holds only an adapter, kept in ftkit's cache under its hash."""
     weights = checkpoints.weights_sha256(folder)
     target = checkpoints.cache() / "merged" / weights
-    if not target.is_dir():
+    if broken(target):
         trained = load(folder)
         merged: Any = trained.method.merge(trained.model)
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as beside:
             merged.save_pretrained(beside)
             trained.tokenizer.save_pretrained(beside)
+            seal(beside)
     return target

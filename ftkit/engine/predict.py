@@ -71,7 +71,7 @@ class Predictor:
         steps, inputs = data_spec(self.trained, self.recipe, ()).clean, list(rows[0])
         rows = [{**row, "row": number} for number, row in enumerate(rows, 1)]
         if steps:
-            rows = cleaned(rows, inputs, steps, "input")
+            rows = list(cleaned(rows, inputs, steps, "input"))
             say(f"note: {changed(rows, steps)}")
         return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
 

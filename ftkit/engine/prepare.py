@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ftkit.data import balance
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
+from ftkit.data.typed import AT_ONCE, batches, column, in_parts
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
@@ -128,7 +130,7 @@ def _balance_notes(prepared: Prepared) -> Iterator[str]:
     data = prepared.recipe.data
     if data.balance in ("oversample", "undersample"):
         each = "; each fold's own training rows alike" if prepared.recipe.train.folds else ""
-        yield balance.told(prepared.training()["label"], data.balance, data.seed) + each
+        yield balance.told(list(column(prepared.training(), "label")), data.balance, data.seed) + each
 
 
 def read_splits(recipe: Recipe, task: Task) -> tuple[dict[str, Dataset], tuple[str, ...]]:
@@ -203,7 +205,7 @@ def sampled(prepared: Prepared, split: Dataset) -> Sequence[int]:
     data = prepared.recipe.data
     if data.balance not in ("oversample", "undersample"):
         return range(len(split))
-    return balance.resampled(split["label"], data.balance, data.seed)
+    return balance.resampled(list(column(split, "label")), data.balance, data.seed)
 
 
 def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | None = None) -> tuple[Dataset, int]:
@@ -216,7 +218,7 @@ def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | 
     keep = {*tokenizer.model_input_names, *task.targets}
     cut: set[int] = set()
 
-    def encode(batch: dict[str, list[Any]], numbers: list[int]) -> dict[str, list[Any]]:
+    def encode(batch: dict[str, list[Any]], numbers: Sequence[int]) -> dict[str, list[Any]]:
         encoded = dict(task.encode(batch, tokenizer, labels))
         places = list(encoded.get("example", range(len(numbers))))
         example = [numbers[i] for i in places]
@@ -229,13 +231,10 @@ def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | 
         return {**rows, "length": [len(ids) for ids in rows["input_ids"]]}
 
     places = range(len(split)) if places is None else places
-    encoded = split.select(places).map(
-        encode,
-        batched=True,
-        with_indices=True,
-        remove_columns=split.column_names,
-        keep_in_memory=True,
-        new_fingerprint="encoded",
+    starts = count(step=AT_ONCE)
+    rows = split if len(places) == len(split) and places == range(len(split)) else split.select(places)
+    encoded = in_parts(
+        encode(batch, range(start, start + AT_ONCE)) for start, batch in zip(starts, batches(rows), strict=False)
     )
     return encoded, len({places[i] for i in cut})
 
@@ -245,7 +244,7 @@ def weighting(prepared: Prepared, split: Dataset) -> Weighting:
     settings, labels = prepared.recipe.train, prepared.labels
     weights = settings.class_weights
     if weights == "balanced" or prepared.recipe.data.balance == "weights":
-        return Weighting(settings.label_smoothing, balance.balanced_weights(split["label"], labels))
+        return Weighting(settings.label_smoothing, balance.balanced_weights(list(column(split, "label")), labels))
     if weights is None:
         return Weighting(settings.label_smoothing)
     return Weighting(settings.label_smoothing, tuple(weights.get(label, 1.0) for label in labels))
@@ -256,7 +255,7 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
     labelled = prepared.task.stratify()
     return {
         "rows": {name: len(split) for name, split in prepared.splits.items()},
-        "labels": {name: dict(Counter(split[labelled])) for name, split in prepared.splits.items() if labelled},
+        "labels": {name: dict(Counter(column(split, labelled))) for name, split in prepared.splits.items() if labelled},
         "sha256": prepared.files,
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),

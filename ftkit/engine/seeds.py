@@ -14,6 +14,7 @@ from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError
+from ftkit.files import SEAL
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
 
@@ -60,7 +61,7 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
 
 def average(folders: Sequence[Path], to: Path) -> None:
     """Write the mean of the weights of several trained folders of one architecture into the empty folder `to`."""
-    shutil.copytree(folders[0], to, dirs_exist_ok=True)
+    shutil.copytree(folders[0], to, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SEAL))
     for file in folders[0].glob("*.safetensors"):
         parts = [load_file(folder / file.name) for folder in folders]
         mean = {name: _mean([part[name] for part in parts]) for name in parts[0]}

@@ -110,7 +110,8 @@ class Study:
         try:
             return self._done(folder)
         except (RunError, KeyError, TypeError):  # not begun, stopped in the midst, or its files are torn
-            shutil.rmtree(folder, ignore_errors=True)
+            if not (folder / "checkpoints").is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
             self._train(name, str(seed), rows, steps)
         return self._done(folder)
 

@@ -125,6 +125,7 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
             say(f"note: the run {run.path} is complete: there is nothing left to do")
             return Finished.read(run)
         run.refuse_edited()
+        run.refuse_outside()
         begun = run.read_json(_BEGUN)
         ready = _checked(run.recipe, crew)
         _refuse_changed(run, ready, begun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
+from ftkit.data.typed import column
 from ftkit.engine import nonfinite, sharding
 from ftkit.engine.adamw import RowAdamW, sparsify
 from ftkit.engine.callbacks import Keeping
@@ -37,8 +39,8 @@ class Steps(Sampler[list[int]]):
         self, lengths: Sequence[int], batch: int, seed: int, examples: Sequence[Sequence[int]] | None = None
     ) -> None:
         self.rows = lengths
-        self.examples = [[i] for i in range(len(lengths))] if examples is None else examples
-        self.lengths = [sum(lengths[i] for i in rows) for rows in self.examples]
+        self.examples = Alone(len(lengths)) if examples is None else examples
+        self.lengths = array("Q", (sum(lengths[i] for i in rows) for rows in self.examples))
         self.batch, self.seed, self.epoch = batch, seed, 0
 
     def __len__(self) -> int:
@@ -46,25 +48,38 @@ class Steps(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        steps = []
+        order = array("Q", torch.randperm(len(self.lengths), generator=generator).numpy().tobytes())
         for start in range(0, len(order), self.batch * WINDOW):
-            window = sorted(order[start : start + self.batch * WINDOW], key=lambda i: -self.lengths[i])
-            steps += [window[i : i + self.batch] for i in range(0, len(window), self.batch)]
-        for place in torch.randperm(len(steps), generator=generator).tolist():
-            yield sorted((i for example in steps[place] for i in self.examples[example]), key=lambda i: -self.rows[i])
+            window = slice(start, start + self.batch * WINDOW)
+            order[window] = array("Q", sorted(order[window], key=lambda i: -self.lengths[i]))
+        for place in torch.randperm(len(self), generator=generator).tolist():
+            step = order[place * self.batch : (place + 1) * self.batch]
+            yield sorted((i for example in step for i in self.examples[example]), key=lambda i: -self.rows[i])
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of this epoch; the Trainer calls it."""
         self.epoch = epoch
 
 
-def examples_of(rows: Any) -> list[list[int]]:
+class Alone(Sequence[Sequence[int]]):
+    """The rows of each example, where each row is one."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        return (range(self.size)[index],)
+
+
+def examples_of(rows: Any) -> Sequence[Sequence[int]]:
     """The numbers of the encoded rows of each example; each row alone where they need not stay together."""
     if "example" not in rows.column_names:
-        return [[i] for i in range(len(rows))]
+        return Alone(len(rows))
     found: dict[int, list[int]] = {}
-    for i, example in enumerate(rows["example"]):
+    for i, example in enumerate(column(rows, "example")):
         found.setdefault(example, []).append(i)
     return list(found.values())
 
@@ -138,7 +153,9 @@ class FTTrainer(Trainer):
 
     def get_train_dataloader(self) -> StepLoader:
         """Steps of rows, in the same order in every process."""
-        steps = Steps(list(self.rows["length"]), self.settings.batch, self.settings.seed, examples_of(self.rows))
+        steps = Steps(
+            array("Q", column(self.rows, "length")), self.settings.batch, self.settings.seed, examples_of(self.rows)
+        )
         return StepLoader(self.rows, batch_sampler=steps, collate_fn=list)
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:

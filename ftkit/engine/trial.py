@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import psutil
 import torch
 from datasets import Dataset
 
+from ftkit.data.typed import column
 from ftkit.engine import machine
 from ftkit.engine.arguments import epochs
 from ftkit.engine.callbacks import Clock
@@ -39,7 +41,7 @@ def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
     tokens, times = _steps(prepared, chosen, epochs=2)
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
-    per_epoch = sum(encoded["length"]) / tokens * half
+    per_epoch = sum(column(encoded, "length")) / tokens * half
     trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
     if prepared.recipe.data.unlabeled:
         trainings += prepared.recipe.data.unlabeled_rounds  # on no fewer rows: how many more, the first round tells
@@ -54,7 +56,7 @@ def _memory(prepared: Prepared, train: Dataset) -> dict[str, int]:
     Many are more than a step has: what grows with them has to stand out from what loading took.
     """
     settings, free, before = prepared.recipe.train, _free(), _held()
-    longest = int(np.argmax(np.sum([_sizes(train[name]) for name in train.column_names], axis=0)))
+    longest = int(np.argmax(np.sum([_sizes(column(train, name)) for name in train.column_names], axis=0)))
     one, _ = _steps(prepared, train.select([longest]), epochs=1, batch=1)
     alone = _peak()
     count = max(2, min(_MANY * settings.batch, settings.batch_tokens // one))
@@ -68,8 +70,8 @@ _MANY = 4
 """Steps whose rows are computed at once, to see what rows take."""
 
 
-def _sizes(column: list[Any]) -> list[int]:
-    return [len(value) if isinstance(value, (str, list)) else 0 for value in column]
+def _sizes(values: Iterable[Any]) -> list[int]:
+    return [len(value) if isinstance(value, (str, list)) else 0 for value in values]
 
 
 def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = None) -> tuple[int, list[float]]:

@@ -50,6 +50,8 @@ class PeftMethod(Method):
         stored = load_file(stored_file(folder, _WEIGHTS))
         config = PeftConfig.from_pretrained(str(folder))
         config.base_model_name_or_path = None
+        if getattr(config, "megatron_config", None) is not None:  # PEFT would import a module that the file names
+            raise CheckpointError(f"{folder}: {_CONFIG} asks for Megatron, which ftkit does not run", "train again")
         try:
             wrapped = _wrapped(model, config)
         except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ftkit import plugins
 from ftkit.errors import FTKitError, MachineError, RecipeError, one_line
 from ftkit.files import expanded
-from ftkit.hub import unreachable
+from ftkit.hub import BRIEF_SECONDS, unreachable
 from ftkit.metrics import Scores, answers, classification, require_pairs, spans, text
 
 _SETTING = "evaluate.metrics"
@@ -145,7 +145,9 @@ def _from_script(path: Path) -> Any:
 def _from_hub(name: str) -> Any:
     import evaluate
 
-    reason = "HF_EVALUATE_OFFLINE forbids asking it" if evaluate.config.HF_EVALUATE_OFFLINE else unreachable()
+    reason = (
+        "HF_EVALUATE_OFFLINE forbids asking it" if evaluate.config.HF_EVALUATE_OFFLINE else unreachable(BRIEF_SECONDS)
+    )
     try:
         with _offline(bool(reason)):
             return evaluate.load(name, module_type="metric", keep_in_memory=True)

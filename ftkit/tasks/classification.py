@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ftkit.data.balance import names
+from ftkit.data.typed import column
 from ftkit.errors import DataError, nearest
 from ftkit.findings import Finding, Place, listed
 from ftkit.metrics.calibration import Decisions, softmax
@@ -100,7 +101,7 @@ class Classification(Task):
         """Label names, sorted (by value where all are whole numbers), or `wanted` as it is."""
         if self.options.kind == "regression":
             return ("value",)
-        found = {label for value in train["label"][:] for label in names(value)}
+        found = {label for value in column(train, "label") for label in names(value)}
         unknown = sorted(found - set(wanted)) if wanted else []
         if unknown:
             raise DataError(
@@ -126,7 +127,7 @@ class Classification(Task):
         if self.options.kind == "regression":
             return
         rows: dict[str, list[Place]] = {}
-        for value, row in zip(split["label"][:], split["row"][:], strict=True):
+        for value, row in zip(column(split, "label"), column(split, "row"), strict=True):
             for label in names(value):
                 if label not in labels:
                     rows.setdefault(label, []).append(Place(row))

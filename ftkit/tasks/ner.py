@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from ftkit.data.typed import column
 from ftkit.edits import Edited, places
 from ftkit.edits import Place as Part
 from ftkit.errors import DataError
@@ -98,7 +99,7 @@ class NamedEntities(Task):
 
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """`O`, then B- and I- of each type, the types sorted (or as `wanted` lists them)."""
-        types = {entity["type"] for entities in train["entities"][:] for entity in entities}
+        types = {entity["type"] for entities in column(train, "entities") for entity in entities}
         listed = [re.sub(r"^[BI]-", "", name) for name in wanted if name != "O"] if wanted else sorted(types)
         kinds = list(dict.fromkeys(listed))
         if not kinds:
@@ -125,7 +126,7 @@ class NamedEntities(Task):
         unknown: dict[str, list[Place]] = {}
         uncovered = []
         for entities, text, words, row in zip(
-            *(split[name][:] for name in ("entities", "text", "spans", "row")), strict=True
+            *(column(split, name) for name in ("entities", "text", "spans", "row")), strict=True
         ):
             starts, ends = {start for start, _ in words}, {end for _, end in words}
             for entity in entities:

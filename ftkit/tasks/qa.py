@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftkit.data.typed import column
 from ftkit.edits import Edited
 from ftkit.edits import Place as Part
 from ftkit.findings import Finding, Place
@@ -67,7 +68,7 @@ class QuestionAnswering(Task):
         """Decides whether `no answer` is an answer."""
         if self.options.unanswerable != "auto" or train is None:
             return self
-        unanswerable = any(not answers["text"] for answers in train["answers"][:])
+        unanswerable = any(not answers["text"] for answers in column(train, "answers"))
         return type(self)(self.options.model_copy(update={"unanswerable": unanswerable}))
 
     def shortened(self, positions: int, tokenizer: Any) -> QuestionAnswering:
@@ -81,7 +82,9 @@ class QuestionAnswering(Task):
         """Unanswerable questions that the options rule out."""
         if self.options.unanswerable is False:
             rows = [
-                row for row, answers in zip(split["row"][:], split["answers"][:], strict=True) if not answers["text"]
+                row
+                for row, answers in zip(column(split, "row"), column(split, "answers"), strict=True)
+                if not answers["text"]
             ]
             if rows:
                 what = "a question has no answer, and an answer is always given (task.unanswerable is false)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from ftkit.errors import CheckpointError
+from ftkit.errors import CheckpointError, one_line
 from ftkit.tasks._base import Batch, Column, Example, Labels, Limit, Output, Prediction, Task, Weighting
 from ftkit.tasks._tensors import IGNORED
 from ftkit.tasks._truncation import ends
@@ -174,11 +174,19 @@ class Summarization(Task):
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels, "shortened": cut}
 
     def _prompt(self, document: str, tokenizer: Any) -> str:
+        from jinja2 import TemplateError
+
         asked = self.options.prompt.replace("{document}", document)
         if not tokenizer.chat_template:
             return f"{tokenizer.bos_token or ''}{asked}\n\nSummary:"
         message = [{"role": "user", "content": asked}]
-        text: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        try:
+            text: str = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:  # of a stranger's checkpoint, it runs in a sandbox
+            raise CheckpointError(
+                f"the checkpoint's chat template can't be used: {one_line(error)}",
+                "mend it, or take another checkpoint",
+            ) from error
         return text
 
     def collate(self, rows: list[dict[str, Any]], tokenizer: Any) -> dict[str, torch.Tensor]:

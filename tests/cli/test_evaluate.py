@@ -72,6 +72,7 @@ def test_export_scores_as_its_run_with_and_without_the_contract(
     ftkit("export", trained.run, "--to", tmp_path / "out")
     if not contract:
         (tmp_path / "out" / "ftkit.json").unlink()
+        (tmp_path / "out" / "SHA256SUMS").unlink()
     found = scores(ftkit("eval", tmp_path / "out", "--data", lab.file(kind, "test"), "--json"))
     best = {"single": "accuracy"}.get(kind, "f1")
     assert found["test.jsonl"][best]["value"] == pytest.approx(trained.scores["test"][best]["value"], abs=1e-4)

@@ -147,12 +147,12 @@ def test_what_cleaning_leaves_nothing_of_is_told_with_its_rows() -> None:
         {"row": n, "text": "a <b title='Anna'>", "entities": [{"start": 12, "end": 16, "type": "PER"}]} for n in (3, 4)
     ]
     with pytest.raises(DataError) as caught:
-        cleaned(rows, ["text"], ["html"], "names.jsonl")
+        list(cleaned(rows, ["text"], ["html"], "names.jsonl"))
     assert "names.jsonl: data.clean: 2 problems" in caught.value.message
     assert "row 3: nothing is left of the entity 'Anna'" in caught.value.message and "data.clean" in caught.value.hint
     two = {"row": 1, "text": "e\u0301", "entities": [{"start": i, "end": i + 1, "type": "X"} for i in (0, 1)]}
     with pytest.raises(DataError, match="row 1: two entities become one character"):
-        cleaned([two], ["text"], ["nfc"], "names.jsonl")
+        list(cleaned([two], ["text"], ["nfc"], "names.jsonl"))
 
 
 COLUMNS = [[Column("text", "text"), Column("text_pair", "text", required=False), Column("label", "label")]]

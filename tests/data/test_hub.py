@@ -12,6 +12,7 @@ import datasets
 import pytest
 
 from ftkit.data.hub import is_hub_id
+from tests.faults.harness import flip
 from tests.hub_server import COMMIT, client_environment, hub
 
 CODE = """
@@ -150,3 +151,18 @@ def test_what_names_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.Mo
         "data/a.csv.gz",
     ]
     assert [is_hub_id(name) for name in names] == [True, True, True, False, False, False, False, False, False]
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_again_or_refused(root: Path, tmp_path: Path) -> None:
+    with hub(root) as address:
+        whole = load_elsewhere(address, tmp_path, "acme/reviews")
+    (first, *_) = sorted((tmp_path / "datasets").rglob("*train.arrow"))
+    places = [first.read_bytes().index(b"x" + b"y"), first.stat().st_size // 2]
+    for place in places:
+        flip(first, place)
+        (said,) = load_elsewhere(NOWHERE, tmp_path, "acme/reviews").values()
+        assert "the copy in the cache is damaged" in said["refused"] and first.name in said["refused"]
+        with hub(root) as address:
+            assert load_elsewhere(address, tmp_path, "acme/reviews") == whole
+        (said,) = load_elsewhere(NOWHERE, tmp_path, "acme/reviews").values()
+        assert said["train"] == whole["acme/reviews"]["train"]

@@ -86,7 +86,7 @@ def test_conll(tmp_path: Path) -> None:
     table = read(write(tmp_path / "a.txt", text), header=False, tokens=True)
     assert [row["0"] for row in table.rows] == [["EU", "rejects"], ["#ftkit", "#", "\xa0"]]
     assert [row["2"] for row in table.rows] == [["B-ORG", "O"], ["O", "O", "O"]]
-    assert table.numbers == [1, 2]
+    assert list(table.numbers) == [1, 2]
     assert table.where(1) == "a.txt, sentence 2"
     assert any("2 comment" in note for note in table.notes)
 

@@ -23,7 +23,7 @@ from ftkit.metrics.tally import Tally, moments
 from ftkit.recipe import override, parse_recipe
 from ftkit.run import RunDirectory
 from tests.command import environment
-from tests.runs import LINES, USUAL, Lab, write_rows
+from tests.runs import LINES, USUAL, Lab, loose, write_rows
 
 KINDS = ["single", "multi", "regression", "ner", "qa", "qa2", "seq2seq"]
 
@@ -215,7 +215,7 @@ def test_export_is_scored_on_the_runs_rows_and_is_as_good(lab: Lab, tmp_path: Pa
 
 def test_export_with_permuted_labels_is_worse(learned: Path, tmp_path: Path) -> None:
     right = ftkit.export(learned, tmp_path / "right")
-    wrong = Path(shutil.copytree(right, tmp_path / "wrong"))
+    wrong = loose(right, tmp_path / "wrong")
     for name in ("config.json", "ftkit.json"):
         content = json.loads((wrong / name).read_text())
         if name == "config.json":

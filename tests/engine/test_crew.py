@@ -296,7 +296,7 @@ def test_node_that_is_killed_ends_the_other_within_seconds(
     (tmp_path / "mine.yaml").write_text(lab.recipe("single", "train.epochs=100000").dump())
     nodes = [start(tmp_path, port, rank, "--processes", 1, "--run", tmp_path / "run") for rank in (0, 1)]
     try:
-        assert wait_until((tmp_path / "run" / "model").exists), "it has not begun"
+        assert wait_until((tmp_path / "run" / "model").exists, seconds=150), "it has not begun"
         os.kill(nodes[killed].pid, signal.SIGKILL)
         assert wait_until(lambda: nodes[1 - killed].poll() is not None, seconds=15)
         code, _, err = ended(nodes[1 - killed])[0]
@@ -316,7 +316,7 @@ def test_node_that_is_told_to_stop_stops_all_and_they_go_on_to_the_same_weights(
     (tmp_path / "mine.yaml").write_text(lab.recipe("single", *settings).dump())
     flags = ("--processes", 1, "--run", tmp_path / "run", "--resume")
     nodes = [start(tmp_path, port, rank, *flags) for rank in (0, 1)]
-    assert wait_until((tmp_path / "run" / "checkpoints" / "step-00000003").exists), "it has not begun"
+    assert wait_until((tmp_path / "run" / "checkpoints" / "step-00000003").exists, seconds=150), "it has not begun"
     nodes[told].send_signal(signal.SIGTERM)
     for code, out, err in ended(*nodes):
         assert (code, out) == (130, "") and "which is saved" in err, err

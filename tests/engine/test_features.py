@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ftkit.engine import features
 from ftkit.engine.features import KEY, FeatureStore
+from tests.faults.harness import Marking, cut, flip
 
 MOST = 1 << 30
 WIDTH = 8
@@ -236,3 +237,69 @@ def test_what_was_written_here_is_not_mapped_again(tmp_path: Path) -> None:
     segments = len(held._segments)
     held.refresh()
     assert len(held._segments) == segments
+
+
+# ---------------------------------------------------------------------- damage
+
+
+def written(folder: Path, count: int = 5) -> Path:
+    """A store with one closed segment; its folder."""
+    held = store(folder)
+    for number in range(count):
+        held.put(key(number), row(number))
+    held.close()
+    return held.folder
+
+
+@pytest.mark.parametrize("ending", [".rows", ".npz"])
+def test_no_flipped_byte_gives_another_row(tmp_path: Path, ending: str) -> None:
+    folder = written(tmp_path)
+    (path,) = folder.glob(f"*{ending}")
+    files = {file: file.read_bytes() for file in folder.iterdir()}
+    for place in range(len(files[path])):
+        for file, content in files.items():
+            file.write_bytes(content)
+        flip(path, place, place % 8)
+        later = store(tmp_path)
+        for number in range(5):
+            if key(number) in later:
+                assert torch.equal(later.get([key(number)])[0], row(number)), f"byte {place}"
+            else:
+                with pytest.raises(KeyError):
+                    later.get([key(number)])
+        later.close()
+
+
+def test_a_damaged_segment_is_computed_anew_and_stays_so(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    (path,) = folder.glob("*.rows")
+    flip(path, 200)  # of the third row
+    later = store(tmp_path)
+    assert key(0) in later and key(2) not in later and key(0) not in later
+    assert not path.exists() and not path.with_suffix(".npz").exists()
+    for number in range(5):
+        later.put(key(number), row(number))
+    later.close()
+    again = store(tmp_path)
+    assert all(torch.equal(found, row(n)) for n, found in enumerate(again.get([key(n) for n in range(5)])))
+
+
+def test_rows_that_were_cut_off_are_computed_anew(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    (path,) = folder.glob("*.rows")
+    for size in (0, 1, path.stat().st_size // 2, path.stat().st_size - 1):
+        cut(path, size)
+        later = store(tmp_path)
+        assert not any(key(number) in later for number in range(5))
+        later.close()
+        shutil.rmtree(folder)
+        written(tmp_path)
+        (path,) = folder.glob("*.rows")
+
+
+def test_an_index_of_pickles_is_not_read(tmp_path: Path) -> None:
+    folder, marker = written(tmp_path), tmp_path / "ran"
+    (index,) = folder.glob("*.npz")
+    np.savez(index, keys=np.array([Marking(marker)], dtype=object), places=np.zeros((1, 2)), sums=np.zeros(1))
+    assert key(0) not in store(tmp_path)
+    assert not marker.exists()

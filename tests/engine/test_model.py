@@ -16,7 +16,7 @@ from ftkit.engine import model as models
 from ftkit.errors import CheckpointError, FTKitError
 from ftkit.tasks.classification import Classification
 from ftkit.tasks.ner import NamedEntities
-from tests.runs import Lab
+from tests.runs import Lab, loose
 from tests.tiny import tiny
 
 TASK = Classification(Classification.Options())
@@ -77,7 +77,7 @@ def test_base_checkpoint_has_no_answers(lab: Lab) -> None:
 
 
 def test_torn_contract_is_named(lab: Lab, tmp_path: Path) -> None:
-    shutil.copytree(lab.train("single", "train.epochs=0").run / "model", tmp_path / "out")
+    loose(lab.train("single", "train.epochs=0").run / "model", tmp_path / "out")
     (tmp_path / "out" / "ftkit.json").write_text('{"ftkit": ')
     with pytest.raises(CheckpointError, match=r"ftkit\.json can't be read"):
         models.load(tmp_path / "out")
@@ -97,8 +97,7 @@ def test_words_are_split_by_a_tokenizer_with_a_space_before_them(lab: Lab) -> No
 
 @pytest.mark.parametrize("kind", ["single", "ner"])
 def test_an_answering_head_is_never_made_up(lab: Lab, tmp_path: Path, kind: str) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(lab.trained(kind, "full").run / "model", folder)
+    folder = loose(lab.trained(kind, "full").run / "model", tmp_path / "export")
     contract = json.loads((folder / "ftkit.json").read_text())
     (folder / "ftkit.json").write_text(json.dumps({**contract, "labels": contract["labels"][::-1]}))
     with pytest.raises(CheckpointError, match="different labels"):
@@ -112,8 +111,7 @@ def test_an_answering_head_is_never_made_up(lab: Lab, tmp_path: Path, kind: str)
 
 
 def test_a_model_without_its_tokenizer_does_not_answer(lab: Lab, tmp_path: Path) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(lab.trained("single", "full").run / "model", folder)
+    folder = loose(lab.trained("single", "full").run / "model", tmp_path / "export")
     for path in folder.glob("*token*"):
         path.unlink()
     with pytest.raises(CheckpointError, match="there is no tokenizer"):
@@ -121,8 +119,7 @@ def test_a_model_without_its_tokenizer_does_not_answer(lab: Lab, tmp_path: Path)
 
 
 def test_torn_adapters_are_sentences(lab: Lab, tmp_path: Path) -> None:
-    folder = tmp_path / "export"
-    shutil.copytree(lab.trained("single", "lora").run / "model", folder)
+    folder = loose(lab.trained("single", "lora").run / "model", tmp_path / "export")
     (folder / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="can't be read"):
         models.load(folder)
@@ -140,7 +137,7 @@ def test_torn_adapters_are_sentences(lab: Lab, tmp_path: Path) -> None:
     ],
 )
 def test_a_contract_that_was_changed_is_refused(lab: Lab, tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    folder = Path(shutil.copytree(lab.trained("single", "full").run / "model", tmp_path / "model"))
+    folder = loose(lab.trained("single", "full").run / "model", tmp_path / "model")
     contract = json.loads((folder / models.CONTRACT).read_text()) | change
     (folder / models.CONTRACT).write_text(json.dumps(contract))
     with pytest.raises(FTKitError) as caught:

@@ -172,6 +172,7 @@ def test_encoded_rows_hold_what_the_model_and_the_loss_read(lab: Lab, kind: str)
     assert {*encoded.column_names} - {*prepared.tokenizer.model_input_names} == {
         *prepared.task.targets,
         "length",
+        "row",
         *(["example"] if prepared.task.keeps_together else []),
     }
     assert encoded["length"] == [len(ids) for ids in encoded["input_ids"]]

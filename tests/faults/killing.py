@@ -33,7 +33,7 @@ def main(recipe_file: str, path: str, kills: int, seed: int) -> None:
         where = "any moment" if random.random() < 0.3 else "saving"
         if where == "saving":
             _await_change(run / "checkpoints", child, took)
-        time.sleep(random.uniform(0, took if where == "any moment" else 0.03))
+        time.sleep(random.uniform(0, took / 2 if where == "any moment" else 0.03))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)

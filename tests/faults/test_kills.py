@@ -23,7 +23,7 @@ METHODS = {
 def killed(lab: Lab, folder: Path, kills: int, *settings: str) -> dict[str, int]:
     """Where a run was killed that ended as one that was not."""
     recipe, run = folder / "mine.yaml", folder / "run"
-    settings = ("train.epochs=24", "train.checkpoint_every=1", "model.dropout=0.2", "evaluate.resamples=0", *settings)
+    settings = ("train.epochs=40", "train.checkpoint_every=1", "model.dropout=0.2", "evaluate.resamples=0", *settings)
     recipe.write_text(lab.recipe("single", *settings).dump())
     command = [sys.executable, "-m", "tests.faults.killing", str(recipe), str(run), str(kills), "7"]
     told = subprocess.run(command, env=environment(OMP_NUM_THREADS="1"), capture_output=True, text=True)

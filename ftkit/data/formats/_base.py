@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import builtins
 import gzip
+import io
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, cast
 
-from ftkit.data.formats._encoding import AUTO, decoded
+from ftkit.data import mapped
+from ftkit.data.formats._encoding import AUTO, coding
+from ftkit.data.mapped import Row, taken
 from ftkit.errors import DataError, first, problems
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHOWN = 10
 """Rows named in an error before the rest is only counted."""
@@ -29,8 +39,8 @@ class Table:
 
     source: str
     columns: tuple[str, ...]
-    rows: list[dict[str, Any]]
-    numbers: list[int]
+    rows: Sequence[Row]
+    numbers: Sequence[int]
     """Where each row is in the source, from 1: its line (CSV, TSV, JSON Lines), record or sentence."""
     unit: str = "line"
     notes: tuple[str, ...] = ()
@@ -49,7 +59,7 @@ class Table:
 
     def take(self, indices: Sequence[int]) -> Table:
         """The table with these rows alone."""
-        return replace(self, rows=[self.rows[i] for i in indices], numbers=[self.numbers[i] for i in indices])
+        return replace(self, rows=taken(self.rows, indices), numbers=array("q", (self.numbers[i] for i in indices)))
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,8 @@ class Source:
     encoding: str = AUTO
     """Of text, or `auto`."""
     notes: list[str] = field(default_factory=list)
+    on_disk: bool = False
+    """Whether the rows are kept on disk where the format can, however few they are."""
     called: str = ""
     """The name for messages, where it is another than the file's own."""
 
@@ -81,29 +93,85 @@ class Source:
 
     def bytes(self) -> bytes:
         """What the file holds, unpacked. Raises DataError where it can't be read."""
-        try:
+        with self._readable():
             data = self.path.read_bytes()
-            return gzip.decompress(data) if self.path.name.lower().endswith(".gz") else data
+            return gzip.decompress(data) if self.is_packed else data
+
+    def text(self) -> str:
+        """What the file holds, as text. Raises DataError, with the line, for what is none."""
+        with self.stream() as stream:
+            return stream.read()
+
+    def stream(self, newline: str = "") -> TextIO:
+        """The text from its beginning, in lines that end with `newline` (all kinds of line ends where it is empty)."""
+        coding = self.coding
+        text = io.TextIOWrapper(self._start(), coding, newline=newline)
+        if text.read(1) == "\ufeff":
+            return text
+        text.close()
+        return io.TextIOWrapper(self._start(), coding, newline=newline)
+
+    @cached_property
+    def coding(self) -> str:
+        """What decodes the file, all of which has been looked at. Raises DataError, with the line, for what is none."""
+        with self._readable():
+            return coding(self.name, self._start, self.encoding, self.notes)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file is gzip's."""
+        return self.path.name.lower().endswith(".gz")
+
+    @cached_property
+    def is_large(self) -> bool:
+        """Whether the rows are kept on disk, where the format can."""
+        return self.path.is_file() and (self.on_disk or mapped.size(self.path) > mapped.LARGE)
+
+    def key(self, *how: object) -> tuple[object, ...]:
+        """What decides the rows that are read: the file as it is now, and how it is read."""
+        found = self.path.stat()
+        return self.path.resolve(), found.st_size, found.st_mtime_ns, self.name, self.header, self.encoding, *how
+
+    def _start(self) -> BinaryIO:
+        """The bytes from their beginning, unpacked."""
+        if not self.is_large:
+            return io.BytesIO(self._all)
+        return cast(BinaryIO, gzip.open(self.path)) if self.is_packed else self.path.open("rb")
+
+    @cached_property
+    def _all(self) -> builtins.bytes:
+        return self.bytes()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raises DataError where the file can't be read."""
+        try:
+            yield
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             hint = "fetch or compress it again"
             raise DataError(f"{self.name} is not a whole gzip file: {error}", hint) from error
         except OSError as error:
             raise DataError(f"{self.path} can't be read: {error.strerror or error}", "check its permissions") from error
 
-    def text(self) -> str:
-        """What the file holds, as text. Raises DataError, with the line, for what is none."""
-        return decoded(self.name, self.bytes(), self.encoding, self.notes)
+    def texts(self, width: int, read: Callable[[mapped.Hand], Row], *how: object) -> tuple[pa.Table, Row]:
+        """Records of `width` texts as `read` hands them over, from the cache where it has them; what is said of them.
+
+        how: what else than the file decides the records.
+        """
+        table, said = mapped.texts(self.key(*how), width, lambda hand: {**read(hand), "notes": self.notes})
+        self.notes[:] = said["notes"]
+        return table, said
 
     def table(
         self,
-        rows: list[dict[str, Any]],
+        rows: Sequence[Row],
         columns: tuple[str, ...] | None = None,
-        numbers: list[int] | None = None,
+        numbers: Sequence[int] | None = None,
         unit: str = "line",
         locate: Locate | None = None,
     ) -> Table:
         """A table of this source: numbers count from 1, and columns are all that some row has, where none are given."""
-        numbers = list(range(1, len(rows) + 1)) if numbers is None else numbers
+        numbers = range(1, len(rows) + 1) if numbers is None else numbers
         named = keys(rows) if columns is None else columns
         return Table(self.name, named, rows, numbers, unit, sparse=columns is None, locate=locate)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import BinaryIO
 
 from ftkit.errors import DataError
 
-AUTO = "auto"
+AUTO, UTF8 = "auto", "utf-8-sig"
 _INIT = "(--encoding for `ftkit init`)"
 _MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_CHUNK = 2**20
 _MOST = 2**19
 """Bytes of lines that are looked at to find the encoding."""
 _LEAST = 12
@@ -17,51 +21,87 @@ _COHERENT, _NEAR = 0.15, 0.02
 """How like a language a text must be, and how much more so than the same bytes in any other encoding."""
 
 
-def decoded(name: str, data: bytes, encoding: str, notes: list[str]) -> str:
-    """The text; a guess is put into `notes`. Raises DataError, with the line, for bytes that are none."""
+Open = Callable[[], BinaryIO]
+"""Begins to read the bytes."""
+
+
+def coding(name: str, start: Open, encoding: str, notes: list[str]) -> str:
+    """Python's name of what decodes the bytes, all of which are looked at; a guess is put into `notes`.
+
+    Raises DataError, with the line, for bytes that are no text.
+    """
     if encoding != AUTO:
-        return _as_set(name, data, encoding)
-    if mark := next((mark for mark in _MARKS if data.startswith(mark)), None):
-        return _as_set(name, data, _MARKS[mark])
-    at = data.find(b"\0")
-    if at >= 0:
-        what = f"{name} is binary, not text: byte {at + 1} is NUL"
-        raise DataError(
-            what, f"is its ending the right one for its format? data.encoding=utf-16-le reads UTF-16 {_INIT}"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        found = _found(data)
-        if found is None:
-            hint = f"data.encoding names its encoding, as cp1252 {_INIT}"
-            raise _refusal(name, error, "is not UTF-8", hint) from error
-        notes.append(f"{name} is not UTF-8 and is read as {found} (data.encoding changes it)")
-        return _as_set(name, data, found)
+        return _as_set(name, start, encoding)
+    with start() as stream:
+        head = stream.read(4)
+    if mark := next((mark for mark in _MARKS if head.startswith(mark)), None):
+        return _as_set(name, start, _MARKS[mark])
+    at = 0
+    for chunk in _chunks(start):
+        if (found := chunk.find(b"\0")) >= 0:
+            what = f"{name} is binary, not text: byte {at + found + 1} is NUL"
+            raise DataError(
+                what, f"is its ending the right one for its format? data.encoding=utf-16-le reads UTF-16 {_INIT}"
+            )
+        at += len(chunk)
+    fault = _fault(start, UTF8)
+    if fault is None:
+        return UTF8
+    guess = _found(start)
+    if guess is None:
+        raise _refusal(name, fault, "is not UTF-8", f"data.encoding names its encoding, as cp1252 {_INIT}")
+    notes.append(f"{name} is not UTF-8 and is read as {guess} (data.encoding changes it)")
+    return _as_set(name, start, guess)
 
 
-def _as_set(name: str, data: bytes, encoding: str) -> str:
-    own = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    try:
-        return data.decode(own).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
+def _as_set(name: str, start: Open, encoding: str) -> str:
+    own = UTF8 if codecs.lookup(encoding).name == "utf-8" else encoding
+    if fault := _fault(start, own):
         hint = f"data.encoding names another encoding {_INIT}, or `auto` finds it where it is plain"
-        raise _refusal(name, error, f"is not {encoding}", hint) from error
+        raise _refusal(name, fault, f"is not {encoding}", hint)
+    return own
 
 
-def _refusal(name: str, error: UnicodeDecodeError, what: str, hint: str) -> DataError:
-    line = error.object.count(b"\n", 0, error.start) + 1
-    return DataError(f"{name}, line {line}: byte 0x{error.object[error.start]:02x} {what}", hint)
+def _refusal(name: str, fault: tuple[int, int], what: str, hint: str) -> DataError:
+    line, byte = fault
+    return DataError(f"{name}, line {line}: byte 0x{byte:02x} {what}", hint)
 
 
-def _found(data: bytes) -> str | None:
+def _chunks(start: Open) -> Iterator[bytes]:
+    with start() as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _fault(start: Open, encoding: str) -> tuple[int, int] | None:
+    """The line of the first byte that is no text, and the byte; None where all are."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    try:
+        for chunk in _chunks(start):
+            kept = decoder.getstate()[0]  # of a character whose other bytes are in this chunk
+            decoder.decode(chunk)
+            line += chunk.count(b"\n")
+        kept, chunk = decoder.getstate()[0], b""
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return line + error.object.count(b"\n", 0, error.start) - kept.count(b"\n"), error.object[error.start]
+    return None
+
+
+def _found(start: Open) -> str | None:
     """The encoding of bytes that are not UTF-8; None where several are as likely, or where most of it is UTF-8."""
     from charset_normalizer import from_bytes
 
-    lines = [line for line in data.split(b"\n") if not line.isascii()]
-    if sum(map(_is_utf8, lines)) * 4 > len(lines) or sum(byte > 127 for line in lines for byte in line) < _LEAST:
+    own, size, utf8, strange = 0, 0, 0, 0
+    for line in _lines(start):
+        own += 1
+        size += len(line)
+        utf8 += _is_utf8(line)
+        strange += sum(byte > 127 for byte in line)
+    if utf8 * 4 > own or strange < _LEAST:
         return None
-    matches = list(from_bytes(_sample(lines)))
+    matches = list(from_bytes(b"\n".join(islice(_lines(start), 0, None, max(1, size // _MOST)))))
     if not matches:
         return None
     best, *others = matches
@@ -70,22 +110,18 @@ def _found(data: bytes) -> str | None:
         return None
     same = [best.encoding, *best.could_be_from_charset]
     found = "cp1252" if "cp1252" in same else best.encoding
-    return found if _decodes(data, found) else None
+    return found if _fault(start, found) is None else None
 
 
-def _sample(lines: list[bytes]) -> bytes:
-    """Lines from all over the file."""
-    step = max(1, sum(map(len, lines)) // _MOST)
-    return b"\n".join(lines[::step])
+def _lines(start: Open) -> Iterator[bytes]:
+    """The lines that are not ASCII alone."""
+    with start() as stream:
+        yield from (line.removesuffix(b"\n") for line in stream if not line.isascii())
 
 
 def _is_utf8(line: bytes) -> bool:
-    return _decodes(line, "utf-8")
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
     try:
-        data.decode(encoding)
+        line.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True

@@ -8,62 +8,112 @@ CSV file whose quotes don't pair up is read that second way too, where that give
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, lines, refuse
+from ftkit.data.formats._base import Source, Table, counted, refuse
+from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 from ftkit.errors import DataError
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _QUOTED_TSV = re.compile(r'(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^"\t\r\n]*+)(?:\t|\r?\n|\r|\Z))*+')
 
-Record = tuple[int, list[str]]
+Record = tuple[int, Sequence[str]]
 """The line that a record begins on, and its values."""
 
 
 def read(source: Source) -> Table:
     """The records of delimited text."""
-    found = _records(source, source.text(), _DELIMITERS[source.suffix])
-    width = next((len(fields) for _, fields in found if any(fields)), 0)
-    records = [record for record in found if not _is_blank(record[1], width)]
-    if blank := len(found) - len(records):
-        source.notes.append(f"{source.name}: {counted(blank, 'blank line')} skipped")
-    first = f"line {records[0][0]} has {width}" if records else ""
-    ragged = [
-        f"line {n}: {counted(len(fields), 'value')}, where {first}" for n, fields in records if len(fields) != width
-    ]
-    hint = "a value that holds the delimiter, a line break or a quotation mark stands in double quotes"
-    refuse(source.name, ragged, hint)
-    columns = tuple(map(str, range(width)))
-    if source.header and records:
-        columns = header(source.name, records.pop(0)[1])
-    rows = [dict(zip(columns, fields, strict=True)) for _, fields in records]
-    return source.table(rows, columns, [number for number, _ in records])
+    if source.is_large:
+        return _on_disk(source)
+    held: list[Record] = []
+    found = _Found(source)
+    found.read(lambda number, values: held.append((number, values)))
+    rows = [dict(zip(found.columns, values, strict=True)) for _, values in held]
+    return source.table(rows, found.columns, [number for number, _ in held])
 
 
-def header(name: str, fields: Iterable[str]) -> tuple[str, ...]:
+def _on_disk(source: Source) -> Table:
+    """The same, as a table on disk."""
+    found = _Found(source)
+
+    def hand_over(hand: Hand) -> Row:
+        found.read(hand)
+        return {"columns": found.columns}
+
+    table, said = source.texts(found.width, hand_over)
+    columns = tuple(said["columns"])
+
+    def decode(batch: Any) -> list[Row]:
+        cells = [batch.column(place).to_pylist() for place in range(len(columns))]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*cells, strict=True)]
+
+    return source.table(Mapped(table, decode), columns, numbers_of(table))
+
+
+class _Found:
+    """What is told of delimited text before, and when, its records are gone over."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.delimiter = source, _DELIMITERS[source.suffix]
+        self.columns: tuple[str, ...] = ()
+
+    @cached_property
+    def records(self) -> Callable[[], Iterator[Record]]:
+        """What goes over the records."""
+        return _reading(self.source, self.delimiter)
+
+    @cached_property
+    def width(self) -> int:
+        """Values of a record."""
+        return next((len(values) for _, values in self.records() if any(values)), 0)
+
+    def read(self, hand: Hand) -> None:
+        """Hand over each record but the header. Raises DataError with every line that is of another width."""
+        name, width = self.source.name, self.width
+        blank, ragged, head = 0, [], None
+        for number, values in self.records():
+            if _is_blank(values, width):
+                blank += 1
+                continue
+            if head is None:
+                head = (number, values)
+            if len(values) != width:
+                first = f"line {head[0]} has {width}"
+                ragged.append(f"line {number}: {counted(len(values), 'value')}, where {first}")
+            elif not ragged and not (self.source.header and head[0] == number):
+                hand(number, values)
+        if blank:
+            self.source.notes.append(f"{name}: {counted(blank, 'blank line')} skipped")
+        hint = "a value that holds the delimiter, a line break or a quotation mark stands in double quotes"
+        refuse(name, ragged, hint)
+        self.columns = header(name, head[1]) if self.source.header and head else tuple(map(str, range(width)))
+
+
+def header(name: str, values: Iterable[str]) -> tuple[str, ...]:
     """The names of columns. Raises DataError where two are the same."""
-    columns = tuple(field.strip() for field in fields)
+    columns = tuple(value.strip() for value in values)
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise DataError(f"{name} has columns of the same name: {', '.join(map(repr, twice))}", "name each differently")
     return columns
 
 
-def _is_blank(fields: list[str], width: int) -> bool:
-    return not fields or (len(fields) == 1 < width and not fields[0].strip())
+def _is_blank(values: Sequence[str], width: int) -> bool:
+    return not values or (len(values) == 1 < width and not values[0].strip())
 
 
-def _records(source: Source, text: str, delimiter: str) -> list[Record]:
-    """The records of delimited text; it is noted where quotation marks were taken as plain characters."""
-    plain = [(n, line.split(delimiter) if line.strip(" ") else []) for n, line in enumerate(lines(text), 1)]
-    if '"' not in text:
+def _reading(source: Source, delimiter: str) -> Callable[[], Iterator[Record]]:
+    """How the records are read; it is noted where quotation marks are taken as plain characters."""
+    plain, quoted = partial(_plain, source, delimiter), partial(_quoted, source, delimiter)
+    if not _has_quotes(source):
         return plain
-    quoted, fault = _quoted(text, delimiter)
-    if not fault and _is_even(quoted) and (delimiter == "," or _QUOTED_TSV.fullmatch(text)):
+    fault, is_even, is_whole = _quoting(source, delimiter)
+    if not fault and is_even and is_whole:
         return quoted
-    if _is_even(plain) or delimiter == "\t":
+    if delimiter == "\t" or _is_even(plain()):
         what = "quotation marks are read as plain characters (they don't pair up as quoting does)"
         source.notes.append(f"{source.name}: {what}")
         return plain
@@ -73,21 +123,49 @@ def _records(source: Source, text: str, delimiter: str) -> list[Record]:
     return quoted
 
 
-def _quoted(text: str, delimiter: str) -> tuple[list[Record], str]:
-    """Records by CSV's quoting, each with the line it begins on; and what broke off the reading, or ''."""
+def _has_quotes(source: Source) -> bool:
+    with source.stream() as stream:
+        return any('"' in part for part in iter(partial(stream.read, 2**20), ""))
+
+
+def _plain(source: Source, delimiter: str) -> Iterator[Record]:
+    """The values of each line, quotation marks among them."""
+    with source.stream("\n") as stream:
+        for number, line in enumerate(stream, 1):
+            text = line.removesuffix("\n").removesuffix("\r")
+            yield number, text.split(delimiter) if text.strip(" ") else []
+
+
+def _quoted(source: Source, delimiter: str, seen: list[str] | None = None) -> Iterator[Record]:
+    """Records by CSV's quoting, with the line each begins on; `seen` is given its lines. Raises csv.Error."""
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records: list[Record] = []
-    start = 1
-    try:
-        for fields in reader:
-            records.append((start, fields))
+    with source.stream() as stream:
+        lines = stream if seen is None else (seen.append(line) or line for line in stream)  # type: ignore[func-returns-value]
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        start = 1
+        for values in reader:
+            yield start, values
             start = reader.line_num + 1
+
+
+def _quoting(source: Source, delimiter: str) -> tuple[str, bool, bool]:
+    """What breaks off the reading by CSV's quoting; whether records are even; whether TSV keeps to it."""
+    seen: list[str] = []
+    widths: set[int] = set()
+    start, is_whole = 1, True
+    try:
+        for number, values in _quoted(source, delimiter, seen):
+            if len(values) > 1 or any(values):
+                widths.add(len(values))
+            if delimiter == "\t":
+                is_whole = is_whole and _QUOTED_TSV.fullmatch("".join(seen)) is not None
+            start = number + len(seen)
+            seen.clear()
     except csv.Error as error:
         what = "a quotation mark opens a value that is not closed as it should be"
-        return records, f"line {start}: {what} ({error})"
-    return records, ""
+        return f"line {start}: {what} ({error})", False, False
+    return "", len(widths) == 1, is_whole
 
 
 def _is_even(records: Iterable[Record]) -> bool:
-    return len({len(fields) for _, fields in records if len(fields) > 1 or any(fields)}) == 1
+    return len({len(values) for _, values in records if len(values) > 1 or any(values)}) == 1

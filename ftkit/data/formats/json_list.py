@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ftkit.data.formats import jsonl, label_studio, squad
-from ftkit.data.formats._base import Source, Table, refuse
+from ftkit.data.formats._base import Source, Table, lines, refuse
 from ftkit.errors import DataError
 
 
@@ -17,7 +17,7 @@ def read(source: Source) -> Table:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            return jsonl.read_lines(source, text)
+            return jsonl.read_lines(source, lines(text))
         message = f"{name}, line {error.lineno}: not valid JSON ({error.msg}, column {error.colno})"
         raise DataError(message, "one object a line is JSON Lines: call it .jsonl") from error
     except (ValueError, RecursionError) as error:

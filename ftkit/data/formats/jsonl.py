@@ -4,35 +4,67 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, lines, refuse
+from ftkit.data.formats._base import Source, Table, counted, refuse
+from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read(source: Source) -> Table:
     """The objects on the lines of a file."""
-    return read_lines(source, source.text())
+    if source.is_large:
+        return _on_disk(source)
+    with source.stream("\n") as stream:
+        return read_lines(source, stream)
 
 
-def read_lines(source: Source, text: str) -> Table:
-    """The objects on the lines of a text."""
-    rows, numbers, faults, blank = [], [], [], 0
-    for number, line in enumerate(lines(text), 1):
+def read_lines(source: Source, lines: Iterable[str]) -> Table:
+    """The objects on lines."""
+    rows: list[Row] = []
+    numbers: list[int] = []
+    for number, _, row in _objects(source, lines):
+        rows.append(row)
+        numbers.append(number)
+    return source.table(rows, numbers=numbers)
+
+
+def _on_disk(source: Source) -> Table:
+    """The objects on the lines of a file, kept on disk as the lines that they are."""
+
+    def hand_over(hand: Hand) -> Row:
+        columns: dict[str, None] = {}
+        with source.stream("\n") as stream:
+            for number, line, row in _objects(source, stream):
+                hand(number, (line,))
+                columns.update(dict.fromkeys(row))
+        return {"columns": list(columns)}
+
+    table, said = source.texts(1, hand_over)
+    rows = Mapped(table, lambda batch: [json.loads(line) for line in batch.column(0).to_pylist()])
+    return replace(source.table(rows, tuple(said["columns"]), numbers_of(table)), sparse=True)
+
+
+def _objects(source: Source, lines: Iterable[str]) -> Iterator[tuple[int, str, Row]]:
+    """Number, text and object of each line. Raises DataError at the end for lines that hold none."""
+    faults, blank = [], 0
+    for number, ended in enumerate(lines, 1):
+        line = ended.removesuffix("\n").removesuffix("\r")
         if not line.strip():
             blank += 1
             continue
         row, fault = _object(line)
         if fault:
             faults.append(f"line {number}: {fault}")
-        rows.append(row)
-        numbers.append(number)
+        else:
+            yield number, line, row
     hint = 'JSON Lines has one object a line, as {"text": ..., "label": ...}; a list is a .json file'
     refuse(source.name, faults, hint)
     if blank:
         source.notes.append(f"{source.name}: {counted(blank, 'blank line')} skipped")
-    return source.table(rows, numbers=numbers)
 
 
 def _object(line: str) -> tuple[dict[str, Any], str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 from ftkit.data.formats._base import Source, Table
+from ftkit.data.mapped import BLOCK, Row, remembered, writing
 from ftkit.errors import DataError
 
 
@@ -11,11 +15,24 @@ def read(source: Source) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from ftkit.data.hub import named_rows
+    from ftkit.data.hub import rows_of
 
     try:
-        table = pq.read_table(pa.BufferReader(source.bytes()))
+        if source.is_large and not source.is_packed:
+            table, _ = remembered(source.key(), partial(_copy, source))
+        else:
+            table = pq.ParquetFile(pa.BufferReader(source.bytes())).read()
     except (pa.ArrowException, OSError) as error:
         said = str(error).splitlines()[0]
         raise DataError(f"{source.name} is not a whole Parquet file: {said}", "write it again") from error
-    return source.table(named_rows(table), tuple(table.column_names), unit="record")
+    return source.table(rows_of(table), tuple(table.column_names), unit="record")
+
+
+def _copy(source: Source, path: Path) -> Row:
+    """Write the records as Arrow has them, some at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source.path) as file, writing(path, file.schema_arrow) as writer:
+        for batch in file.iter_batches(BLOCK):
+            writer.write_batch(batch)
+    return {}

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.data import load_file
-from ftkit.data.formats._encoding import decoded
+from ftkit.data.formats._encoding import coding
 from ftkit.data.read import read
 from ftkit.errors import DataError, RecipeError
 from ftkit.recipe import parse_data
@@ -76,5 +77,6 @@ def test_the_setting_decides(tmp_path: Path) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff")))
 def test_utf8_is_never_taken_for_something_else(text: str) -> None:
     notes: list[str] = []
-    assert decoded("a", text.encode(), "auto", notes) == text
+    data = text.encode()
+    assert data.decode(coding("a", lambda: io.BytesIO(data), "auto", notes)) == text
     assert not notes

@@ -1,0 +1,60 @@
+"""Which rows are looked through where there are too many for all: some at random, and those that repeat others."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from ftkit.data.typed import batches
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ALL = 200_000
+"""Rows up to which all are looked through."""
+DRAWN = 50_000
+"""Of more rows, those that are drawn at random, from all splits alike; and at most as many that repeat others."""
+
+
+def chosen(splits: Mapping[str, Dataset], inputs: Sequence[str], notes: list[str]) -> dict[str, list[int]]:
+    """Split -> indices of the rows to look through, ascending; nothing where all are. `notes` are told which."""
+    sizes = [len(split) for split in splits.values()]
+    total = sum(sizes)
+    if total <= ALL:
+        return {}
+    again = _repeated(splits, inputs)
+    places = {*Random("chosen").sample(range(total), DRAWN), *again[:DRAWN]}
+    notes.append(
+        f"texts are looked through in {DRAWN:,} rows, drawn from {total:,}, and in {min(len(again), DRAWN):,} of"
+        f" {len(again):,} rows that repeat the text of others; labels are counted in all"
+    )
+    ordered, starts = sorted(places), [0, *accumulate(sizes)]
+    return {
+        name: [place - begin for place in ordered if begin <= place < end]
+        for name, (begin, end) in zip(splits, pairwise(starts), strict=True)
+    }
+
+
+def _repeated(splits: Mapping[str, Dataset], inputs: Sequence[str]) -> list[int]:
+    """The rows whose texts another row has too, white space aside, those of one text side by side.
+
+    (By a hash of 64 bits: that one row is among them by chance does no harm.)
+    """
+    import numpy as np
+
+    found = array("q")
+    for split in splits.values():
+        for batch in batches(split, inputs):
+            found.extend(hash(tuple(map(_key, row))) for row in zip(*(batch[name] for name in inputs), strict=True))
+    hashes = np.frombuffer(found, dtype=np.int64)
+    order = hashes.argsort(kind="stable")
+    equal = hashes[order[1:]] == hashes[order[:-1]]
+    places: list[int] = order[np.append(equal, False) | np.append(False, equal)].tolist()
+    return places
+
+
+def _key(value: Any) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else " ".join(" ".join(value).split())
