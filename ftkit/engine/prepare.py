@@ -220,7 +220,7 @@ def encode_training(prepared: Prepared, split: Dataset, places: Sequence[int] | 
 
     def encode(batch: dict[str, list[Any]], numbers: Sequence[int]) -> dict[str, list[Any]]:
         encoded = dict(task.encode(batch, tokenizer, labels))
-        places = list(encoded.get("example", range(len(numbers))))
+        places = list(encoded.get("example", range(len(encoded["input_ids"]))))
         example = [numbers[i] for i in places]
         cut.update(i for i, was_cut in zip(example, encoded.get("truncated", ()), strict=False) if was_cut)
         rows = {name: values for name, values in encoded.items() if name in keep}
