@@ -410,6 +410,7 @@ def test_a_training_by_rows_is_the_one_without(lab: Lab, monkeypatch: pytest.Mon
 
 
 class Copies:
+    wide = False
     """Adopted weights, and no copies of them to write."""
 
     def __init__(self, weights: list[nn.Parameter]) -> None:
