@@ -160,8 +160,9 @@ class RowAdamW(torch.optim.AdamW):
 
     def catch_up_all(self) -> None:
         """Make up for the steps that rows have rested, of all embeddings."""
-        for weight in self.state:
-            self.catch_up(weight)
+        for group in self.param_groups:
+            for weight in group["params"]:
+                self.catch_up(weight)
 
     def _step_rows(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
         state = self.state[weight] or self._start(weight)
