@@ -21,7 +21,20 @@ for _switch, _value in {
     os.environ.setdefault(_switch, _value)
 
 if TYPE_CHECKING:
-    from ftkit.api import augment, check_data, compare, curve, evaluate, export, lift, plan, report, resume, train
+    from ftkit.api import (
+        augment,
+        check_data,
+        compare,
+        curve,
+        evaluate,
+        export,
+        launch,
+        lift,
+        plan,
+        report,
+        resume,
+        train,
+    )
     from ftkit.engine.predict import Predictor
     from ftkit.errors import FTKitError
     from ftkit.recipe import Recipe, load_recipe
@@ -41,6 +54,7 @@ __all__ = [
     "curve",
     "evaluate",
     "export",
+    "launch",
     "lift",
     "load_recipe",
     "plan",
@@ -62,6 +76,7 @@ _HOMES = {
     "curve": "ftkit.api",
     "evaluate": "ftkit.api",
     "export": "ftkit.api",
+    "launch": "ftkit.api",
     "lift": "ftkit.api",
     "load_recipe": "ftkit.recipe",
     "plan": "ftkit.api",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
 from ftkit.recipe import Recipe, changed, load_recipe
-from ftkit.run import default_path, refuse_existing
+from ftkit.run import RunDirectory, default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
     from ftkit.engine.lift import Lifted
+    from ftkit.engine.world import World
     from ftkit.inspection import Inspection
 
 
@@ -27,19 +28,28 @@ def train(
     run: str | Path | None = None,
     processes: int | None = None,
     *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
-) -> Finished:
+) -> Finished | None:
     """Fine-tune as `recipe` says (a file, a shelf name such as `sentiment/lora`, or a Recipe).
 
     `settings` are laid over it as `--set` does: `["data.train=reviews.csv", "train.epochs=1"]`. The run directory
-    `run` must not exist; `runs/<recipe>-<time>` when not given. `say` is told notes and warnings. Returns the
-    run's path and scores. Raises FTKitError for whatever a person can mend.
+    `run` must not exist; `runs/<recipe>-<time>` when not given. On several `machines` each calls this with its `rank`
+    and the `address` (`host:port`) of machine 0; under torchrun and srun, these are taken from the environment. `say`
+    is told notes and warnings. Returns the run's path and scores; None where it trained with another machine or
+    process, which returns them. Raises FTKitError for whatever a person can mend.
     """
+    place = _place(processes, machines, rank, address, say)
+    if place.node:
+        _follow(place, _checked(recipe, settings)[0], say)
+        return None
     checked, path = _ready(recipe, settings, run)
     from ftkit.engine.train import train as run_training
 
-    return run_training(checked, path, processes, say, progress)
+    return run_training(checked, path, processes, say, progress, place)
 
 
 def resume(
@@ -48,24 +58,39 @@ def resume(
     settings: Iterable[str] = (),
     processes: int | None = None,
     *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
-) -> Finished:
+) -> Finished | None:
     """Go on with a run that was stopped, in whatever way, to the weights that it would have had.
 
     It needs nothing but its directory: recipe, number of processes and all that is done stand there. A complete run is
-    told of as it is. With a `recipe`, which has to be the run's, a run that is not there yet is begun.
+    told of as it is. With a `recipe`, which has to be the run's, a run that is not there yet is begun. On several
+    machines as `train`.
 
     Raises FTKitError for whatever a person can mend.
     """
     if recipe is None and list(settings):
         raise RunError("a run goes on as its recipe says", "leave the settings out, or begin another run")
     if recipe is not None and not Path(run).exists():
-        return train(recipe, settings, run, processes, say=say, progress=progress)
+        where = {"machines": machines, "rank": rank, "address": address}
+        return train(recipe, settings, run, processes, **where, say=say, progress=progress)  # type: ignore[arg-type]
+    known = None if recipe is None else _checked(recipe, settings)[0]
+    place = _place(processes, machines, rank, address, say)
+    if place.node:
+        _follow(place, known or RunDirectory.open(run).recipe, say)
+        return None
     from ftkit.engine.train import resume as resume_training
 
-    known = None if recipe is None else _checked(recipe, settings)[0]
-    return resume_training(Path(run), processes, say, progress, known)
+    return resume_training(Path(run), processes, say, progress, known, place)
+
+
+def _follow(place: World, recipe: Recipe, say: Say) -> None:
+    from ftkit.engine.follow import follow
+
+    follow(place, recipe, say)
 
 
 def plan(
@@ -73,15 +98,60 @@ def plan(
     settings: Iterable[str] = (),
     run: str | Path | None = None,
     processes: int | None = None,
-) -> dict[str, Any]:
+    *,
+    machines: int | None = None,
+    rank: int | None = None,
+    address: str | None = None,
+) -> dict[str, Any] | None:
     """What `train` would do: rows, labels, steps, and, measured on a few steps, time and memory.
 
-    Leaves nothing behind. Raises FTKitError as `train` would.
+    None where `train` would train with another machine or process. Leaves nothing behind. Raises FTKitError as `train`
+    would.
     """
+    place = _place(processes, machines, rank, address, silence)
+    if place.node:
+        return None
     checked, _ = _ready(recipe, settings, run)
     from ftkit.engine.train import plan as make_plan
 
-    return make_plan(checked, processes)
+    return make_plan(checked, processes, place)
+
+
+def _place(processes: int | None, machines: int | None, rank: int | None, address: str | None, say: Say) -> World:
+    """Which of the nodes of a training this process is."""
+    from ftkit.engine import world
+
+    found = world.find(processes, machines, rank, address)
+    if found.note and not found.local_rank:
+        say(f"note: {found.note}")
+    return found
+
+
+def launch(
+    recipe: str | Path,
+    launcher: Literal["slurm", "torchrun", "accelerate"],
+    settings: Iterable[str] = (),
+    run: str | Path | None = None,
+    *,
+    machines: int = 1,
+    processes: int = 1,
+    address: str | None = None,
+    gpus: bool = True,
+    cpus: int | None = None,
+) -> str:
+    """The job file or command by which `launcher` trains a recipe in `processes` processes on each of `machines`.
+
+    Raises FTKitError for a recipe that can't be used, or a step that so many processes can't share.
+    """
+    checked = load_recipe(recipe, settings)
+    from ftkit.engine.arguments import micro_batch
+    from ftkit.jobs import job
+
+    name = Path(recipe).resolve() if Path(recipe).exists() else recipe
+    path, titled = str(run) if run else None, f"ftkit-{Path(recipe).stem}"
+    text = job(launcher, str(name), settings, path, machines, processes, address, gpus, cpus, titled)
+    micro_batch(checked.train, machines * processes)
+    return text
 
 
 def check_data(
@@ -212,18 +282,23 @@ def evaluate(
     settings: Iterable[str] = (),
     *,
     precision: str | None = None,
+    device_map: str | None = None,
+    max_memory: str | None = None,
     say: Say = silence,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on a split of its run, or on the file `data`.
 
     `settings` say how to read the file where it differs from the run's: `["data.columns={text: review}"]`;
-    `precision` is `fp32`, `bf16` or `auto`; the recipe's when not given.
+    `precision` is `fp32`, `bf16` or `auto`; the recipe's when not given. `device_map` and `max_memory` lay a model over
+    several devices that one can't hold, as `ftkit eval` takes them.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
     from ftkit.engine.evaluate import evaluate as run_evaluation
+    from ftkit.engine.spread import read
 
-    return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision)
+    over = read(device_map, max_memory)
+    return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision, over)
 
 
 def compare(

@@ -269,6 +269,10 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"data.unlabeled and train.{several[0]}: each asks for several trainings; set one of them"
     if train.batch % train.accumulate:
         yield f"train.accumulate: {train.batch} examples a step can't be split into {train.accumulate} equal parts"
+    if train.sharding.name and train.optimizer in ("lamb", "adafactor"):
+        yield f"train.sharding and train.optimizer: {train.optimizer} looks at whole weights; take adamw or sgd"
+    if train.sharding.name == "fsdp" and train.sharding.stage == 1:
+        yield "train.sharding.stage: fsdp splits gradients too; take 2 or 3"
     if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:
         yield f"train.evaluate_every: must be `auto`, `epoch`, or 1 or more steps, and it is {train.evaluate_every}"
     if 0 < recipe.evaluate.resamples < _LEAST_RESAMPLES:

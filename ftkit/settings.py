@@ -136,6 +136,22 @@ class AugmentSpec(Section):
         return [value] if isinstance(value, (str, dict)) else value or ()
 
 
+class ShardingSpec(Section):
+    """What a training holds, split over the GPUs that train, where one can't hold it."""
+
+    name: Literal["fsdp", "zero"] | None = None
+    """`fsdp` (PyTorch's FSDP2) or `zero` (DeepSpeed's ZeRO, which has to be installed); none splits nothing."""
+    stage: Literal[1, 2, 3] = 3
+    """What is split: 1 the optimizer's states (`zero` alone), 2 gradients too, 3 weights too."""
+    offload: bool = False
+    """Keep what is split in the main memory, and bring it to the GPU when it is used: less of its memory, slower."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if value is None or isinstance(value, str) else value
+
+
 class TrainSpec(Section):
     """How the weights are moved."""
 
@@ -173,6 +189,7 @@ class TrainSpec(Section):
     """Tokens, padding included, that are computed at once: a longer step is split; only memory and time change."""
     activation_checkpointing: bool = False
     """Compute each layer again on the way back instead of keeping its outputs: less memory, a third more time."""
+    sharding: ShardingSpec = ShardingSpec()
     frozen_cache: float = Field(10.0, ge=0, le=2**20)
     """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)

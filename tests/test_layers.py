@@ -13,7 +13,7 @@ ROOT = Path(ftkit.__file__).parent
 LAYERS = [
     {"errors", "config", "edits", "files", "findings", "hub", "vader", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
-    {"settings", "recipe", "explain", "run", "trust", "checkpoints"},
+    {"settings", "recipe", "explain", "jobs", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
     {"engine", "reporting", "inspection", "mending", "repair"},
     {"api", "init", "recognise", "testing"},

@@ -23,6 +23,7 @@ from ftkit.cli import (
     evaluate,
     export,
     init,
+    launch,
     predict,
     recipes,
     report,
@@ -62,6 +63,7 @@ app.add_typer(data.app, name="data")
 app.command("init")(init.init)
 app.command("augment")(augment.augment)
 app.command("train")(train.train)
+app.command("launch")(launch.launch)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)

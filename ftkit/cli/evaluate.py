@@ -30,6 +30,19 @@ Precision = Annotated[
     str | None, typer.Option(help="fp32, bf16 (faster, other in the third digit) or auto.", show_default="the recipe's")
 ]
 
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        help="Lay the model over GPUs, main memory and disk: auto, or {MODULE: DEVICE, ...}.", show_default="one device"
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="{DEVICE: SIZE, ...}", help="What `--device-map auto` takes at most, as {0: 10GiB, cpu: 30GiB}."
+    ),
+]
+
 
 def evaluate(
     source: Source,
@@ -37,6 +50,8 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="A file to score instead.")] = None,
     settings: DataSettings = None,
     precision: Precision = None,
+    device_map: DeviceMap = None,
+    max_memory: MaxMemory = None,
     allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -49,7 +64,15 @@ def evaluate(
     from ftkit import api, terminal
 
     found = api.evaluate(
-        source, split, data, settings or (), precision=precision, say=terminal.say, progress=terminal.Progress()
+        source,
+        split,
+        data,
+        settings or (),
+        precision=precision,
+        device_map=device_map,
+        max_memory=max_memory,
+        say=terminal.say,
+        progress=terminal.Progress(),
     )
     name = data.name if data else split
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, DataSettings, Precision, Source
+from ftkit.cli.evaluate import AllowCode, DataSettings, DeviceMap, MaxMemory, Precision, Source
 
 
 def predict(
@@ -18,6 +18,8 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
     settings: DataSettings = None,
     precision: Precision = None,
+    device_map: DeviceMap = None,
+    max_memory: MaxMemory = None,
     allow_code: AllowCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each text.")] = False,
 ) -> None:
@@ -42,7 +44,7 @@ def predict(
     both = [path for path in (input_file, output) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise DataError(f"{output} is the file that is read", "name another file with --output")
-    predictor = Predictor(source, terminal.say, precision)
+    predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
     if input_file:
         answers = predictor.file(str(input_file), settings or (), terminal.say, terminal.Progress())
     else:

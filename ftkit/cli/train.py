@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,11 @@ def train(
     processes: Annotated[
         int | None, typer.Option(help="Processes on this machine; one for each GPU by default.")
     ] = None,
+    machines: Annotated[
+        int | None, typer.Option(help="Machines, each of which is given this command; SLURM tells by itself.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Which of the machines this is, from 0.")] = None,
+    address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where machine 0 is reached.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, try a few steps, print the plan; leave nothing.")
     ] = False,
@@ -39,29 +44,32 @@ def train(
 
     from ftkit import api, terminal
 
+    where: Any = {"processes": processes, "machines": machines, "rank": rank, "address": address}
+    tell: Any = {"say": terminal.say, "progress": terminal.Progress()}
     if resume:
         if run is None:
             raise typer.BadParameter("--resume goes on with a run: name its directory with --run DIR")
         if dry_run:
             raise typer.BadParameter("--dry-run leaves nothing, and --resume goes on with a run: say one of them")
-        resumed = api.resume(run, recipe, settings or (), processes, say=terminal.say, progress=terminal.Progress())
-        _print(resumed, as_json)
+        _print(api.resume(run, recipe, settings or (), **where, **tell), as_json)
         return
     if recipe is None:
         raise typer.BadParameter("a recipe is missing: a file, or a shelf name as sentiment/lora")
     if dry_run:
-        plan = api.plan(recipe, settings or (), run, processes)
-        print(json.dumps(plan) if as_json else terminal.plan_table(plan))
+        if plan := api.plan(recipe, settings or (), run, **where):
+            print(json.dumps(plan) if as_json else terminal.plan_table(plan))
         return
-    trained = api.train(recipe, settings or (), run, processes, say=terminal.say, progress=terminal.Progress())
-    _print(trained, as_json)
+    _print(api.train(recipe, settings or (), run, **where, **tell), as_json)
 
 
-def _print(trained: Finished, as_json: bool) -> None:
+def _print(trained: Finished | None, as_json: bool) -> None:
+    """What a training has found; nothing where another process tells it."""
     import json
 
     from ftkit import terminal
 
+    if trained is None:
+        return
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return

@@ -75,13 +75,15 @@ class RowAdamW(torch.optim.AdamW):
         """One step; the fused kernel moves what has a dense gradient."""
         by_rows: list[_Moved] = []
         copied: list[_Moved] = []
-        low = self.low.adopted if self.low else ()
+        low = self.low.adopted if self.low and not self.low.wide else ()
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None and (weight.grad.is_sparse or weight in low):
                     (by_rows if weight.grad.is_sparse else copied).append((group, weight, weight.grad))
                     weight.grad = None
         loss = super().step(closure)
+        if self.low and self.low.wide:
+            self.low.written(list(self.low.adopted))
         for group, weight, gradient in by_rows:
             self._step_rows(group, weight, gradient.coalesce())
         for group, some in _at_once(copied):
@@ -155,6 +157,12 @@ class RowAdamW(torch.optim.AdamW):
         rested = (now - last).unsqueeze(1)
         state["exp_avg"][rows], state["exp_avg_sq"][rows] = first * beta1**rested, second * beta2**rested
         state["moved"][rows], state["decayed"][rows] = now, state["decay"]
+
+    def catch_up_all(self) -> None:
+        """Make up for the steps that rows have rested, of all embeddings."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                self.catch_up(weight)
 
     def _step_rows(self, group: dict[str, Any], weight: nn.Parameter, gradient: torch.Tensor) -> None:
         state = self.state[weight] or self._start(weight)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from transformers import TrainingArguments
 
-from ftkit.engine import machine
+from ftkit.engine import machine, sharding
 from ftkit.errors import RecipeError
 from ftkit.settings import TrainSpec
 
@@ -53,8 +54,11 @@ def micro_batch(settings: TrainSpec, processes: int) -> int:
     return settings.batch // parts
 
 
-def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> TrainingArguments:
-    """The Trainer's arguments. Raises RecipeError where a step can't be split over the processes."""
+def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool, model: Any = None) -> TrainingArguments:
+    """The Trainer's arguments; `model` is asked for its layers where it is to be split.
+
+    Raises RecipeError where a step can't be split over the processes.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     every = evaluation_steps(settings, rows)
     when = "no" if not validates else "epoch" if every is None else "steps"
@@ -83,4 +87,5 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool) -> 
         disable_tqdm=True,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
+        **sharding.arguments(settings.sharding, model),
     )

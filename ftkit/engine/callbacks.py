@@ -39,7 +39,10 @@ class Record(TrainerCallback):
 
 
 class Best(TrainerCallback):
-    """Keeps the model with the best validation score in the run, and stops when it has not improved for long."""
+    """Keeps the model with the best validation score in the run, and stops when it has not improved for long.
+
+    Every process calls `save`: where weights are split, each has some of them.
+    """
 
     def __init__(self, save: Callable[[], None], metric: str, lower_is_better: bool, patience: int | None) -> None:
         self.save, self.metric, self.sign = save, metric, -1 if lower_is_better else 1
@@ -57,8 +60,7 @@ class Best(TrainerCallback):
         value = self.sign * metrics[f"eval_{self.metric}"]
         if value > self.best:
             self.best, self.worse = value, 0
-            if state.is_world_process_zero:
-                self.save()
+            self.save()
         else:
             self.worse += 1
             control.should_training_stop |= self.patience is not None and self.worse >= self.patience

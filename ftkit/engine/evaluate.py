@@ -14,6 +14,7 @@ from ftkit.engine import infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.prepare import changed_files, check, read_splits
 from ftkit.engine.scoring import Scored, scored
+from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
 from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import RunDirectory
@@ -40,13 +41,14 @@ def evaluate(
     say: Say = silence,
     progress: Progress | None = None,
     precision: str | None = None,
+    over: Spread | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on one split of its run, or on a file.
 
     `settings` say how to read the file where it differs from the run's (`data.columns={text: review}`).
     Raises RunError where the run has no such split, DataError for rows that can't be scored.
     """
-    trained = models.load(source)
+    trained = models.load(source, over)
     recipe = recipe_of(source, say)
     if data is not None:
         rows = read_rows(trained, data, data_spec(trained, recipe, settings), targets=True, say=say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import dropout, frozen, generate, infer, interrupt, machine
+from ftkit.engine import dropout, frozen, generate, infer, interrupt, machine, sharding
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
 from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
@@ -96,12 +97,18 @@ def fit(
     places = sampled(prepared, train)
     rows, cut = encode_training(prepared, train, places)
     validation = None if trial else prepared.splits.get("validation")
-    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None)
+    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
     clock = trial or Clock(progress, settings.batch)
-    save = _saver(run, prepared, model)
+    whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
+
+    def save() -> None:
+        _save(run, prepared, trainer, whole)
+
     best = _best(prepared, save) if validation else []
     tell = say if progress.show else silence
-    keeping = None if trial else Keeping(run, checkpoint_steps(settings), [clock, *best], tell)
+    keeping = (
+        None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], tell)
+    )
     if keeping:
         keeping.resume(model)
     trainer = FTTrainer(
@@ -132,8 +139,9 @@ def fit(
     if trainer.is_world_process_zero() and not trial:
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
-        if not args.num_train_epochs or not validation:
-            save()
+    if not trial and (not args.num_train_epochs or not validation):
+        save()
+    if trainer.is_world_process_zero() and not trial:
         run.write_json(_DONE, vars(fitted))
         Checkpoints(run.checkpoints).clear()
     return fitted
@@ -184,6 +192,9 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
 def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping | None) -> tuple[str, ...]:
     """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
     model: Any = trainer.model
+    if trainer.is_sharded:
+        trainer.train()
+        return (sharding.NOTE,)
     most = int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method}"
     with (
@@ -205,13 +216,14 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping
 _PADDED = "padding is computed too: this architecture's layers are not known to do without"
 
 
-def _saver(run: RunDirectory, prepared: Prepared, model: Any) -> Callable[[], None]:
-    def save() -> None:
-        run.write_model(
-            lambda folder: models.save(folder, model, prepared.tokenizer, prepared.method, prepared.contract)
-        )
-
-    return save
+def _save(run: RunDirectory, prepared: Prepared, trainer: FTTrainer, whole: Any) -> None:
+    """Keep the model in the run; every process has to call it, as each may have some of the weights."""
+    weights = sharding.whole_weights(trainer.accelerator, trainer.model_wrapped) if trainer.is_sharded else None
+    if not trainer.is_world_process_zero():
+        return
+    if weights:
+        whole.load_state_dict(weights)
+    run.write_model(lambda folder: models.save(folder, whole, prepared.tokenizer, prepared.method, prepared.contract))
 
 
 def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ftkit.engine import spread
 from ftkit.engine.generate import not_finite, write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
@@ -82,13 +83,14 @@ def run(
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
-    low = torch.autocast(_device(model).type, torch.bfloat16, enabled=settings.precision == "bf16")
-    with _answering(model), unpadded(model, task.reads_otherwise), lowered(model, still=True), low:
+    device = spread.device(model)
+    low = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+    with _answering(model), _fast(model, task), low:
 
         def answer(places: list[int]) -> list[Output]:
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
-            batch = {name: value.to(_device(model)) for name, value in task.collate(rows, tokenizer).items()}
+            batch = {name: value.to(device) for name, value in task.collate(rows, tokenizer).items()}
             found = _write(model, batch, writes) if writes else _read(model, task, batch)
             kept = [lengths[i] if task.per_token else None for i in places]
             return [{name: value[row][:most] for name, value in found.items()} for row, most in enumerate(kept)]
@@ -143,5 +145,11 @@ def _answering(model: torch.nn.Module) -> Iterator[None]:
             model.__dict__["forward"] = wrapped
 
 
-def _device(model: torch.nn.Module) -> torch.device:
-    return next(model.parameters()).device
+@contextmanager
+def _fast(model: torch.nn.Module, task: Task) -> Iterator[None]:
+    """The quick ways around the model, which hold its weights; one whose weights come and go is left as it is."""
+    if spread.is_spread(model):
+        yield
+        return
+    with unpadded(model, task.reads_otherwise), lowered(model, still=True):
+        yield

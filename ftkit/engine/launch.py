@@ -1,153 +1,143 @@
-"""Several processes for one training: an agent of torchrun's starts them and ends all where one fails."""
+"""The training processes of this node: started, waited for, ended, and what they tell raised or returned."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from ftkit import errors
-from ftkit.engine import interrupt, machine, teacher
-from ftkit.engine.fit import Fitted, fit
-from ftkit.engine.folds import fold_rows
-from ftkit.engine.prepare import prepare
-from ftkit.engine.seeds import with_seed
-from ftkit.errors import FTKitError, Interrupted, MachineError, SmallerParts
-from ftkit.files import full_disk_told, write_json
-from ftkit.run import RunDirectory
-from ftkit.terminal import Progress, say
+from ftkit.engine import interrupt, machine
+from ftkit.engine.fit import Fitted
+from ftkit.engine.worker import Job, by_signal, told
+from ftkit.errors import FTKitError, Interrupted, MachineError
+
+LOOK = 0.1
+"""Seconds after which it is looked again whether a process has ended."""
+_TIDY = 60.0
+"""Seconds that a process which is told to end has for it."""
+Outcomes = dict[int, dict[str, Any]]
+"""What the training processes tell, by their numbers."""
 
 
-def fit_in_processes(run: RunDirectory, processes: int, part: str = "") -> Fitted:
-    """Train the run (or a part of it: `folds/3`, `seeds/14`) in `processes` processes of this machine.
+class Processes:
+    """The training processes of one node and one job, from `with` to its end.
 
-    Where memory runs out for one, all go on from the last checkpoint in smaller parts. Raises the error of the first
-    process, by number, that has one; others that differ are printed.
+    `launched` is the rank on its machine of a node that is one process, which needs no agent. Their input is a pipe
+    that closes with this process, however that ends. That alone ends them early: in a session of their own they do
+    not hear a Ctrl-C, which would cut an agent's tidying short.
     """
-    while True:
+
+    stop: Path
+    """A file that asks them, once it is there, to save and end (`engine/interrupt`)."""
+
+    def __init__(self, job: Job, launched: int | None = None, interface: str = "") -> None:
+        self.job, self.launched, self.interface, self.ended = job, launched, interface, False
+
+    def __enter__(self) -> Processes:
+        self._folder = tempfile.TemporaryDirectory()
+        job = replace(self.job, results=self._folder.name)
+        self.stop = Path(self._folder.name) / "stop"
+        kind = "start" if self.launched is None else "one"
+        command = [sys.executable, "-m", "ftkit.engine.worker", kind, job.dump()]
+        self._process = subprocess.Popen(
+            command, env=self._environment(), stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+        self._folder.cleanup()
+
+    def code(self) -> int | None:
+        """The exit code, once they have ended; negative for a signal."""
+        return self._process.poll()
+
+    def result(self) -> int:
+        """The exit code; 0 where they were ended from here."""
+        return 0 if self.ended else self.code() or 0
+
+    def wait(self) -> int:
+        """Their exit code, when they have ended."""
+        return self._process.wait()
+
+    def end(self) -> None:
+        """Have them end, and wait until they have."""
+        assert self._process.stdin is not None
+        self.ended = self.ended or self.code() is None
+        self._process.stdin.close()
         try:
-            return _fit(run, processes, part)
-        except SmallerParts:
-            say("note: the training processes begin again at the last checkpoint")
+            self._process.wait(_TIDY)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def outcomes(self) -> Outcomes:
+        """What each of them has told until now."""
+        found = {int(file.stem): json.loads(file.read_text()) for file in Path(self._folder.name).glob("*.json")}
+        code = self.code()
+        if self.launched is not None and not self.ended and (code or 0) < 0:  # an agent says so itself
+            assert code is not None
+            ended = by_signal(self.job.node, signal.Signals(-code))
+            found[self.job.size + self.job.node] = told(ended, self.job.node)
+        return found
+
+    def _environment(self) -> dict[str, str]:
+        job = self.job
+        environment = {**os.environ, "FTKIT_ALLOW_CODE": "1", interrupt.FILE: str(self.stop)}  # the code is checked
+        if self.interface:
+            environment.setdefault("GLOO_SOCKET_IFNAME", self.interface)
+        if self.launched is None:
+            return {**environment, "OMP_NUM_THREADS": str(machine.thread_share(job.processes))}
+        return {
+            **environment,
+            "RANK": str(job.node),
+            "WORLD_SIZE": str(job.size),
+            "LOCAL_RANK": str(machine.gpu(self.launched)),
+            "MASTER_ADDR": job.host,
+            "MASTER_PORT": str(job.port),
+        }
 
 
-def _fit(run: RunDirectory, processes: int, part: str) -> Fitted:
-    threads = str(machine.thread_share(processes))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "FTKIT_ALLOW_CODE": "1"}  # this process has checked it
-    with tempfile.TemporaryDirectory() as results:
-        arguments = [str(run.path), str(run.final), results, part, str(processes)]
-        command = [sys.executable, "-m", "ftkit.engine.launch", "start", *arguments]
-        stop = Path(results) / "stop"
-        with interrupt.heeded(pass_to=stop):
-            code = _run(command, {**environment, interrupt.FILE: str(stop)})
-        found = {int(file.stem): json.loads(file.read_text()) for file in Path(results).glob("*.json")}
-    if not run.path.is_dir():  # its own processes have published it
-        run.path = run.final
-    _raise_first([found[number] for number in sorted(found) if "error" in found[number]])
-    if code < 0:
-        raise MachineError(f"the training processes were ended by the signal {signal.Signals(-code).name}")
-    if code or 0 not in found:
+def fit_here(job: Job) -> Fitted:
+    """Train in processes of this machine alone. Raises the error of the first one, by number, that has one."""
+    with Processes(job) as processes, interrupt.heeded(pass_to=processes.stop):
+        return outcome([processes.wait()], processes.outcomes())
+
+
+def outcome(codes: Sequence[int], found: Mapping[int, dict[str, Any]]) -> Fitted:
+    """What the first training process found, where all have done their work.
+
+    Raises the error of the first one that has one; others that differ are printed.
+    """
+    raise_first([found[number] for number in sorted(found) if "error" in found[number]])
+    for code in codes:
+        if code < 0:
+            raise MachineError(f"the training processes were ended by the signal {signal.Signals(-code).name}")
+    if any(codes) or 0 not in found:
+        code = next((code for code in codes if code), 0)
         raise FTKitError(f"a training process ended with exit code {code}", "its own message stands above")
     return Fitted(**found[0])
 
 
-def _run(command: list[str], environment: dict[str, str]) -> int:
-    """The agent's exit code. Its input is a pipe that closes with this process, however that ends.
-
-    That alone ends it early: in a session of its own it does not hear a Ctrl-C, which would cut its tidying short.
-    """
-    agent = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True)
-    assert agent.stdin is not None
-    try:
-        return agent.wait()
-    finally:
-        agent.stdin.close()
-        agent.wait()
-
-
-def _raise_first(failed: list[dict[str, Any]]) -> None:
+def raise_first(failed: list[dict[str, Any]]) -> None:
     """Raise the first error, and print those that say something else."""
-    for outcome in failed[1:]:
-        if outcome["message"] != failed[0]["message"]:
-            print(f"training process {outcome['rank']}: {outcome['message']}", file=sys.stderr)
-    for outcome in failed:
-        raise getattr(errors, outcome["error"], FTKitError)(outcome["message"], outcome["hint"])
+    for other in failed[1:]:
+        if other["message"] != failed[0]["message"]:
+            print(f"training process {other['rank']}: {other['message']}", file=sys.stderr)
+    for other in failed:
+        raise error_of(other)
 
 
-def start(*arguments: str) -> None:
-    """The agent: run the training processes, and note where a signal ended one."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    results, processes = Path(arguments[2]), arguments[4]
-    logging.disable(logging.ERROR)  # what the agent logs of a failure, `fit_in_processes` says
-    command = ["--standalone", f"--nproc-per-node={processes}", "-m", "ftkit.engine.launch", "train", *arguments]
-    try:
-        run(parse_args(command))  # type: ignore[no-untyped-call]
-    except ChildFailedError as failed:
-        ended = _ended_by_signal({rank: failure.exitcode for rank, failure in failed.failures.items()})
-        if ended:  # its number is behind those of the processes: what they say themselves comes first
-            _write(results, int(processes), _told(*ended))
-        sys.exit(1)
-    except SignalException as stop:  # the agent has ended the processes; now it ends as it was told to
-        signal.signal(stop.sigval, signal.SIG_DFL)
-        os.kill(os.getpid(), stop.sigval)
-
-
-def _end_with_parent() -> None:
-    """End this agent, and so its processes, when the process that started it is gone or wants no more of it."""
-    os.read(sys.stdin.fileno(), 1)  # no buffer: Python's own can't be left while a thread waits in it
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _ended_by_signal(codes: dict[int, int]) -> tuple[MachineError, int] | None:
-    """The error, and the rank, of the first process that a signal from outside ended; `codes` in order of ending."""
-    signals = {rank: signal.Signals(-code) for rank, code in codes.items() if code < 0}
-    outside: dict[int, signal.Signals] = {r: number for r, number in signals.items() if number != signal.SIGTERM}
-    if not outside and len(signals) == len(codes):  # else the agent ended the others so
-        outside = signals
-    for rank, number in outside.items():
-        hint = "the system does so when memory runs out: raise train.accumulate" if number == signal.SIGKILL else ""
-        return MachineError(f"training process {rank} was ended by the signal {number.name}", hint), rank
-    return None
-
-
-def train(path: str, final: str, results: str, part: str, processes: str) -> None:
-    """A training process: fit, and write what came of it for `fit_in_processes`."""
-    run, rank = RunDirectory(Path(path), Path(final)), int(os.environ["RANK"])
-    try:
-        prepared = teacher.recalled(run, prepare(run.recipe, look=False))
-        kind, _, name = part.partition("/")
-        rows = prepared.training(fold_rows(prepared)[int(name) - 1][0] if kind == "folds" else None)
-        if kind == "seeds":
-            prepared = with_seed(prepared, int(name))
-        if kind:
-            run = run.part(kind, name, prepared.recipe)
-        with full_disk_told(f"free some space; `ftkit train --resume --run {final}` goes on from there"):
-            fitted = fit(run, prepared, rows, Progress(show=rank == 0), int(processes))
-    except (FTKitError, Interrupted) as error:
-        _write(Path(results), rank, _told(error, rank))
-        sys.exit(error.exit_code)
-    _write(Path(results), rank, vars(fitted))
-
-
-def _told(error: FTKitError | Interrupted, rank: int) -> dict[str, Any]:
-    return {"error": type(error).__name__, "message": error.message, "hint": error.hint, "rank": rank}
-
-
-def _write(results: Path, number: int, outcome: dict[str, Any]) -> None:
-    """Whole or not at all: the agent may end this process at any time."""
-    write_json(results / f"{number}.json", outcome)
-
-
-if __name__ == "__main__":
-    start(*sys.argv[2:]) if sys.argv[1] == "start" else train(*sys.argv[2:])
+def error_of(outcome: Mapping[str, Any]) -> FTKitError | Interrupted:
+    """The error that `told` has told."""
+    error: FTKitError | Interrupted = getattr(errors, outcome["error"], FTKitError)(outcome["message"], outcome["hint"])
+    return error

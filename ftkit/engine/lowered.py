@@ -47,6 +47,8 @@ class LowWeights:
         self.still = still
         self.alone = held_once(model)
         self.adopted: set[nn.Parameter] = set()
+        self.wide = False
+        """Whether gradients of adopted weights come in float32."""
         self.owners: dict[torch.Tensor, nn.Linear] = {}
         self.products: dict[nn.Linear, Product] = {}
         self._runs: list[list[nn.Linear]] = []
@@ -67,14 +69,16 @@ class LowWeights:
             weight.grad_dtype = weight.dtype
         self.adopted, self.products, self._runs = set(), {}, []
 
-    def adopt(self, weights: Collection[nn.Parameter]) -> None:
-        """Read copies of these weights too; their gradients stay in bfloat16, and the caller calls `written`.
+    def adopt(self, weights: Collection[nn.Parameter], wide: bool = False) -> None:
+        """Read copies of these weights too; the caller calls `written`.
 
-        Weights that are tied are left out: others add to their gradients.
+        Their gradients stay in bfloat16, or, where they are exchanged with other processes, are taken to float32
+        (`wide`). Weights that are tied are left out: others add to their gradients.
         """
+        self.wide = wide
         self.owners = {layer.weight: layer for layer in self.layers if layer.weight.dtype == torch.float32}
         self.adopted = {weight for weight in weights if weight in self.owners and weight in self.alone}
-        for weight in self.adopted:
+        for weight in self.adopted if not wide else ():
             weight.grad_dtype = None
 
     def meet(self, forward: Callable[[], object]) -> None:

@@ -111,6 +111,11 @@ def processes() -> int:
     return max(1, torch.cuda.device_count())
 
 
+def gpu(rank: int) -> int:
+    """The GPU of a process that is number `rank` on this machine; each may be shown one of them alone."""
+    return rank % processes()
+
+
 def thread_share(processes: int) -> int:
     """Threads for each of several processes on this machine."""
     return max(1, torch.get_num_threads() // processes)

@@ -20,7 +20,8 @@ from safetensors import SafetensorError
 
 import ftkit
 from ftkit import checkpoints, trust
-from ftkit.engine import machine
+from ftkit.engine import machine, spread
+from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, first, one_line, problems
 from ftkit.files import SEAL, amend, broken, is_sealed, replacing, seal
 from ftkit.methods._base import Method
@@ -121,8 +122,15 @@ _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "roberta-pr
 """Families that number positions from behind their padding token's id."""
 
 
-def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None, new_head: bool = True) -> Any:
-    """The checkpoint in `folder` with a head for the task, in float32.
+def build(
+    folder: Path,
+    task: Task,
+    labels: Labels,
+    dropout: float | None = None,
+    new_head: bool = True,
+    over: Spread | None = None,
+) -> Any:
+    """The checkpoint in `folder` with a head for the task, in float32; laid over several devices where asked for.
 
     A head that is missing or was trained on other labels is made anew, or, without `new_head`, refused: what
     answers must have been trained. Raises CheckpointError then, and where the weights can't be read or lack more.
@@ -145,6 +153,7 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
         eos = getattr(config, "eos_token_id", None)
         config.pad_token_id = eos[0] if isinstance(eos, list) else eos
     model_class = getattr(transformers, task.model_class(config))
+    told = spread.settings(over)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -156,13 +165,16 @@ def build(folder: Path, task: Task, labels: Labels, dropout: float | None = None
                 output_loading_info=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **told,
             )
     except Exception as error:
+        spread.drop(told)
         if "No space left" in str(error) or isinstance(error, MemoryError):
             raise
         raise CheckpointError(
             f"{folder}: {config.model_type} can't be loaded for this task: {one_line(error)}"
         ) from error
+    spread.tidy(model, told)
     _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)
@@ -267,10 +279,11 @@ def contract(
     )
 
 
-def load(source: str | Path) -> Trained:
+def load(source: str | Path, over: Spread | None = None) -> Trained:
     """A run, an export, or a plain fine-tuned checkpoint (a folder or a Hub id), ready to answer.
 
-    Raises CheckpointError or RunError where there is none, or where its base is not the one it was trained on.
+    `over` lays it over several devices. Raises CheckpointError or RunError where there is none, or where its base is
+    not the one it was trained on.
     """
     folder = _trained_folder(source)
     found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
@@ -279,6 +292,7 @@ def load(source: str | Path) -> Trained:
     trust.refuse_outside(folder, {**named, "base": found.base})
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
+    spread.refuse_adapter(over, found.base is None, source)
     base = _whole(folder) if found.base is None else _base_folder(found.base, folder)
     if not found.labels and type(task).labels is not Task.labels:
         raise CheckpointError(f"{folder / CONTRACT} names no labels", "copy the folder anew, or export the run again")
@@ -286,8 +300,9 @@ def load(source: str | Path) -> Trained:
     if not (folder / CONTRACT).is_file():
         config = read_config(folder)
         task = within_positions(task.settle(None, config), config, tokenizer)
-    model = build(base, task, found.labels, new_head=found.base is not None)
-    model = _load_adapter(method, model, folder).to(machine.device())
+    model = build(base, task, found.labels, new_head=found.base is not None, over=over)
+    model = _load_adapter(method, model, folder)
+    model = model if spread.is_spread(model) else model.to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
 
 

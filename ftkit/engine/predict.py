@@ -11,6 +11,7 @@ from datasets import Dataset
 from ftkit.data.clean import changed, cleaned
 from ftkit.data.load import unified
 from ftkit.engine import model as models
+from ftkit.engine import spread
 from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.engine.given import as_given
 from ftkit.errors import DataError
@@ -22,15 +23,23 @@ class Predictor:
     """A trained model that answers: a run, an export, or a fine-tuned checkpoint (a folder or a Hub id).
 
     `say` is told what a person should know of the run. `precision` is `fp32`, `bf16` or `auto`; where none is given,
-    the recipe's.
+    the recipe's. `device_map` and `max_memory` lay a model over several devices that one can't hold, as `ftkit predict`
+    takes them.
 
     >>> predictor = Predictor("runs/reviews")  # doctest: +SKIP
     >>> list(predictor(["Would buy it again."]))  # doctest: +SKIP
     [{'label': 'positive', 'score': 0.98}]
     """
 
-    def __init__(self, source: str | Path, say: Say = silence, precision: str | None = None) -> None:
-        self.trained = models.load(source)
+    def __init__(
+        self,
+        source: str | Path,
+        say: Say = silence,
+        precision: str | None = None,
+        device_map: str | None = None,
+        max_memory: str | None = None,
+    ) -> None:
+        self.trained = models.load(source, spread.read(device_map, max_memory))
         self.recipe = recipe_of(source, say)
         self.settings = spec_of(self.trained, self.recipe, precision)
 

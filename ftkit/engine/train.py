@@ -13,11 +13,12 @@ from datasets import Dataset
 
 import ftkit
 from ftkit import trust
-from ftkit.engine import calibrate, launch, machine, selftrain, teacher
+from ftkit.engine import calibrate, machine, selftrain, sharding, teacher
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, micro_batch
 from ftkit.engine.baselines import run_baselines
+from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
@@ -28,6 +29,7 @@ from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
 from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
+from ftkit.engine.world import World, alone
 from ftkit.errors import Interrupted, MachineError, RunError, problems
 from ftkit.files import full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
@@ -36,12 +38,12 @@ from ftkit.run import RunDirectory, refuse_existing
 from ftkit.terminal import Progress, Say, silence, variants_sentence
 
 
-def plan(recipe: Recipe, processes: int | None = None) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int | None = None, world: World | None = None) -> dict[str, Any]:
     """What `train` would do: rows, labels, steps, precision, and, measured on the first steps, time and memory.
 
     Raises FTKitError as `train` would.
     """
-    prepared = _checked(recipe, processes).prepared
+    prepared = _checked(recipe, Crew(world or alone(processes))).prepared
     rows = {name: len(split) for name, split in prepared.splits.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
@@ -67,15 +69,22 @@ def train(
     processes: int | None = None,
     say: Say = silence,
     progress: Progress | None = None,
+    world: World | None = None,
 ) -> Finished:
     """Fine-tune as the recipe says, then score the held-out rows with the model as it was saved.
 
-    Leaves the run at `path`, which must not exist. Raises FTKitError before the first step for whatever a person
-    can mend; then nothing is left behind. Raises Interrupted where it is told to stop; `resume` goes on then.
+    `world` says of which nodes this one is the first; `processes` is for one machine alone. Leaves the run at `path`,
+    which must not exist. Raises FTKitError before the first step for whatever a person can mend; then nothing is left
+    behind. Raises Interrupted where it is told to stop; `resume` goes on then.
     """
+    with gathered(world or alone(processes)) as crew:
+        return _train(recipe, path, crew, say, progress)
+
+
+def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress | None) -> Finished:
     refuse_existing(path)
     trust.remember(recipe.model_dump())
-    ready = _checked(recipe, processes)
+    ready = _checked(recipe, crew)
     for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     with _new_run(recipe, path) as run:
@@ -89,13 +98,22 @@ def resume(
     say: Say = silence,
     progress: Progress | None = None,
     recipe: Recipe | None = None,
+    world: World | None = None,
 ) -> Finished:
     """Go on with a run that was stopped, in whatever way, to the same weights as if it had not been.
 
     What it has finished is not done again; a run that is complete is told of as it is. Raises RunError where there is
     no run, where another process works on it, where its recipe, data or checkpoint are not what they were, and where
-    it is not a run of `recipe`.
+    it is not a run of `recipe`. `processes` and `world` as for `train`; as many as it began with when not given.
     """
+    world = world or alone(processes)
+    if world.nodes == 1 and world.processes is None and (path / f"{_BEGUN}.json").is_file():
+        world = replace(world, processes=RunDirectory.open(path).read_json(_BEGUN)["processes"])
+    with gathered(world) as crew:
+        return _resume(path, crew, say, progress, recipe)
+
+
+def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe: Recipe | None) -> Finished:
     run = RunDirectory.open(path)
     if recipe is not None and recipe.filled() != run.recipe.filled():
         raise RunError(
@@ -109,7 +127,7 @@ def resume(
         run.refuse_edited()
         run.refuse_outside()
         begun = run.read_json(_BEGUN)
-        ready = _checked(run.recipe, processes or begun["processes"])
+        ready = _checked(run.recipe, crew)
         _refuse_changed(run, ready, begun)
         return _completed(run, ready, progress or Progress(show=False), say)
 
@@ -120,7 +138,7 @@ _BEGUN = "begun"
 def _identity(ready: Ready) -> dict[str, Any]:
     """What a run has to find again where it goes on."""
     p = ready.prepared
-    return {"processes": ready.processes, "sha256": p.files, "checkpoint": p.base.sha256, "ftkit": ftkit.__version__}
+    return {"processes": ready.crew.size, "sha256": p.files, "checkpoint": p.base.sha256, "ftkit": ftkit.__version__}
 
 
 def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> None:
@@ -133,6 +151,7 @@ def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> N
 
 def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
     """Do what is left of a run; all of a new one."""
+    ready.crew.meet(run, ready.prepared.recipe, say)
     way = f"`ftkit train --resume --run {run.final}` goes on from there"
     try:
         with full_disk_told(f"free some space; {way}"):
@@ -144,18 +163,18 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
 
 
 def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
-    prepared, processes, recipe = ready.prepared, ready.processes, ready.prepared.recipe
+    prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
     prepared = teacher.filtered(run, prepared, progress, say)
     if prepared.augmented:
         say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
         run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
     beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
-    folds = _cross_validate(run, prepared, ready.parts, processes, progress, say) if ready.parts else {}
-    each = _train_seeds(run, prepared, processes, progress, say)
+    folds = _cross_validate(run, prepared, ready.parts, crew, progress, say) if ready.parts else {}
+    each = _train_seeds(run, prepared, crew, progress, say)
     if ready.unlabeled is not None:
         fitted = selftrain.self_train(run, prepared, ready.unlabeled, progress, say)
     else:
-        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, processes, progress)
+        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress)
     for note in fitted.notes:
         say(f"note: {note}")
     if fitted.truncated:
@@ -171,30 +190,24 @@ class Ready:
     prepared: Prepared
     parts: list[Part]
     """Of cross-validation."""
-    processes: int
+    crew: Crew
     unlabeled: Dataset | None
     """Texts without labels."""
 
 
-def _checked(recipe: Recipe, processes: int | None) -> Ready:
+def _checked(recipe: Recipe, crew: Crew) -> Ready:
     """The recipe made concrete. Raises FTKitError for whatever stands against it."""
     machine.precision(recipe.train.precision)
-    processes = machine.processes() if processes is None else processes
-    _check_processes(recipe, processes)
-    if recipe.data.unlabeled and processes > 1:
+    micro_batch(recipe.train, crew.size)
+    sharding.check(recipe.train.sharding, crew.size)
+    if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = prepare(recipe)
     refuse_overflow(models.read_config(prepared.base.path).model_type, recipe.train.precision)
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)
-    return Ready(prepared, fold_rows(prepared), processes, selftrain.read(prepared))
-
-
-def _check_processes(recipe: Recipe, processes: int) -> None:
-    if processes < 1:
-        raise MachineError(f"--processes {processes}: one or more are needed", "leave it out for one on each GPU")
-    micro_batch(recipe.train, processes)
+    return Ready(prepared, fold_rows(prepared), crew, selftrain.read(prepared))
 
 
 @contextmanager
@@ -210,19 +223,19 @@ def _new_run(recipe: Recipe, path: Path) -> Iterator[RunDirectory]:
 def _fit(
     run: RunDirectory,
     prepared: Prepared,
-    processes: int,
+    crew: Crew,
     progress: Progress,
     part: str = "",
     rows: Sequence[int] | None = None,
 ) -> Fitted:
     """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
-    if processes > 1:
-        return finished(run) or launch.fit_in_processes(run.outer or run, processes, part)
+    if crew.size > 1:
+        return finished(run) or crew.fit(run.outer or run, prepared, part)
     return fit(run, prepared, prepared.training(rows), progress)
 
 
 def _cross_validate(
-    run: RunDirectory, prepared: Prepared, parts: list[Part], processes: int, progress: Progress, say: Say
+    run: RunDirectory, prepared: Prepared, parts: list[Part], crew: Crew, progress: Progress, say: Say
 ) -> dict[str, Scores]:
     """Train a model for each fold, score it on the rows it did not see, and keep all out-of-fold predictions.
 
@@ -235,7 +248,7 @@ def _cross_validate(
         inner = run.part("folds", str(fold))
         if not inner.has("scores"):
             say(f"fold {fold} of {len(parts)}")
-            _fit(inner, prepared, processes, progress, f"folds/{fold}", kept)
+            _fit(inner, prepared, crew, progress, f"folds/{fold}", kept)
             inner.publish()
             found = evaluation.score(
                 models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress
@@ -255,7 +268,7 @@ def _over_folds(scores: list[Score]) -> Any:
 
 
 def _train_seeds(
-    run: RunDirectory, prepared: Prepared, processes: int, progress: Progress, say: Say
+    run: RunDirectory, prepared: Prepared, crew: Crew, progress: Progress, say: Say
 ) -> list[tuple[Fitted, Finished]]:
     """Train and score a run for each seed of the recipe, and give `run` the one that is kept; none for one training."""
     done, runs, wanted = [], [], seeds(prepared.recipe)
@@ -264,7 +277,7 @@ def _train_seeds(
         inner = run.part("seeds", str(seed), one.recipe)
         if not inner.has("scores"):
             say(f"seed {seed}, {number} of {len(wanted)}")
-        fitted = _fit(inner, one, processes, progress, f"seeds/{seed}")
+        fitted = _fit(inner, one, crew, progress, f"seeds/{seed}")
         inner.publish()
         done.append((fitted, finish(inner, one, fitted, say, progress, analyse=False)))
         runs.append(inner)

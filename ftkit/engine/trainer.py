@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer, TrainingArguments
 
 from ftkit.data.typed import column
-from ftkit.engine import nonfinite
+from ftkit.engine import nonfinite, sharding
 from ftkit.engine.adamw import RowAdamW, sparsify
 from ftkit.engine.callbacks import Keeping
 from ftkit.engine.checkpoint import put_optimizer_and_schedule, put_random
@@ -145,6 +144,11 @@ class FTTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the weights are split over the processes, which then go through the model together."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
     # ------------------------------------------------------------------ which rows
 
     def get_train_dataloader(self) -> StepLoader:
@@ -160,11 +164,18 @@ class FTTrainer(Trainer):
 
     def micro_batches(self, rows: list[Row]) -> list[Tensors]:
         """This process's share of a step as micro-batches; empty where the step has fewer rows than processes."""
-        world, rank = self.args.world_size, self.args.process_index
-        share = rows[rank::world]
+        share = rows[self.args.process_index :: self.args.world_size]
+        return [self.task.collate([share[i] for i in part], self.tokenizer) for part in self._parts(share)]
+
+    def _parts(self, share: list[Row]) -> list[list[int]]:
         size = self.args.per_device_train_batch_size
-        parts = _split([row["length"] for row in share], size, self.limit.tokens)
-        return [self.task.collate([share[i] for i in part], self.tokenizer) for part in parts]
+        return _split([row["length"] for row in share], size, self.limit.tokens)
+
+    def _forwards(self, rows: list[Row]) -> int:
+        """Times that this process goes through the model in a step: one at least, to take part in the exchange."""
+        world = self.args.world_size
+        shares = range(world) if self.is_sharded else [self.args.process_index]
+        return max(1, *(len(self._parts(rows[rank::world])) for rank in shares))
 
     # ------------------------------------------------------------------ what is minimised
 
@@ -183,18 +194,15 @@ class FTTrainer(Trainer):
 
     def _step(self, model: Any, inputs: list[Row]) -> torch.Tensor:
         """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
-        batches, blank = self.micro_batches(inputs), False
-        if not batches:
-            batches, blank = [self.task.collate(inputs[:1], self.tokenizer)], True
+        own = self.micro_batches(inputs)
+        blank = self._forwards(inputs) - len(own)
+        batches = [self.task.collate(inputs[:1], self.tokenizer)] * blank + own
         size = self._step_size(batches, blank)
         total = torch.zeros((), device=self.args.device)
         for i, batch in enumerate(batches):
             last = i == len(batches) - 1
-            with (
-                nullcontext() if last else self.accelerator.no_sync(model),
-                self.compute_loss_context_manager(),
-            ):
-                loss = self.compute_loss(model, self._prepare_inputs(batch)) * (0 if blank else 1)
+            with sharding.held(self.accelerator, model, last), self.compute_loss_context_manager():
+                loss = self.compute_loss(model, self._prepare_inputs(batch)) * (0 if i < blank else 1)
                 loss = loss * self.args.world_size / size
                 self.accelerator.backward(loss)
             if self.low and not last:
@@ -216,10 +224,13 @@ class FTTrainer(Trainer):
         loss = self.task.loss(outputs, inputs, self.weighting)
         return (loss, outputs) if return_outputs else loss
 
-    def _step_size(self, batches: list[Tensors], blank: bool) -> torch.Tensor:
-        """The targets of a step, over all its micro-batches and processes, which agree on what to do after it too."""
+    def _step_size(self, batches: list[Tensors], blank: int) -> torch.Tensor:
+        """The targets of a step, over all its micro-batches and processes, which agree on what to do after it too.
+
+        The first `blank` micro-batches count for nothing.
+        """
         sizes = [self.task.loss_size(batch, self.weighting) for batch in batches]
-        size = torch.stack(sizes).sum().to(self.args.device) * (0 if blank else 1)
+        size = torch.stack(sizes)[blank:].sum().to(self.args.device)
         if self.keeping is None:
             total: torch.Tensor = self.accelerator.reduce(size, "sum")
             return total.clamp(min=1e-12)
@@ -246,7 +257,7 @@ class FTTrainer(Trainer):
             cls, kwargs = Lamb, {"lr": settings.learning_rate, "betas": (0.9, 0.999), "eps": 1e-6}
         else:
             cls, kwargs = super().get_optimizer_cls_and_kwargs(args, model)
-        if settings.optimizer == "adamw" and args.device.type == "cpu" and args.world_size == 1 and _CLIPS:
+        if settings.optimizer == "adamw" and args.device.type == "cpu" and not self.is_sharded and _CLIPS:
             cls = RowAdamW
             sparsify(model)
         kwargs["params"] = param_groups(
@@ -266,7 +277,8 @@ class FTTrainer(Trainer):
             assert self.model is not None
             optimizer.watch(self.model)
             if self.low and self.args.bf16:
-                self.low.adopt([weight for group in optimizer.param_groups for weight in group["params"]])
+                weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+                self.low.adopt(weights, wide=self.args.world_size > 1)
                 optimizer.low = self.low
                 self.low.meet(self._pass_once)
         return optimizer
@@ -342,7 +354,10 @@ class FTTrainer(Trainer):
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Validation scores through the path that `eval` and `predict` take."""
-        found = self.validate(self.model, self.args.process_index, self.args.world_size)
+        if isinstance(self.plain_optimizer, RowAdamW) and self.args.world_size > 1:
+            self.plain_optimizer.catch_up_all()  # or each process would do it for the rows that it reads
+        share = (0, 1) if self.is_sharded else (self.args.process_index, self.args.world_size)
+        found = self.validate(self.model, *share)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -412,6 +412,8 @@ def test_a_training_by_rows_is_the_one_without(lab: Lab, monkeypatch: pytest.Mon
 class Copies:
     """Adopted weights, and no copies of them to write."""
 
+    wide = False
+
     def __init__(self, weights: list[nn.Parameter]) -> None:
         self.adopted = set(weights)
 

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.engine import launch
+from ftkit.engine import launch, worker
 from ftkit.engine.train import resume, train
 from ftkit.errors import DataError, FTKitError, MachineError
 from ftkit.files import sha256
 from ftkit.recipe import Recipe, load_recipe
-from ftkit.run import RunDirectory
 from tests.command import command, environment
 from tests.runs import Lab, read_jsonl, refused
 
@@ -63,12 +62,12 @@ def test_fault_of_any_process_is_told_and_leaves_nothing(
 
 
 def test_first_error_is_raised_and_others_that_differ_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    told = [launch._told(DataError(said, "mend it"), rank) for rank, said in ((1, "torn"), (2, "torn"), (5, "gone"))]
+    told = [worker.told(DataError(said, "mend it"), rank) for rank, said in ((1, "torn"), (2, "torn"), (5, "gone"))]
     with pytest.raises(DataError, match="torn") as caught:
-        launch._raise_first(told)
+        launch.raise_first(told)
     assert caught.value.hint == "mend it"
     assert capsys.readouterr().err == "training process 5: gone\n"
-    launch._raise_first([])
+    launch.raise_first([])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_first_error_is_raised_and_others_that_differ_are_printed(capsys: pytest
     ],
 )
 def test_signal_from_outside_is_told_from_the_agents_own(codes: dict[int, int], said: str | None) -> None:
-    ended = launch._ended_by_signal(codes)
+    ended = worker._ended_by_signal(codes)
     assert (ended and ended[0].message) == said
 
 
@@ -90,12 +89,9 @@ def test_signal_from_outside_is_told_from_the_agents_own(codes: dict[int, int], 
 def test_error_of_a_process_is_the_users_and_leaves_nothing(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = RunDirectory.create(lab.recipe("single", "train.metric=acuracy"), tmp_path / "run")
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
-    with pytest.raises(FTKitError, match="'acuracy' is no score"):
-        launch.fit_in_processes(run, 2)
-    run.discard()
-    assert not list(tmp_path.iterdir())
+    error = refused(lab.recipe("single", "train.metric=acuracy"), tmp_path / "run", processes=2)
+    assert "'acuracy' is no score" in error.message
 
 
 def started(word: object) -> list[int]:

@@ -268,3 +268,33 @@ def test_weights_move_by_the_rate_of_their_depth(lab: Lab, settings: list[str], 
     for part, factor in zip(names, expected, strict=True):
         longest = max(distance for name, distance in found.items() if part in name)
         assert longest == pytest.approx(1e-3 * factor, rel=0.02), part
+
+
+# ---------------------------------------------------------------------- processes, and embeddings by rows
+
+
+@pytest.fixture(scope="session")
+def wide(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint with so many words that its embedding is moved by rows."""
+    folder = tmp_path_factory.mktemp("wide") / "bert"
+    source = lab.checkpoint("bert")
+    model = transformers.AutoModel.from_pretrained(source)
+    torch.manual_seed(3)
+    model.resize_token_embeddings(5000)
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+def test_two_processes_move_an_embedding_by_rows_as_one_does(lab: Lab, wide: str, precision: str) -> None:
+    """Each reads rows that the other does not, and rows rest in between; validation reads some too."""
+    settings = (f"model.checkpoint={wide}", "train.epochs=3", "train.weight_decay=0.1", f"train.precision={precision}")
+    one = lab.train("single", *settings)
+    two = lab.train("single", *settings, "train.accumulate=2", processes=2)
+    if precision == "fp32":
+        assert_same_training(one, two)
+    else:
+        assert curve(two.run)["loss"] == pytest.approx(curve(one.run)["loss"], rel=0.02)
+    examples = lab.prepared("single", *settings).splits["test"].to_list()
+    assert_close(answers(one.run, examples), answers(two.run, examples), 1e-4 if precision == "fp32" else 0.02)
