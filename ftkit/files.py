@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -44,14 +44,16 @@ def is_full_disk(error: BaseException) -> bool:
 
 
 @contextmanager
-def full_disk_told(hint: str = "free some space, or name another folder") -> Iterator[None]:
+def full_disk_told(
+    hint: Callable[[], str] = lambda: "free some space, or name another folder",
+) -> Iterator[None]:
     """While this lasts, a full disk is a MachineError with this hint."""
     try:
         yield
     except Exception as error:
         if isinstance(error, FTKitError) or not is_full_disk(error):
             raise
-        raise MachineError("the disk is full: nothing half-written was kept", hint) from error
+        raise MachineError("the disk is full: nothing half-written was kept", hint()) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -194,10 +196,13 @@ def replacing(path: Path) -> Iterator[Path]:
     tidy(path.parent, _WRITING)
     try:
         yield beside
+        if beside.is_file():
+            flush(beside)  # a rename may reach the disk before what is renamed
         if path.is_dir():
             _swap(path, beside)
         else:
             os.replace(beside, path)
+        flush(path.parent)
         for left in previous(path) if path.is_dir() else []:
             shutil.rmtree(left)
     finally:

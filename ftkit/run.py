@@ -93,6 +93,11 @@ class RunDirectory:
                 raise
         self.path = self.final
 
+    def follow(self) -> None:
+        """Find the run where another process has published it."""
+        if not self.path.is_dir():
+            self.path = self.final
+
     def discard(self) -> None:
         """Remove a run in waiting and the folders that were made for it; a published one stays."""
         if self.published:
@@ -137,10 +142,11 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Nobody else goes on with the run while this lasts. Raises RunError where somebody does.
 
-        The lock is the system's: it ends with its process, however that ends. Where a file system has none, two
-        processes are not kept apart.
+        The lock is the system's: it ends with the process, and with the training processes that it has started, however
+        they end. Where a file system has none, two processes are not kept apart.
         """
         with (self.path / RECIPE).open("r+b") as file:  # NFS locks only what is open for writing
+            os.set_inheritable(file.fileno(), True)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ftkit.errors import one_line, some, visible
@@ -19,8 +20,9 @@ Say = Callable[[str], None]
 
 
 def say(message: str) -> None:
-    """Tell the person what is going on, on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    """Tell the person what is going on, on standard error, if anybody reads it."""
+    with suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def silence(message: str) -> None:

@@ -113,5 +113,7 @@ def _stop(stop: BaseException) -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {message}" if code < 128 else message, file=sys.stderr)
+    from ftkit.terminal import say
+
+    say(f"error: {message}" if code < 128 else message)
     sys.exit(code)

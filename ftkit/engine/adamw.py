@@ -153,9 +153,10 @@ class RowAdamW(torch.optim.AdamW):
         length = (second / _grown(beta2, last).unsqueeze(1)).sqrt_().add_(group["eps"])
         kept = torch.exp(state["decay"] - state["decayed"][rows]).to(weight.dtype).unsqueeze(1)
         way = state["idle"][last].to(weight.dtype).unsqueeze(1)
-        weight[rows] = weight[rows] * kept - way * first / length
-        rested = (now - last).unsqueeze(1)
-        state["exp_avg"][rows], state["exp_avg_sq"][rows] = first * beta1**rested, second * beta2**rested
+        moved, rested = weight[rows] * kept - way * first / length, (now - last).unsqueeze(1)
+        first, second = first * beta1**rested, second * beta2**rested
+        # All is computed: where memory ran out before, nothing has moved, and it may be tried again.
+        weight[rows], state["exp_avg"][rows], state["exp_avg_sq"][rows] = moved, first, second
         state["moved"][rows], state["decayed"][rows] = now, state["decay"]
 
     def catch_up_all(self) -> None:

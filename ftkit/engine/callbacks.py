@@ -10,6 +10,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ftkit.engine import interrupt
+from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.checkpoint import STATE, Checkpoints, put_weights, read, snapshot
 from ftkit.errors import Interrupted
 from ftkit.run import RunDirectory
@@ -81,8 +82,12 @@ class Keeping(TrainerCallback):
         """The checkpoint that the training goes on from."""
         self.over = False
         """Whether nothing was left to learn after it."""
-        self.before: Callable[[], None] = lambda: None
-        """Called before a checkpoint is written: what is kept outside of it, and it counts on."""
+        self.publish: Callable[[], None] = lambda: None
+        """Sees to the disk what is kept outside of checkpoints and they count on; called before each."""
+        self.notes: Callable[[], tuple[str, ...]] = lambda: ()
+        """What a person should know of how the model is computed."""
+        self.noted: tuple[str, ...] = ()
+        """What that was when the checkpoint was written."""
         self._save = self._stop = False
         self.step = 0
         """Steps behind it."""
@@ -96,7 +101,7 @@ class Keeping(TrainerCallback):
             return
         put_weights(model, self.from_)
         state = read(self.from_, STATE)
-        self.step, self.over = state["step"], state["over"]
+        self.step, self.over, self.noted = state["step"], state["over"], tuple(state["notes"])
         for callback, its in zip(self.kept, state["callbacks"], strict=True):
             callback.put_state(its)
         self.say(f"going on after step {self.step}")
@@ -134,9 +139,16 @@ class Keeping(TrainerCallback):
     def write(self, trainer: Any) -> None:
         """A checkpoint of the training as it stands."""
         began = time.monotonic()
-        self.before()
+        self.publish()
         over = trainer.control.should_training_stop
-        told = {"step": self.step, "over": over, "callbacks": [callback.state() for callback in self.kept]}
+        if over and isinstance(trainer.plain_optimizer, RowAdamW):
+            trainer.plain_optimizer.catch_up_all()  # no optimizer will do it later
+        told = {
+            "step": self.step,
+            "over": over,
+            "notes": self.notes(),
+            "callbacks": [callback.state() for callback in self.kept],
+        }
         files = snapshot(trainer, told)
         if trainer.is_world_process_zero():
             Checkpoints(self.run.checkpoints).write(self.step, files)
@@ -165,17 +177,19 @@ class Clock(TrainerCallback):
     def __init__(self, progress: Progress, batch: int) -> None:
         self.progress, self.batch = progress, batch
         self.times: list[float] = []
-        """Seconds of each step."""
+        """Seconds of each step of this process."""
+        self.before = 0
+        """Steps that others have done."""
         self.seconds = 0.0
         self._began = 0.0
 
     def state(self) -> dict[str, Any]:
         """The time that was taken so far."""
-        return {"seconds": self.seconds}
+        return {"seconds": self.seconds, "steps": self.before + len(self.times)}
 
     def put_state(self, state: dict[str, Any]) -> None:
         """Count on from there."""
-        self.seconds = state["seconds"]
+        self.seconds, self.before = state["seconds"], state["steps"]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._began = time.perf_counter()
@@ -192,8 +206,9 @@ class Clock(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if "loss" in logs:
-            left = (state.max_steps - state.global_step) * self.seconds / max(1, len(self.times))
-            speed = self.batch * len(self.times) / max(self.seconds, 1e-9)
+            done = max(1, self.before + len(self.times))
+            left = (state.max_steps - state.global_step) * self.seconds / done
+            speed = self.batch * done / max(self.seconds, 1e-9)
             self.progress.step(state.global_step, logs["loss"], logs["learning_rate"], speed, left)
         elif any(name.startswith("eval_") for name in logs):
             self.progress.note({name.removeprefix("eval_"): value for name, value in logs.items() if name != "epoch"})

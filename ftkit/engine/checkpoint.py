@@ -49,12 +49,16 @@ class Checkpoints:
 
     def newest(self, say: Say) -> Path | None:
         """The newest whole one; `say` is told of others that are newer and damaged. None where there is none."""
+        damaged = []
         for step in self.steps():
-            faults = broken(self.path(step))
-            if not faults:
-                return self.path(step)
-            say(f"warning: {self.path(step)} is damaged ({'; '.join(faults)}): the checkpoint before it is taken")
-        return None
+            if not (faults := broken(self.path(step))):
+                break
+            damaged.append(f"{self.path(step)} is damaged ({'; '.join(faults)})")
+        whole = self.path(self.steps()[len(damaged)]) if len(damaged) < len(self.steps()) else None
+        instead = "the checkpoint before it is taken" if whole else "the training begins anew, as there is no other"
+        for fault in damaged:
+            say(f"warning: {fault}: {instead}")
+        return whole
 
     def write(self, step: int, files: Mapping[str, Any]) -> None:
         """Write one: tensors by name for each `.safetensors`, any value for each `.json`; then remove the oldest.
@@ -72,7 +76,7 @@ class Checkpoints:
                 else:
                     save_file({key: value.contiguous() for key, value in content.items()}, beside / name)
             seal(beside)
-            self._remove([step])  # a damaged one
+            self._remove(newer for newer in self.steps() if newer >= step)  # damaged, or this would not be the newest
             os.rename(beside, self.path(step))
             flush(self.folder)
         except BaseException:

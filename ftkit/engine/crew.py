@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 
-from ftkit.engine import interrupt, machine, wire
+from ftkit.engine import machine, wire
 from ftkit.engine.fit import Fitted
-from ftkit.engine.launch import LOOK, Outcomes, Processes, fit_here, outcome
+from ftkit.engine.launch import LOOK, Outcomes, Processes, fit_here, heeded, outcome
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.wire import Message
 from ftkit.engine.worker import Job, sources
@@ -64,11 +64,12 @@ class Crew:
         first process, by number, that has one; others that differ are printed.
         """
         while True:
-            job = Job(str(run.path), str(run.final), part, sources(prepared), self.world.nodes, self.processes)
+            keeps = prepared.recipe.train.sharding.name is None
+            job = Job(str(run.path), str(run.final), part, sources(prepared), self.world.nodes, self.processes, keeps)
             try:
                 return self._fit(job) if self.others else fit_here(job)
             except SmallerParts:
-                say("note: the training processes begin again at the last checkpoint")
+                say(f"note: the training processes begin again{' at the last checkpoint' if keeps else ''}")
             finally:
                 if not run.path.is_dir():  # its own processes have published it
                     run.path = run.final
@@ -137,7 +138,7 @@ class Crew:
         waiting, codes, found, gone = set(self.others), list[int](), Outcomes(), list[MachineError]()
         with (
             Processes(job, launched, wire.interface(self.address)) as own,
-            interrupt.heeded(pass_to=own.stop),
+            heeded(own),
         ):
             try:
                 for node in self.others:

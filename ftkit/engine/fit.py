@@ -76,11 +76,13 @@ def fit(
 ) -> Fitted:
     """Fine-tune on the rows of `train`, balanced as the recipe says, and leave the best model in the run.
 
-    The best is the one with the highest validation score after an epoch; without validation rows, the last. Goes on
-    from the run's newest checkpoint, if it has one; what is finished already is not trained again.
+    The best is the one with the best validation score; without validation rows, the last. Goes on from the run's newest
+    checkpoint, if it has one; what is finished already is not trained again. Raises Interrupted where it is told to
+    stop, once that is saved.
     A `trial` is timed by the clock given, saves no model, and keeps nothing outside of the run.
     """
     if (before := finished(run)) is not None:
+        Checkpoints(run.checkpoints).clear()
         return before
     settings = prepared.recipe.train
     set_seed(settings.seed)
@@ -123,6 +125,7 @@ def fit(
         callbacks=[Record(run), clock, *best],
         keeping=keeping,
         limit=_limit(run, settings, args.world_size, tell),
+        say=tell,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -130,10 +133,13 @@ def fit(
         environment = _environment(args, model, processes)
         run.write_json("environment", environment)
         run.write_json("data", describe(prepared, cut))
-    notes: tuple[str, ...] = ()
+    notes = keeping.noted if keeping else ()
     if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
-        notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping)
+        try:
+            notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping)
+        finally:
+            progress.stop()
     steps = keeping.step if keeping else trainer.state.global_step
     fitted = Fitted(steps, clock.seconds, len(places if isinstance(places, range) else set(places)), cut, notes)
     if trainer.is_world_process_zero() and not trial:
@@ -144,6 +150,8 @@ def fit(
     if trainer.is_world_process_zero() and not trial:
         run.write_json(_DONE, vars(fitted))
         Checkpoints(run.checkpoints).clear()
+    if keeping:
+        interrupt.stop_if_asked("the training, which is saved")
     return fitted
 
 
@@ -162,17 +170,22 @@ def _limit(run: RunDirectory, settings: TrainSpec, processes: int, tell: Say) ->
     """The tokens that are computed at once: those of the recipe, or fewer where memory ran out before."""
 
     def found(tokens: int) -> None:
-        run.write_json(_MEMORY, {"batch_tokens": tokens})
+        run.follow()
+        run.write_json(_MEMORY, {"batch_tokens": min(tokens, _known(run, tokens))})
         tell(
             f"note: memory ran out: from here on {tokens} tokens are computed at once (train.batch_tokens), a step in"
             " more parts with the same result"
         )
 
-    known = run.read_json(_MEMORY)["batch_tokens"] if run.has(_MEMORY) else settings.batch_tokens
-    return Limit(min(known, settings.batch_tokens), found, alone=processes == 1)
+    return Limit(_known(run, settings.batch_tokens), found, alone=processes == 1)
 
 
 _MEMORY = "memory"
+
+
+def _known(run: RunDirectory, tokens: int) -> int:
+    """What was found to fit before, if that is less than `tokens`."""
+    return min(tokens, run.read_json(_MEMORY)["batch_tokens"]) if run.has(_MEMORY) else tokens
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
@@ -192,7 +205,7 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
 def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping | None) -> tuple[str, ...]:
     """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
     model: Any = trainer.model
-    if trainer.is_sharded:
+    if trainer.is_sharded:  # it keeps no checkpoints, and a signal ends it at once
         trainer.train()
         return (sharding.NOTE,)
     most = int(prepared.recipe.train.frozen_cache * 2**30)
@@ -206,11 +219,15 @@ def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping
     ):
         if layers:
             trainer.add_callback(Sharing(layers.exchange))
-        if layers and keeping:
-            keeping.before = layers.publish
+
+        def notes() -> tuple[str, ...]:
+            padded = () if without_padding or not is_encoder(model) else (_PADDED,)
+            return (*padded, *(layers.notes() if layers else ()))
+
+        if keeping:
+            keeping.publish, keeping.notes = layers.publish if layers else keeping.publish, notes
         trainer.train(resume_from_checkpoint=str(keeping.from_) if keeping and keeping.from_ else None)
-        padded = () if without_padding or not is_encoder(model) else (_PADDED,)
-        return (*padded, *(layers.notes() if layers else ()))
+        return notes()
 
 
 _PADDED = "padding is computed too: this architecture's layers are not known to do without"

@@ -11,8 +11,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ftkit.engine import interrupt, machine, wire
-from ftkit.engine.launch import LOOK, Processes, error_of
+from ftkit.engine import machine, wire
+from ftkit.engine.launch import LOOK, Processes, error_of, heeded
 from ftkit.engine.wire import Message
 from ftkit.engine.worker import Job
 from ftkit.engine.world import World
@@ -87,7 +87,7 @@ def _fit(world: World, connection: Connection, job: Job) -> Message:
     here = job.host if reached.startswith("127.") else reached
     with (
         Processes(replace(job, node=world.node), launched, wire.interface(here)) as processes,
-        interrupt.heeded(pass_to=processes.stop),
+        heeded(processes),
     ):
         while processes.code() is None:
             if connection.poll(LOOK):

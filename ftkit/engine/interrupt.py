@@ -6,12 +6,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from ftkit.errors import Interrupted
-from ftkit.terminal import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FILE = "FTKIT_STOP_FILE"
@@ -47,6 +46,12 @@ def asked() -> bool:
     return _asked or (FILE in os.environ and Path(os.environ[FILE]).exists())
 
 
+def stop_if_asked(what: str) -> None:
+    """Raise Interrupted where it was asked for and nothing has heeded it yet; `what` has been done by now."""
+    if asked():
+        raise Interrupted(f"interrupted after {what}")
+
+
 def _ask(pass_to: Path | None, number: int, frame: object) -> None:
     global _asked
     if pass_to:
@@ -54,7 +59,8 @@ def _ask(pass_to: Path | None, number: int, frame: object) -> None:
     if _asked:
         raise Interrupted("interrupted at once")
     _asked = True
-    say("stopping: the step at hand is finished and saved; once more to stop at once")
+    with suppress(OSError):  # who read it may have ended by the same Ctrl-C
+        os.write(2, b"stopping: the step at hand is finished and saved; once more to stop at once\n")
 
 
 def _be_told(number: int, frame: object) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +50,12 @@ class Processes:
         kind = "start" if self.launched is None else "one"
         command = [sys.executable, "-m", "ftkit.engine.worker", kind, job.dump()]
         self._process = subprocess.Popen(
-            command, env=self._environment(), stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True
+            command,
+            env=self._environment(),
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr,
+            start_new_session=True,
+            close_fds=False,  # all are closed but the run's lock, which they hold on to
         )
         return self
 
@@ -107,9 +113,14 @@ class Processes:
         }
 
 
+def heeded(processes: Processes) -> AbstractContextManager[None]:
+    """The first signal asks the processes to save and end; it ends those at once that keep no checkpoints."""
+    return interrupt.heeded(pass_to=processes.stop) if processes.job.keeps else nullcontext()
+
+
 def fit_here(job: Job) -> Fitted:
     """Train in processes of this machine alone. Raises the error of the first one, by number, that has one."""
-    with Processes(job) as processes, interrupt.heeded(pass_to=processes.stop):
+    with Processes(job) as processes, heeded(processes):
         return outcome([processes.wait()], processes.outcomes())
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from ftkit.errors import FTKitError, RecipeError, some
-from ftkit.terminal import say
 
 MOST = 3
 """Steps in a row that move nothing before the training ends."""
+_SCALED = 24
+"""The same where gradients are scaled, whose scale is halved each time: 16 times from what it begins with to 1."""
 _SHOWN = 5
 OVERFLOWING = {"t5", "mt5", "umt5", "longt5", "pegasus", "deberta", "deberta-v2"}
 """Families whose activations pass what fp16 holds (65,504): they were trained in bf16 or fp32."""
@@ -48,16 +49,16 @@ class Watch:
             self.lost = 0
             return True
         self.lost += 1
-        step = trainer.state.global_step + 1
-        if trainer.accelerator.scaler is not None:  # fp16: the scale is found by overflowing now and then
+        step, scaled = trainer.state.global_step + 1, trainer.accelerator.scaler is not None
+        if scaled and self.lost < _SCALED:  # fp16: the scale is found by overflowing now and then
             return True
         told = f"step {step}: {_where(trainer, self.rows)}"
-        if self.lost >= MOST:
+        if self.lost >= (_SCALED if scaled else MOST):
             raise FTKitError(
-                f"{told}; this is the {MOST}rd such step in a row, and ends the training. What was saved is kept",
+                f"{told}; {self.lost} such steps in a row end the training. What was saved is kept",
                 "lower train.learning_rate, set train.precision to fp32, or look at the rows named",
             )
-        say(f"warning: {told}; nothing was learned in this step")
+        trainer.say(f"warning: {told}; nothing was learned in this step")
         return False
 
 

@@ -122,6 +122,7 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
         )
     with run.locked():
         if run.has("scores"):
+            crew.meet(run, run.recipe, say)
             say(f"note: the run {run.path} is complete: there is nothing left to do")
             return Finished.read(run)
         run.refuse_edited()
@@ -138,7 +139,12 @@ _BEGUN = "begun"
 def _identity(ready: Ready) -> dict[str, Any]:
     """What a run has to find again where it goes on."""
     p = ready.prepared
-    return {"processes": ready.crew.size, "sha256": p.files, "checkpoint": p.base.sha256, "ftkit": ftkit.__version__}
+    return {
+        "processes": ready.crew.processes,
+        "sha256": p.files,
+        "checkpoint": p.base.sha256,
+        "ftkit": ftkit.__version__,
+    }
 
 
 def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> None:
@@ -154,7 +160,7 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
     ready.crew.meet(run, ready.prepared.recipe, say)
     way = f"`ftkit train --resume --run {run.final}` goes on from there"
     try:
-        with full_disk_told(f"free some space; {way}"):
+        with full_disk_told(lambda: f"free some space; {way if run.published else 'nothing was left behind'}"):
             return _complete(run, ready, progress, say)
     except KeyboardInterrupt as stop:
         if not run.published:

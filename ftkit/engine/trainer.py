@@ -21,6 +21,7 @@ from ftkit.engine.memory import Limit
 from ftkit.engine.rates import param_groups
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Task, Weighting
+from ftkit.terminal import Say, silence
 
 Row = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
@@ -131,10 +132,11 @@ class FTTrainer(Trainer):
         callbacks: list[Any],
         keeping: Keeping | None = None,
         limit: Limit | None = None,
+        say: Say = silence,
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
         self.validate, self.rows = validate, rows
-        self.keeping = keeping
+        self.keeping, self.say = keeping, say
         self.limit = limit or Limit(settings.batch_tokens)
         self.watch = nonfinite.Watch()
         callbacks = [*callbacks, keeping] if keeping else callbacks

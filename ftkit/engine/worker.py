@@ -44,6 +44,8 @@ class Job:
     nodes: int
     processes: int
     """On each node."""
+    keeps: bool = True
+    """Whether checkpoints are written, so that it can be stopped and gone on with."""
     host: str = ""
     port: int = 0
     """Where the processes meet, where there are several nodes."""
@@ -154,7 +156,7 @@ def _fit(job: Job, rank: int) -> Any:
         prepared = with_seed(prepared, int(name))
     if kind:
         run = run.part(kind, name, prepared.recipe)
-    with full_disk_told(f"free some space; `ftkit train --resume --run {job.final}` goes on from there"):
+    with full_disk_told(lambda: f"free some space; `ftkit train --resume --run {job.final}` goes on from there"):
         return fit(run, prepared, rows, Progress(show=rank == 0), job.size)
 
 
