@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -172,3 +175,15 @@ def test_baselines_stand_beside_the_model(verdict: str) -> None:
         and "accuracy +0.3000 [+0.200, +0.400], p = 0.012, n = 40" in sentence
     )
     assert baselines_table(scores, baselines, {}, "accuracy") == "\n".join([header, model, majority])  # type: ignore[arg-type]
+
+
+def test_what_is_said_to_nobody_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ftkit train ... 2>&1 | tee log`: Ctrl-C ends `tee`, too."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as nobody:
+        monkeypatch.setattr(sys, "stderr", nobody)
+        say("stopping")
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            nobody.close()

@@ -30,7 +30,7 @@ from ftkit.methods._layers import trainable
 from ftkit.run import RunDirectory
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Prediction
-from ftkit.terminal import Progress, Say, say, silence
+from ftkit.terminal import Progress, Say, silence
 
 _FEW = 8
 
@@ -73,6 +73,7 @@ def fit(
     progress: Progress,
     processes: int = 1,
     trial: Clock | None = None,
+    say: Say = silence,
 ) -> Fitted:
     """Fine-tune on the rows of `train`, balanced as the recipe says, and leave the best model in the run.
 
@@ -107,10 +108,7 @@ def fit(
         _save(run, prepared, trainer, whole)
 
     best = _best(prepared, save) if validation else []
-    tell = say if progress.show else silence
-    keeping = (
-        None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], tell)
-    )
+    keeping = None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], say)
     if keeping:
         keeping.resume(model)
     trainer = FTTrainer(
@@ -124,8 +122,8 @@ def fit(
         validate=Validation(prepared, validation),
         callbacks=[Record(run), clock, *best],
         keeping=keeping,
-        limit=_limit(run, settings, args.world_size, tell),
-        say=tell,
+        limit=_limit(run, settings, args.world_size, say),
+        say=say,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
@@ -166,13 +164,13 @@ def finished(run: RunDirectory) -> Fitted | None:
     return Fitted(**{**told, "notes": tuple(told["notes"])})
 
 
-def _limit(run: RunDirectory, settings: TrainSpec, processes: int, tell: Say) -> Limit:
+def _limit(run: RunDirectory, settings: TrainSpec, processes: int, say: Say) -> Limit:
     """The tokens that are computed at once: those of the recipe, or fewer where memory ran out before."""
 
     def found(tokens: int) -> None:
         run.follow()
         run.write_json(_MEMORY, {"batch_tokens": min(tokens, _known(run, tokens))})
-        tell(
+        say(
             f"note: memory ran out: from here on {tokens} tokens are computed at once (train.batch_tokens), a step in"
             " more parts with the same result"
         )

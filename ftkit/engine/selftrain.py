@@ -77,14 +77,14 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
         done = finished(run.part("rounds", str(run.read_json(_FILE)["kept"])))
         assert done is not None
         return done
-    rounds = [_round(run, prepared, prepared.training(), 0, {}, progress)]
+    rounds = [_round(run, prepared, prepared.training(), 0, {}, progress, say)]
     for number in range(1, prepared.recipe.data.unlabeled_rounds + 1):
         labelled, counts = _labelled(rounds[-1], prepared, unlabeled, progress)
         say(f"round {number}: {len(labelled)} of {len(unlabeled)} texts have a sure label ({_counted(counts)})")
         if not len(labelled):
             break
         rows = concatenate_datasets([prepared.training(), labelled])
-        rounds.append(_round(run, prepared, rows, number, counts, progress))
+        rounds.append(_round(run, prepared, rows, number, counts, progress, say))
     best = max(rounds, key=lambda one: one.validation)  # of equal ones the first
     run.take_record(best.run)
     run.take_model(best.run)
@@ -100,10 +100,16 @@ _FILE = "self_training"
 
 
 def _round(
-    run: RunDirectory, prepared: Prepared, rows: Dataset, number: int, counts: dict[str, int], progress: Progress
+    run: RunDirectory,
+    prepared: Prepared,
+    rows: Dataset,
+    number: int,
+    counts: dict[str, int],
+    progress: Progress,
+    say: Say,
 ) -> Round:
     part = run.part("rounds", str(number))
-    fitted = fit(part, prepared, rows, progress)
+    fitted = fit(part, prepared, rows, progress, say=say)
     done = finish(part, prepared, fitted, silence, progress, analyse=False)
     value = done.scores["validation"][prepared.metric]["value"]
     return Round(part, fitted, counts, prepared.task.sign(prepared.metric) * value)

@@ -128,7 +128,7 @@ class Study:
         part = self.run.part(name, seed, recipe)
         prepared = replace(self.prepared, recipe=recipe)
         self.say(f"training {name}, seed {seed}: {len(learned)} rows")
-        fitted = fit(part, prepared, learned, self.progress)
+        fitted = fit(part, prepared, learned, self.progress, say=self.say)
         finish(part, prepared, fitted, silence, self.progress, analyse=False)
         shutil.rmtree(part.model)
 

@@ -41,7 +41,7 @@ def filtered(run: RunDirectory, prepared: Prepared, progress: Progress, say: Say
     if not run.has(_FILE):
         say(f"teacher: a model of the {len(prepared.splits['train'])} training rows alone judges their variants")
         part = run.part(_FILE, str(prepared.recipe.train.seed))
-        fit(part, prepared, prepared.splits["train"], progress)
+        fit(part, prepared, prepared.splits["train"], progress, say=say)
         run.write_json(_FILE, {"variants": len(augmented.rows), "kept": _agreed(models.load(part.path), prepared)})
     shutil.rmtree(run.path / _FILE, ignore_errors=True)
     kept = run.read_json(_FILE)["kept"]

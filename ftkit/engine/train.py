@@ -180,7 +180,7 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
     if ready.unlabeled is not None:
         fitted = selftrain.self_train(run, prepared, ready.unlabeled, progress, say)
     else:
-        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress)
+        fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress, say)
     for note in fitted.notes:
         say(f"note: {note}")
     if fitted.truncated:
@@ -231,13 +231,14 @@ def _fit(
     prepared: Prepared,
     crew: Crew,
     progress: Progress,
+    say: Say,
     part: str = "",
     rows: Sequence[int] | None = None,
 ) -> Fitted:
     """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
     if crew.size > 1:
         return finished(run) or crew.fit(run.outer or run, prepared, part)
-    return fit(run, prepared, prepared.training(rows), progress)
+    return fit(run, prepared, prepared.training(rows), progress, say=say)
 
 
 def _cross_validate(
@@ -254,7 +255,7 @@ def _cross_validate(
         inner = run.part("folds", str(fold))
         if not inner.has("scores"):
             say(f"fold {fold} of {len(parts)}")
-            _fit(inner, prepared, crew, progress, f"folds/{fold}", kept)
+            _fit(inner, prepared, crew, progress, say, f"folds/{fold}", kept)
             inner.publish()
             found = evaluation.score(
                 models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress
@@ -283,7 +284,7 @@ def _train_seeds(
         inner = run.part("seeds", str(seed), one.recipe)
         if not inner.has("scores"):
             say(f"seed {seed}, {number} of {len(wanted)}")
-        fitted = _fit(inner, one, crew, progress, f"seeds/{seed}")
+        fitted = _fit(inner, one, crew, progress, say, f"seeds/{seed}")
         inner.publish()
         done.append((fitted, finish(inner, one, fitted, say, progress, analyse=False)))
         runs.append(inner)

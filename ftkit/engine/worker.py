@@ -25,7 +25,7 @@ from ftkit.engine.seeds import with_seed
 from ftkit.errors import DataError, FTKitError, Interrupted, MachineError
 from ftkit.files import full_disk_told, write_json
 from ftkit.run import RunDirectory
-from ftkit.terminal import Progress
+from ftkit.terminal import Progress, say, silence
 
 _ENDED_SOON = 20.0
 """Seconds in which a process that lost another one is ended with it, if that one has failed."""
@@ -157,7 +157,7 @@ def _fit(job: Job, rank: int) -> Any:
     if kind:
         run = run.part(kind, name, prepared.recipe)
     with full_disk_told(lambda: f"free some space; `ftkit train --resume --run {job.final}` goes on from there"):
-        return fit(run, prepared, rows, Progress(show=rank == 0), job.size)
+        return fit(run, prepared, rows, Progress(show=rank == 0), job.size, say=silence if rank else say)
 
 
 def _refuse_other(job: Job, found: dict[str, str]) -> None:

@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from ftkit.engine import interrupt
+from ftkit.engine import adamw, interrupt
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.train import resume, train
 from ftkit.errors import FTKitError, Interrupted, RunError
@@ -84,6 +85,34 @@ def test_a_stopped_training_ends_as_one_that_was_not(lab: Lab, monkeypatch: pyte
     whole, path = lab.train("single", *SETTINGS[name]), lab.new()
     Stops(monkeypatch, at=(2, 3, 5))  # after a step, at an epoch's end, and in the next epoch
     stopped(lab.recipe("single", *SETTINGS[name]), path, min(3, (whole.steps + 1) // 2))
+    same(path, whole.run)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("at", [(2, 3), (5, 6), (6,)])
+@pytest.mark.parametrize("validation", [(), ("data.validation=null",)])
+def test_rows_of_an_embedding_that_rest_do_so_across_a_stop(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, precision: str, at: tuple[int, ...], validation: tuple[str, ...]
+) -> None:
+    """The last step is the sixth: what is gone on with after it has nothing to learn, and only saves."""
+    monkeypatch.setattr(adamw, "_WORTH", 1)
+    settings = ("train.epochs=2", f"train.precision={precision}", *validation)
+    whole, path = train(lab.recipe("single", *settings), lab.new()), lab.new()
+    Stops(monkeypatch, at)
+    stopped(lab.recipe("single", *settings), path, len(at))
+    same(path, whole.run)
+
+
+def test_a_request_in_the_last_validation_is_heeded_once_the_training_is_saved(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, path = lab.train("single", "train.seeds=2"), lab.new()
+    with monkeypatch.context() as patch:
+        Stops(patch, at=(4,))  # three steps, and then once more
+        with pytest.raises(Interrupted, match="after the training, which is saved"):
+            train(lab.recipe("single", "train.seeds=2"), path)
+    assert (path / "seeds" / "13" / "fitted.json").is_file() and not (path / "seeds" / "14").exists()
+    resume(path)
     same(path, whole.run)
 
 
@@ -177,8 +206,17 @@ def test_changed_data_and_recipes_are_refused(lab: Lab, monkeypatch: pytest.Monk
 
 def test_two_can_not_go_on_with_one_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     path = begun(lab, monkeypatch)
-    with RunDirectory.open(path).locked(), pytest.raises(RunError, match="another process is at work"):
-        resume(path)
+    with RunDirectory.open(path).locked():
+        with pytest.raises(RunError, match="another process is at work"):
+            resume(path)
+        worker = subprocess.Popen(["sleep", "60"], close_fds=False)  # as training processes are started
+    try:
+        with pytest.raises(RunError, match="another process is at work"):  # the worker of one that was killed
+            resume(path)
+    finally:
+        worker.kill()
+        worker.wait()
+    resume(path)
 
 
 def test_a_damaged_checkpoint_is_skipped_with_a_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +236,25 @@ def test_a_damaged_checkpoint_is_skipped_with_a_sentence(lab: Lab, monkeypatch: 
     same(path, whole.run)
 
 
+def test_where_all_are_damaged_it_begins_anew_and_what_it_saves_then_counts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (*DROPOUT, "train.checkpoint_every=1")
+    path, said = begun(lab, monkeypatch, *settings, after=3), list[str]()
+    checkpoints = Checkpoints(path / "checkpoints")
+    for step in (2, 3):
+        (checkpoints.path(step) / "optimizer.safetensors").write_bytes(b"torn")
+    assert checkpoints.newest(said.append) is None
+    assert len(said) == 2 and all("the training begins anew" in line for line in said)
+    with monkeypatch.context() as patch:
+        Stops(patch, at=(1,))
+        with pytest.raises(Interrupted, match="after step 1, which is saved"):
+            resume(path)
+    assert checkpoints.steps() == [1] and checkpoints.newest(said.append) == checkpoints.path(1)
+    resume(path)
+    same(path, lab.train("single", *settings).run)
+
+
 def test_without_any_whole_checkpoint_it_begins_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = lab.train("single", *DROPOUT)
     path = begun(lab, monkeypatch, *DROPOUT)
@@ -211,7 +268,7 @@ def test_without_any_whole_checkpoint_it_begins_anew(lab: Lab, monkeypatch: pyte
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_saves_and_the_second_ends_at_once(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     path, handler = lab.new(), signal.getsignal(number)
     asked = interrupt.asked
@@ -226,7 +283,7 @@ def test_the_first_signal_saves_and_the_second_ends_at_once(
         with pytest.raises(Interrupted, match="interrupted after step 1, which is saved"):
             train(lab.recipe("single"), path)
     assert Checkpoints(path / "checkpoints").steps() == [1]
-    assert "once more to stop at once" in capsys.readouterr().err
+    assert "once more to stop at once" in capfd.readouterr().err
     assert signal.getsignal(number) is handler
 
     def tell_twice() -> bool:

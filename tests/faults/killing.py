@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from ftkit.engine import adamw
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.train import resume, train
 from ftkit.recipe import Recipe, load_recipe
@@ -27,6 +28,7 @@ _SHORT, _LONG = 0.03, 4.0
 
 def main(recipe_file: str, path: str, kills: int, seed: int) -> None:
     """Train with kills. Exits with an error where a run can't be gone on with, or a whole checkpoint is lost."""
+    adamw._WORTH = 1  # so that rows of these small embeddings rest, too
     random, run, recipe = Random(seed), Path(path), load_recipe(recipe_file)
     took = _whole(recipe, run)
     killed: Counter[str] = Counter()
