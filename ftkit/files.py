@@ -69,7 +69,8 @@ _END = "# these are all, and the SHA-256 of these lines is "
 
 def seal(folder: Path) -> None:
     """See all files of a folder to the disk, and write down their SHA-256: from then on it is complete."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
+    tidy(folder, _WRITING)
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and not _is_seal(file, folder))
     for file in files:
         flush(file)
     _write_seal(folder, {file.relative_to(folder).as_posix(): sha256(file) for file in files})
@@ -102,11 +103,17 @@ def broken(folder: Path) -> list[str]:
         return [f"it has no {SEAL} that can be read"]
 
 
+def _is_seal(file: Path, folder: Path) -> bool:
+    """Whether a file is the folder's seal, or one that a process is writing."""
+    return file.parent == folder and (file.name == SEAL or file.name.startswith(f".{SEAL}.{_WRITING}"))
+
+
 def _write_seal(folder: Path, hashes: Mapping[str, str]) -> None:
-    (folder / SEAL).unlink(missing_ok=True)  # it may be a link, which other folders share
+    """Write a folder's seal, whole or not at all: others may read the folder meanwhile, or share the seal by a link."""
     lines = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-    (folder / SEAL).write_text(f"{lines}{_END}{_digest(lines)}\n", encoding="utf-8")
-    flush(folder / SEAL)
+    with replacing(folder / SEAL) as beside:
+        beside.write_text(f"{lines}{_END}{_digest(lines)}\n", encoding="utf-8")
+        flush(beside)
     flush(folder)
 
 

@@ -6,13 +6,15 @@ import hashlib
 import itertools
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ftkit.errors import MachineError, RecipeError
-from ftkit.files import SEAL, amend, broken, expanded, owner, previous, replacing, seal, sha256, write_json
+from ftkit.files import SEAL, amend, broken, expanded, is_sealed, owner, previous, replacing, seal, sha256, write_json
 
 
 def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
@@ -151,6 +153,40 @@ def test_a_disk_without_second_names_gets_copies(tmp_path: Path, monkeypatch: py
     folder = sealed(tmp_path / "a")
     monkeypatch.setattr(os, "link", no_links)
     amend(folder, "inner/two  spaces.json", "[]")
+    assert broken(folder) == []
+
+
+KILLED = """
+import resource, signal, sys
+from pathlib import Path
+from ftkit.files import seal
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # the system kills who writes more than that to one file
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+seal(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux it is known when it kills for a file's size")
+def test_a_kill_in_the_midst_of_sealing_leaves_no_half_of_a_seal(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    before = (folder / SEAL).read_bytes()
+    for _ in range(2):
+        code = subprocess.run([sys.executable, "-c", KILLED, folder], check=False).returncode
+        assert code == -signal.SIGXFSZ
+        assert not is_sealed(folder) or (folder / SEAL).read_bytes() == before
+        (folder / SEAL).unlink(missing_ok=True)  # the next is the folder's first
+    seal(folder)
+    assert broken(folder) == []
+    assert {path.name for path in folder.iterdir()} == {"weights.bin", "inner", SEAL}
+
+
+def test_the_seal_that_another_process_writes_is_none_of_the_files(tmp_path: Path) -> None:
+    folder = sealed(tmp_path / "a")
+    theirs = folder / f".{SEAL}.writing-{owner().rpartition('-')[0]}-{os.getppid()}"
+    theirs.write_text("half")
+    seal(folder)
+    assert theirs.exists()
+    theirs.unlink()
     assert broken(folder) == []
 
 

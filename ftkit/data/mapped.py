@@ -13,7 +13,7 @@ import secrets
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import accumulate, chain, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, overload
 from ftkit import __version__
 from ftkit.checkpoints import cache
 from ftkit.errors import MachineError
-from ftkit.files import replacing, write_json
+from ftkit.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Hand = Callable[[int, Sequence[str]], None]
 """Takes a record: its number, and its texts."""
+Put = Callable[["pa.Table | pa.RecordBatch"], None]
+"""Appends rows to a table on disk."""
 
 LARGE = 16 * 2**20
 """Bytes of a source from which on its rows are not held as Python's objects."""
@@ -179,66 +181,101 @@ def in_blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 def on_disk(tables: Iterable[pa.Table], schema: pa.Schema) -> pa.Table:
     """Tables as one, mapped from a file without a name: it is gone when nobody reads it any more."""
+    with ExitStack() as stack:
+        with _storing():
+            file = stack.enter_context(TemporaryFile(dir=_folder()))
+        with _stream(file, schema) as put:
+            for table in tables:
+                put(table)
+        return _mapped(file)
+
+
+def write_texts(path: Path, width: int, read: Callable[[Hand], Row]) -> Row:
+    """Write records of `width` texts, each with its number in the last column, and return what `read` says of them.
+
+    read: hands over each record's number and texts, in order.
+    """
     import pyarrow as pa
 
-    with TemporaryFile(dir=_folder()) as file:
-        with _on(file, schema) as writer:
-            for table in tables:
-                writer.write_table(table)
-        kept = mmap(file.fileno(), 0, access=ACCESS_READ)
-    return pa.ipc.open_stream(pa.py_buffer(kept)).read_all()
+    schema = pa.schema([*((str(i), pa.large_string()) for i in range(width)), ("number", pa.int64())])
+    with writing(path, schema) as put:
+        held: list[Sequence[str]] = []
+        numbers, size = array("q"), 0
 
+        def flush() -> None:
+            nonlocal size
+            columns = [pa.array(cells, pa.large_string()) for cells in zip(*held, strict=True)]
+            put(pa.record_batch([*columns, pa.array(numbers, pa.int64())], schema))
+            held.clear()
+            del numbers[:]
+            size = 0
 
-def texts(key: Sequence[object], width: int, read: Callable[[Hand], Row]) -> tuple[pa.Table, Row]:
-    """Records of `width` texts, each with its number in the last column, from the cache; and what was said of them.
-
-    read: called where the cache has none of this `key`: it hands over each record's number and texts, in order.
-    """
-
-    def write(path: Path) -> Row:
-        import pyarrow as pa
-
-        schema = pa.schema([*((str(i), pa.large_string()) for i in range(width)), ("number", pa.int64())])
-        with writing(path, schema) as writer:
-            held: list[Sequence[str]] = []
-            numbers, size = array("q"), 0
-
-            def flush() -> None:
-                nonlocal size
-                columns = [pa.array(cells, pa.large_string()) for cells in zip(*held, strict=True)]
-                writer.write_batch(pa.record_batch([*columns, pa.array(numbers, pa.int64())], schema))
-                held.clear()
-                del numbers[:]
-                size = 0
-
-            def hand(number: int, cells: Sequence[str]) -> None:
-                nonlocal size
-                held.append(cells)
-                numbers.append(number)
-                size += sum(map(len, cells))
-                if len(held) == BLOCK or size > CHARACTERS:
-                    flush()
-
-            said = read(hand)
-            if held:
+        def hand(number: int, cells: Sequence[str]) -> None:
+            nonlocal size
+            held.append(cells)
+            numbers.append(number)
+            size += sum(map(len, cells))
+            if len(held) == BLOCK or size > CHARACTERS:
                 flush()
-        return said
 
-    return remembered(key, write)
+        said = read(hand)
+        if held:
+            flush()
+    return said
 
 
 def remembered(key: Sequence[object], write: Callable[[Path], Row]) -> tuple[pa.Table, Row]:
-    """The table of this `key` in the cache, and what is said of it; `write` makes it where there is none."""
+    """The table of this `key` in the cache, and what is said of it; `write` makes it where there is none that is whole.
+
+    Raises MachineError where the cache can't be written.
+    """
     digest = hashlib.sha256(json.dumps([__version__, *map(str, key)]).encode()).hexdigest()
-    path = _folder() / f"{digest[:32]}.arrow"
-    said = path.with_suffix(".json")
-    if not (path.exists() and said.exists()):
-        with replacing(path) as beside:
-            found = write(beside)
-        write_json(said, found)
+    with _storing():
+        path = _folder() / f"{digest[:32]}.arrow"
+    found = _kept(path)
+    if found is None:
+        found = _made(path, write)
+    with suppress(OSError):  # a cache of somebody else's, or another process has just made room
+        os.utime(path)
+    return found
+
+
+def _kept(path: Path) -> tuple[pa.Table, Row] | None:
+    """The table in the cache and what is said of it; None where it, or that, is not as it was written."""
+    try:
+        record = json.loads(path.with_suffix(".json").read_bytes())
+        with path.open("rb") as file:
+            whole = record["checksum"] == _checksum(file, record["said"])
+            return (_mapped(file), record["said"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _made(path: Path, write: Callable[[Path], Row]) -> tuple[pa.Table, Row]:
+    """The table as `write` makes it, and what is said of it; both are put into the cache."""
+    with ExitStack() as stack:
+        with _storing():
+            beside = stack.enter_context(replacing(path))
+        said = json.loads(json.dumps(write(beside)))
+        with _storing():
+            with beside.open("rb") as file:
+                checksum, table = _checksum(file, said), _mapped(file)
+            stack.close()
+            with replacing(path.with_suffix(".json")) as record:
+                record.write_text(json.dumps({"checksum": checksum, "said": said}), encoding="ascii")
+    with suppress(OSError):  # another process may be making room, too
         _make_room(path)
-    os.utime(path)
-    return _mapped(path), json.loads(said.read_text(encoding="utf-8"))
+    return table, said
+
+
+def _checksum(file: IO[bytes], said: Row) -> str:
+    """What tells a table, and what is said of it, from any others: a flipped byte changes neither size nor time."""
+    import xxhash
+
+    file.seek(0)
+    found = hashlib.file_digest(file, xxhash.xxh3_128)  # type: ignore[arg-type]
+    found.update(json.dumps(said).encode())
+    return found.hexdigest()
 
 
 def numbers_of(table: pa.Table) -> array[int]:
@@ -261,29 +298,56 @@ def dataset(table: pa.Table, features: Any) -> Dataset:
 
 
 @contextmanager
-def writing(path: Path, schema: pa.Schema) -> Iterator[Any]:
-    """What writes Arrow's stream to a file. Raises MachineError where the disk is full."""
-    with path.open("wb") as file, _on(file, schema) as writer:
-        yield writer
+def writing(path: Path, schema: pa.Schema) -> Iterator[Put]:
+    """What appends a table, or a batch of one, to a file in the cache. Raises MachineError where it can't be written.
+
+    What else is raised meanwhile, as by a source that can't be read, is passed on as it is.
+    """
+    with ExitStack() as stack:
+        with _storing():
+            file = stack.enter_context(path.open("wb"))
+        yield stack.enter_context(_stream(file, schema))
 
 
 @contextmanager
-def _on(file: IO[bytes], schema: pa.Schema) -> Iterator[Any]:
+def _stream(file: IO[bytes], schema: pa.Schema) -> Iterator[Put]:
+    """What appends to Arrow's stream in a file."""
     import pyarrow as pa
 
     try:
-        with pa.ipc.new_stream(file, schema) as writer:
-            yield writer
-        file.flush()
+        with _storing():
+            stream = pa.ipc.new_stream(file, schema)
+
+        def put(part: pa.Table | pa.RecordBatch) -> None:
+            with _storing():
+                stream.write(part)
+
+        yield put
+        with _storing():
+            stream.close()
+            file.flush()
+    except BaseException:
+        with suppress(OSError):  # on a full disk, what the file still holds would fail once more
+            file.close()
+        raise
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Around what touches the cache, and nothing else. Raises MachineError where the disk won't have it."""
+    try:
+        yield
     except OSError as error:
         what = f"{cache()}: rows can't be kept there ({error.strerror or error})"
-        raise MachineError(what, "make room, or set FTKIT_CACHE to a folder on another disk") from error
+        raise MachineError(what, "make room, or set FTKIT_CACHE to a folder that can be written") from error
 
 
-def _mapped(path: Path) -> pa.Table:
+def _mapped(file: IO[bytes]) -> pa.Table:
+    """The table in a file, which may be removed: its bytes stay until nobody reads them any more."""
     import pyarrow as pa
 
-    return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    kept = mmap(file.fileno(), 0, access=ACCESS_READ)
+    return pa.ipc.open_stream(pa.py_buffer(kept)).read_all()
 
 
 def _make_room(newest: Path) -> None:

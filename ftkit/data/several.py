@@ -105,6 +105,16 @@ def _difference(first: Table, other: Table) -> str:
 
 
 def hashes(names: Sequence[str]) -> dict[str, str]:
-    """The SHA-256 of each local file and folder that names and patterns stand for."""
+    """The SHA-256 of each local file and folder that names and patterns stand for.
+
+    Raises DataError where one can't be read.
+    """
     paths = {name: Path(parted(name)[0]) for name in expand(names)[0]}
-    return {name: sha256(path) for name, path in paths.items() if path.exists()}
+    return {name: _hash(path) for name, path in paths.items() if path.exists()}
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error

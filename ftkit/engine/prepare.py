@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ftkit.data.typed import AT_ONCE, batches, column, in_parts
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
-from ftkit.errors import RecipeError, every
+from ftkit.errors import DataError, RecipeError, every
 from ftkit.findings import Finding, located, merged
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
@@ -94,12 +95,12 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     read: list[Any] = every(
         [
-            lambda: load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups),
+            lambda: _loaded(recipe, task),
             lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
         ]
     )
-    loaded, base = read
-    files, notes = file_hashes(recipe), loaded.notes
+    (files, loaded), base = read
+    notes = loaded.notes
     config = models.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
@@ -123,6 +124,17 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
     )
     return replace(made, notes=(*notes, *_balance_notes(made)))
+
+
+def _loaded(recipe: Recipe, task: Task) -> tuple[dict[str, str], Splits]:
+    """The SHA-256s of the recipe's files, then their rows: of a file that changes meanwhile, it is found out later."""
+    rows = partial(load, recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
+    try:
+        files = file_hashes(recipe)
+    except DataError:
+        rows()  # says all that is wrong with them
+        raise
+    return files, rows()
 
 
 def _balance_notes(prepared: Prepared) -> Iterator[str]:

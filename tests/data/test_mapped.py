@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
+import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +24,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftkit.data import Splits, load, load_file, mapped
-from ftkit.data.formats._base import Table
+from ftkit.data.formats._base import Source, Table
 from ftkit.data.mapped import Joined, Mapped, in_blocks, is_on_disk, joined, taken
 from ftkit.data.read import read
-from ftkit.errors import DataError
+from ftkit.errors import DataError, MachineError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 from tests.tiny import save_tiny
@@ -170,6 +174,146 @@ def test_a_file_that_changes_is_read_again(tmp_path: Path) -> None:
         assert list(read(path, header=True, on_disk=True).rows) == [{"text": text}]
     assert list(read(path, header=False, on_disk=True).rows) == [{"0": "text"}, {"0": "other!"}]
     assert len(list((tmp_path / "cache" / "data").glob("*.arrow"))) == 3
+
+
+def written(path: Path, rows: list[dict[str, str]]) -> Path:
+    """A file with these rows, in the format that its name tells."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".jsonl":
+        write(path, rows)
+    else:
+        path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]) + "\n\n")
+    return path
+
+
+ROWS = [{"text": f"row {number}", "label": "ab"[number % 2]} for number in range(7)]
+FORMATS = pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+
+
+@FORMATS
+def test_a_table_in_the_cache_that_is_damaged_is_made_anew(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, ROWS)
+
+    def found() -> dict[str, Any]:
+        return told(read(path, header=True, on_disk=True))
+
+    with mock.patch.object(mapped, "LARGE", -1):
+        fresh = found()
+        kept = sorted((tmp_path / "cache" / "data").iterdir())
+        whole = {file: file.read_bytes() for file in kept}
+        assert [file.suffix for file in kept] == [".arrow", ".json"]
+        for file, data in whole.items():
+            places = range(0, len(data), max(1, len(data) // 40))
+            damaged = [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in places]
+            for harm in (*damaged, b"", data[:9], data[: len(data) // 2], data[:-1], b"[1]"):
+                file.write_bytes(harm)
+                assert found() == fresh
+            assert {file: file.read_bytes() for file in kept} == whole
+            file.unlink()
+            assert found() == fresh
+
+
+def test_a_file_that_changes_but_not_in_size_and_time_is_read_again(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", [{"text": "one"}])
+    before = path.stat()
+    read(path, header=True, on_disk=True)
+    written(path, [{"text": "two"}])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert list(read(path, header=True, on_disk=True).rows) == [{"text": "two"}]
+
+
+@FORMATS
+def test_what_the_cache_has_is_not_read_again(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / name, ROWS)
+    fresh = read(path, header=True, on_disk=True)
+    for reader in ("stream", "bytes", "coding"):
+        monkeypatch.setattr(Source, reader, property(lambda _: pytest.fail("the file is decoded")))
+    monkeypatch.setattr(pq, "ParquetFile", lambda *_: pytest.fail("the file is decoded"))
+    with mock.patch.object(mapped, "LARGE", -1):
+        again = read(path, header=True, on_disk=True)
+    assert list(again.rows) == list(fresh.rows) == ROWS
+    assert (again.columns, again.notes) == (fresh.columns, fresh.notes)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.csv", ROWS)
+    write_texts = mapped.write_texts
+
+    def meanwhile(*arguments: Any) -> Any:
+        said = write_texts(*arguments)
+        written(path, [{"text": "other"}])
+        return said
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="changed while it was read"):
+        patch.setattr(mapped, "write_texts", meanwhile)
+        read(path, header=True, on_disk=True)
+    assert list((tmp_path / "cache" / "data").iterdir()) == []
+    assert list(read(path, header=True, on_disk=True).rows) == [{"text": "other"}]
+
+
+# ---------------------------------------------------------------------- what can't be written, or read
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """While this lasts, the system lets no file grow beyond some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@FORMATS
+def test_a_cache_that_can_not_be_written_is_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / name, [{"text": "some words " * 100}] * 20)
+    schema = pa.schema({"text": pa.string()})
+    tables = [pa.table({"text": ["some words " * 100]}, schema=schema)] * 20
+    for size in (0, 100, 2_000, 9_000):
+        with files_of_at_most(size):
+            for call in (partial(read, path, header=True, on_disk=True), partial(mapped.on_disk, tables, schema)):
+                with pytest.raises(MachineError, match=r"rows can't be kept there .*File too large"):
+                    call()
+        assert list((tmp_path / "cache" / "data").iterdir()) == []
+    (tmp_path / "none").write_text("not a folder")
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "none"))
+    for call in (partial(read, path, header=True, on_disk=True), partial(mapped.on_disk, tables, schema)):
+        with pytest.raises(MachineError, match="none: rows can't be kept there"):
+            call()
+
+
+@FORMATS
+def test_what_is_said_of_a_table_finds_no_room(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, ROWS)
+    long = mock.patch.object(mapped, "_checksum", lambda *_: "0" * 20_000)
+    with long, files_of_at_most(10_000), pytest.raises(MachineError, match="File too large"):
+        read(path, header=True, on_disk=True)
+    assert list(read(path, header=True, on_disk=True).rows) == ROWS
+
+
+def test_a_cache_that_can_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "a.csv", ROWS)
+    read(path, header=True, on_disk=True)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(os, "replace", refused)
+    assert list(read(path, header=True, on_disk=True).rows) == ROWS
+
+
+def test_a_damaged_parquet_file_is_not_the_cache_that_is_full(tmp_path: Path) -> None:
+    texts = [f"{number} {'of the many lamps' * (number % 7)}" for number in range(500)]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": texts}), path, use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    data[200:260] = b"\xff" * 60
+    path.write_bytes(data)
+    plain, on_disk = both(lambda: read(path, header=True))
+    assert "is not a whole Parquet file" in plain[0] and plain == on_disk
 
 
 def test_the_cache_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,21 @@ def test_every_split_is_read_whole_with_the_hash_of_its_file(lab: Lab, kind: str
         assert prepared.files[split] == hashlib.sha256(lab.file(kind, split).read_bytes()).hexdigest()
 
 
+def test_a_file_that_changes_after_it_was_hashed_is_known_as_another(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(shutil.copy(lab.file("single", "train"), tmp_path))
+    recipe, load = lab.recipe("single", f"data.train={file}"), preparing.load
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(preparing, "load", meanwhile)
+    prepared = prepare(recipe)
+    assert preparing.changed_files(recipe, prepared.files) == [str(file)]
+
+
 def test_refused_without_training_rows(lab: Lab) -> None:
     with pytest.raises(RecipeError, match=r"data\.train must be set"):
         prepare(lab.recipe("single", "data.train=null"))

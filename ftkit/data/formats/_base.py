@@ -19,6 +19,7 @@ from ftkit.data import mapped
 from ftkit.data.formats._encoding import AUTO, coding
 from ftkit.data.mapped import Row, taken
 from ftkit.errors import DataError, first, problems
+from ftkit.files import sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,10 +128,10 @@ class Source:
         """Whether the rows are kept on disk, where the format can."""
         return self.path.is_file() and (self.on_disk or mapped.size(self.path) > mapped.LARGE)
 
-    def key(self, *how: object) -> tuple[object, ...]:
-        """What decides the rows that are read: the file as it is now, and how it is read."""
-        found = self.path.stat()
-        return self.path.resolve(), found.st_size, found.st_mtime_ns, self.name, self.header, self.encoding, *how
+    def _key(self) -> tuple[object, ...]:
+        """What decides the rows that are read: what the file holds now, and how it is read."""
+        with self._readable():
+            return sha256(self.path), self.path.name, self.name, self.header, self.encoding
 
     def _start(self) -> BinaryIO:
         """The bytes from their beginning, unpacked."""
@@ -153,12 +154,33 @@ class Source:
         except OSError as error:
             raise DataError(f"{self.path} can't be read: {error.strerror or error}", "check its permissions") from error
 
-    def texts(self, width: int, read: Callable[[mapped.Hand], Row], *how: object) -> tuple[pa.Table, Row]:
-        """Records of `width` texts as `read` hands them over, from the cache where it has them; what is said of them.
+    def remembered(self, write: Callable[[Path], Row]) -> tuple[pa.Table, Row]:
+        """The table that `write` makes of the file, from the cache where it has it; and what `write` says of it.
 
-        how: what else than the file decides the records.
+        Raises DataError where the file changed while it was read.
         """
-        table, said = mapped.texts(self.key(*how), width, lambda hand: {**read(hand), "notes": self.notes})
+        key = self._key()
+
+        def written(path: Path) -> Row:
+            said = write(path)
+            if self._key() != key:
+                raise DataError(f"{self.name} changed while it was read", "call this again when nothing writes to it")
+            return said
+
+        return mapped.remembered(key, written)
+
+    def texts(self, width: Callable[[], int], read: Callable[[mapped.Hand], Row]) -> tuple[pa.Table, Row]:
+        """Records of texts as `read` hands them over, from the cache where it has them; and what is said of them.
+
+        width: tells how many texts a record has; asked, like `read`, where the cache does not know the file.
+        """
+
+        def write(path: Path) -> Row:
+            with self._readable():
+                said = mapped.write_texts(path, width(), read)
+            return {**said, "notes": self.notes}
+
+        table, said = self.remembered(write)
         self.notes[:] = said["notes"]
         return table, said
 

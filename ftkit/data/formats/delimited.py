@@ -43,7 +43,7 @@ def _on_disk(source: Source) -> Table:
         found.read(hand)
         return {"columns": found.columns}
 
-    table, said = source.texts(found.width, hand_over)
+    table, said = source.texts(lambda: found.width, hand_over)
     columns = tuple(said["columns"])
 
     def decode(batch: Any) -> list[Row]:

@@ -43,7 +43,7 @@ def _on_disk(source: Source) -> Table:
                 columns.update(dict.fromkeys(row))
         return {"columns": list(columns)}
 
-    table, said = source.texts(1, hand_over)
+    table, said = source.texts(lambda: 1, hand_over)
     rows = Mapped(table, lambda batch: [json.loads(line) for line in batch.column(0).to_pylist()])
     return replace(source.table(rows, tuple(said["columns"]), numbers_of(table)), sparse=True)
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ftkit.data.formats._base import Source, Table
-from ftkit.data.mapped import BLOCK, Row, remembered, writing
+from ftkit.data.mapped import BLOCK, Row, writing
 from ftkit.errors import DataError
 
 
@@ -19,7 +19,7 @@ def read(source: Source) -> Table:
 
     try:
         if source.is_large and not source.is_packed:
-            table, _ = remembered(source.key(), partial(_copy, source))
+            table, _ = source.remembered(partial(_copy, source))
         else:
             table = pq.ParquetFile(pa.BufferReader(source.bytes())).read()
     except (pa.ArrowException, OSError) as error:
@@ -32,7 +32,7 @@ def _copy(source: Source, path: Path) -> Row:
     """Write the records as Arrow has them, some at a time."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(source.path) as file, writing(path, file.schema_arrow) as writer:
+    with pq.ParquetFile(source.path) as file, writing(path, file.schema_arrow) as put:
         for batch in file.iter_batches(BLOCK):
-            writer.write_batch(batch)
+            put(batch)
     return {}
