@@ -14,8 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ftkit.errors import RecipeError, nearest, problems
+from ftkit.files import sha256
 
 T = TypeVar("T")
+_loaded: dict[str, str] = {}
+"""SHA-256 of the file that each module of a user's was loaded from, as it was then."""
 FOLDERS = {
     "task": "tasks",
     "method": "methods",
@@ -128,6 +131,13 @@ def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
+def sha256_of(name: str) -> str | None:
+    """The SHA-256 of a user's code by the name that a recipe has for it, as it was loaded; None where it is no file."""
+    found = name if name.endswith(".py") else getattr(sys.modules.get(name), "__file__", None) or name
+    path = Path(os.path.expanduser(found)).resolve()
+    return _loaded.get(str(path)) or (sha256(path) if path.exists() else None)
+
+
 def _module(setting: str, name: str) -> ModuleType:
     if name.endswith(".py"):
         return _from_file(setting, Path(name))
@@ -142,11 +152,20 @@ def _module(setting: str, name: str) -> ModuleType:
 
 def _from_package(setting: str, name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ImportError as error:
         raise RecipeError(
             f"{setting}: module {name} can't be imported: {error}", "install it, or name a file"
         ) from error
+    if module.__file__:
+        _note(Path(module.__file__).resolve())
+    return module
+
+
+def _note(path: Path, again: bool = False) -> None:
+    """Keep the SHA-256 of a file that is loaded: who changes it later has not changed what runs."""
+    if again or str(path) not in _loaded:
+        _loaded[str(path)] = sha256(path)
 
 
 def _from_file(setting: str, path: Path) -> ModuleType:
@@ -158,6 +177,7 @@ def _from_file(setting: str, path: Path) -> ModuleType:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, path
+    _note(path, again=True)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

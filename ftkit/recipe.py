@@ -58,9 +58,7 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     if path.with_name(f"{path.name}.sha256").is_file() or Path(source).is_dir():  # a run, perhaps from elsewhere
         trust.refuse_foreign(path.parent, raw)
         trust.refuse_outside(path.parent, raw)
-    raw = _absolute(override(raw, settings), Path.cwd())
-    trust.remember(raw)
-    return parse_recipe(raw, str(source))
+    return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
 
 
 def changed(recipe: Recipe, settings: Iterable[str]) -> Recipe:

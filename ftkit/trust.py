@@ -2,12 +2,13 @@
 
 A run or an export is one's own where ftkit's cache remembers what it names: the code and the paths of each recipe that
 was trained here. Of any other, code is not run, and no path that leaves its folder is followed, links included, unless
-the person says `--allow-code` (in Python, `ftkit.trust.allow()`; for training processes, FTKIT_ALLOW_CODE=1).
+the person says `--allow-code` (in Python, `ftkit.trust.allow()`; for training processes, FTKIT_ALLOW_CODE=1). That is
+for one process: what was let through so is not remembered, even where it is trained.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 from ftkit import checkpoints
 from ftkit.errors import RunError, some
-from ftkit.files import write_json
+from ftkit.files import replacing
 
 _own: set[str] = set()
 """What this process was told, for a cache that can't be written."""
+_lent: set[str] = set()
+"""What this process lets through because it is allowed to, and nothing else."""
 _allowed = os.environ.get("FTKIT_ALLOW_CODE") == "1"
 _HINT = "say --allow-code (or set FTKIT_ALLOW_CODE=1) if you trust it"
 
@@ -30,23 +33,30 @@ def allow() -> None:
 
 
 def remember(recipe: Mapping[str, Any]) -> None:
-    """Note the code and the paths that a person's own recipe names."""
-    _own.update(_code(recipe), map(str, _paths(recipe)))
-    known = _remembered()
-    if _own <= known:
-        return
-    path = checkpoints.cache() / "own-code.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, sorted(known | _own))
-    except OSError:
-        return  # `_own` serves this process; a later one asks for --allow-code, and says so
+    """Note the code and the paths that a recipe names which is trained here, but for what was let through alone.
+
+    Each has a file of its own, so that trainings that begin at once lose none of each other's.
+    """
+    named = {*code(recipe), *map(str, _paths(recipe))} - _lent
+    _own.update(named)
+    for name in sorted(named):
+        file = _file(name)
+        if file.is_file():
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as beside:
+                beside.write_text(f"{name}\n", encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return  # `_own` serves this process; a later one asks for --allow-code, and says so
 
 
 def refuse_foreign(source: object, contract: Mapping[str, Any]) -> None:
     """Raises RunError where a run's recipe or a folder's contract names code that is not known to be one's own."""
-    foreign = [] if _allowed else [name for name in _code(contract) if name not in _own | _remembered()]
-    if foreign:
+    foreign = [name for name in code(contract) if not _is_own(name)]
+    if _allowed:
+        _lent.update(foreign)
+    elif foreign:
         raise RunError(
             f"{source} wants to run code that no recipe of yours has named: {', '.join(foreign)}",
             f"read it, and {_HINT}",
@@ -55,12 +65,12 @@ def refuse_foreign(source: object, contract: Mapping[str, Any]) -> None:
 
 def refuse_outside(source: str | Path, contract: Mapping[str, Any]) -> None:
     """Raises RunError where a run's recipe or a folder's contract names a path outside of it that is not one's own."""
+    home = Path(source).resolve()
+    others = [str(path) for path in _paths(contract) if not path.is_relative_to(home) and not _is_own(str(path))]
     if _allowed:
-        return
-    home, known = Path(source).resolve(), _own | _remembered()
-    others = [path for path in _paths(contract) if str(path) not in known and not path.is_relative_to(home)]
-    if others:
-        _refuse(source, "names what lies outside of it and no recipe of yours has named", map(str, others))
+        _lent.update(others)
+    elif others:
+        _refuse(source, "names what lies outside of it and no recipe of yours has named", others)
 
 
 def refuse_links(folder: Path) -> None:
@@ -87,7 +97,7 @@ def _leads_to(link: Path) -> Path:
     return step if step.parent.name == "blobs" else link.resolve()
 
 
-def _code(raw: Mapping[str, Any]) -> list[str]:
+def code(raw: Mapping[str, Any]) -> list[str]:
     """Files and modules named as task, method or augmenters, and metrics that are none of ftkit's own."""
     names = [
         str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "") for choice in _choices(raw)
@@ -127,8 +137,12 @@ def _paths(raw: Mapping[str, Any]) -> Iterator[Path]:
             yield path.resolve()
 
 
-def _remembered() -> set[str]:
-    try:
-        return set(json.loads((checkpoints.cache() / "own-code.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return set()
+def _is_own(name: str) -> bool:
+    """Whether a recipe that was trained here has named this."""
+    return name in _own or _file(name).is_file()
+
+
+def _file(name: str) -> Path:
+    """The file of ftkit's cache that is there where a name is remembered, and holds it for people to read."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return checkpoints.cache() / "own" / digest[:32]

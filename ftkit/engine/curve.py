@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.split import draw
-from ftkit.engine.prepare import Prepared, prepare
+from ftkit.engine.checked import checked
+from ftkit.engine.prepare import Prepared
 from ftkit.engine.study import Outcome, Study
 from ftkit.errors import RecipeError
 from ftkit.metrics import curve, intervals
@@ -84,16 +85,16 @@ def learning_curve(
     told; as many again, and four times as many, when not given. The study at `path` is gone on with where there is
     one. Raises FTKitError as `train` would, and where the rows are too few for a curve.
     """
-    prepared = prepare(recipe)
+    prepared = checked(recipe)
     if recipe.augment.teacher:
         raise RecipeError("augment.teacher: each part of the rows would need a teacher of its own", "leave it out here")
     sizes = part_sizes(len(prepared.splits["train"]))
-    study = Study.open(path, prepared, say, progress or Progress(show=False))
     each = range(recipe.train.seed, recipe.train.seed + seeds)
-    trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
-    total = sizes[-1]
-    found = _found(study, prepared, trained, list(more) or [total, 4 * total])
-    study.run.write_json("curve", found.as_json())
+    with Study.open(path, recipe, prepared, say, progress or Progress(show=False)) as study:
+        trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
+        total = sizes[-1]
+        found = _found(study, prepared, trained, list(more) or [total, 4 * total])
+        study.run.write_json("curve", found.as_json())
     return found
 
 

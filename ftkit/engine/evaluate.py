@@ -12,7 +12,7 @@ from datasets import Dataset
 from ftkit.data.load import load_file, unified
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
-from ftkit.engine.prepare import changed_files, check, read_splits
+from ftkit.engine.prepare import changed_files, check, file_hashes, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
@@ -168,7 +168,7 @@ def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: A
     run = RunDirectory.open(source)
     run.refuse_outside()
     recorded = run.read_json("data")["sha256"]
-    for path in changed_files(recipe, recorded):
+    for path in changed_files(recipe, recorded, file_hashes(recipe)):
         say(f"warning: {path} has changed since the run was trained")
     splits, _ = read_splits(recipe, trained.task)
     if split not in splits:

@@ -14,7 +14,8 @@ from datasets import Dataset
 from ftkit.data.split import draw, draw_each
 from ftkit.engine import teacher
 from ftkit.engine.arguments import epochs
-from ftkit.engine.prepare import Prepared, augmented, prepare
+from ftkit.engine.checked import checked
+from ftkit.engine.prepare import Prepared, augmented
 from ftkit.engine.study import Done, Outcome, Study
 from ftkit.errors import RecipeError
 from ftkit.metrics.intervals import of_differences
@@ -88,22 +89,24 @@ def lift(
     asked = recipe.augment
     if not asked.by:
         raise RecipeError("augment.by: the recipe names no augmenter", "--set 'augment.by=[swap, keyboard]'")
-    prepared = prepare(recipe.model_copy(update={"augment": AugmentSpec()}))
+    prepared = checked(recipe.model_copy(update={"augment": AugmentSpec()}))
+    teacher.check(replace(prepared, recipe=recipe))
     if per_label is not None and prepared.task.stratify() is None:
         raise RecipeError("--per-label: rows of this task have no label", "say --rows")
     tried = _each(asked) if each else {_name(asked.by): asked}
-    study = Study.open(path, prepared, say, progress or Progress(show=False))
     plain: list[Done] = []
     others: dict[str, list[Done]] = {name: [] for name in tried}
-    for seed in range(recipe.train.seed, recipe.train.seed + seeds):
-        some = _drawn(prepared, per_label, rows, seed)
-        size = len(some.splits["train"])
-        steps = _steps(recipe, size, tried.values())
-        plain.append(study.train(f"{size}-without", seed, partial(_plain, some), steps))
-        for name, spec in tried.items():
-            varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)
-            others[name].append(study.train(f"{size}-{name}", seed, varied, steps))
-    return _lifted(study, plain, others, size)
+    how = {"each": each, "per_label": per_label, "rows": rows}
+    with Study.open(path, recipe, prepared, say, progress or Progress(show=False), how) as study:
+        for seed in range(recipe.train.seed, recipe.train.seed + seeds):
+            some = _drawn(prepared, per_label, rows, seed)
+            size = len(some.splits["train"])
+            steps = _steps(recipe, size, tried.values())
+            plain.append(study.train(f"{size}-without", seed, partial(_plain, some), steps))
+            for name, spec in tried.items():
+                varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)
+                others[name].append(study.train(f"{size}-{name}", seed, varied, steps))
+        return _lifted(study, plain, others, size)
 
 
 def _each(asked: AugmentSpec) -> dict[str, AugmentSpec]:

@@ -15,10 +15,11 @@ from datasets import Dataset
 from ftkit import checks
 from ftkit.checkpoints import Located
 from ftkit.data import balance
+from ftkit.data.hub import is_hub_id
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
-from ftkit.data.typed import AT_ONCE, batches, column, in_parts
+from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
@@ -46,7 +47,7 @@ class Prepared:
     notes: tuple[str, ...]
     warnings: tuple[Finding, ...]
     files: dict[str, str]
-    """SHA-256 of each file, as it was when it was read."""
+    """SHA-256 of each file as it was when it was read, and of the rows of each split that comes from the Hub."""
     stored: Dataset
     """The training rows as they were read, before the task's `unify`."""
     augmented: Augmented | None = None
@@ -100,7 +101,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         ]
     )
     (files, loaded), base = read
-    notes = loaded.notes
+    files, notes = {**files, **_hub_hashes(recipe, loaded)}, loaded.notes
     config = models.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
@@ -289,10 +290,30 @@ def file_hashes(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def changed_files(recipe: Recipe, recorded: Mapping[str, str]) -> list[str]:
-    """The recipe's files that are not those of which the SHA-256s were recorded; of several, missing ones too."""
-    now = file_hashes(recipe)
+def from_hub(recipe: Recipe, split: str) -> bool:
+    """Whether the rows of a split come from the Hub, where they may change under the same name."""
+    sources = recipe.data.sources(split) or recipe.data.sources("train")
+    return len(sources) == 1 and is_hub_id(sources[0])
+
+
+def _hub_hashes(recipe: Recipe, loaded: Splits) -> dict[str, str]:
+    return {name: fingerprint(rows) for name, rows in loaded.items() if from_hub(recipe, name)}
+
+
+def changed_files(recipe: Recipe, recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The recipe's data that `now` are not those of which the SHA-256s were recorded; of several files, missing ones.
+
+    `now` is what `Prepared.files` or `file_hashes` gives; what that does not tell of is not compared.
+    """
     changed = [
         name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
     ]
-    return [str(getattr(recipe.data, name, name)) for name in changed]
+    return [_source(recipe, name) for name in changed]
+
+
+def _source(recipe: Recipe, name: str) -> str:
+    """What a person knows the data by that have a SHA-256 under `name`."""
+    if ":" in name:
+        return name
+    sources = recipe.data.sources(name)
+    return sources[0] if sources else f"{recipe.data.sources('train')[0]} ({name})"

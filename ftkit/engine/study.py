@@ -7,17 +7,21 @@ what they were taken of are kept, not the model.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset
 
+from ftkit import trust
+from ftkit.engine import begun, teacher
 from ftkit.engine.finish import finish
-from ftkit.engine.fit import fit
+from ftkit.engine.fit import finished, fit
 from ftkit.engine.prepare import Prepared
-from ftkit.errors import RecipeError, RunError, problems
+from ftkit.errors import Interrupted, RecipeError, RunError, problems
+from ftkit.files import broken
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
@@ -62,27 +66,40 @@ class Study:
         self.run, self.prepared, self.say, self.progress = run, prepared, say, progress
 
     @classmethod
-    def open(cls, path: Path, prepared: Prepared, say: Say, progress: Progress) -> Study:
-        """A new study, or the one that stands at `path` to go on with.
+    @contextmanager
+    def open(
+        cls,
+        path: Path,
+        recipe: Recipe,
+        prepared: Prepared,
+        say: Say,
+        progress: Progress,
+        how: Mapping[str, Any] | None = None,
+    ) -> Iterator[Study]:
+        """A new study of `recipe`, or the one that stands at `path` to go on with; no other process does meanwhile.
 
-        Raises RunError where that is another's, or where there are no rows to score on; RecipeError for settings that
-        ask for several trainings themselves. Nothing is left behind then.
+        `how` is what the trainings depend on besides the recipe. Raises RunError where what stands there is another's,
+        or where there are no rows to score on; RecipeError for settings that ask for several trainings themselves.
+        Nothing is left behind then.
         """
-        _refuse_several(prepared.recipe)
+        _refuse_several(recipe)
         _scored_split(prepared)
-        if not path.exists():
-            run = RunDirectory.create(prepared.recipe, path)
-            run.publish()
-            run.write_json("data", {"sha256": prepared.files})
-            return cls(run, prepared, say, progress)
-        if not RunDirectory.is_run(path):
-            raise RunError(f"{path} is there, and is no folder of such trainings", "name a new folder with --run")
-        run = RunDirectory.open(path)
-        if run.recipe.filled() != prepared.recipe.filled():
-            raise RunError(f"{path} is of another recipe, or of other settings", "name another folder with --run")
-        if run.read_json("data")["sha256"] != prepared.files:
-            raise RunError(f"{path} is of other data: a file has changed since", "name another folder with --run")
-        return cls(run, prepared, say, progress)
+        trust.remember(recipe.model_dump())
+        wanted = {**begun.identity(replace(prepared, recipe=recipe)), "how": dict(how or {})}
+        run = _standing(path, recipe) if path.exists() else RunDirectory.create(recipe, path)
+        try:
+            with run.locked():
+                if run.published:
+                    _go_on(run, replace(prepared, recipe=recipe), wanted, say)
+                else:
+                    run.write_json(begun.FILE, wanted)
+                    run.publish()
+                yield cls(run, prepared, say, progress)
+        except KeyboardInterrupt as stop:
+            way = f"the same command with --run {run.final} goes on from there"
+            raise Interrupted(getattr(stop, "message", "interrupted"), way) from stop
+        finally:
+            run.discard()
 
     @property
     def split(self) -> str:
@@ -110,15 +127,17 @@ class Study:
         try:
             return self._done(folder)
         except (RunError, KeyError, TypeError):  # not begun, stopped in the midst, or its files are torn
-            if not (folder / "checkpoints").is_dir():
+            if not _was_stopped(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             self._train(name, str(seed), rows, steps)
         return self._done(folder)
 
     def _done(self, folder: Path) -> Done:
-        """A finished training. Raises RunError where it is none."""
+        """A finished training, of which the model is not kept. Raises RunError where it is none."""
         part = RunDirectory.open(folder)
-        return Done(Evidence.load(part.evidence(self.split)), int(part.read_json("scores")["examples"]))
+        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json("scores")["examples"]))
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        return done
 
     def _train(self, name: str, seed: str, rows: Callable[[RunDirectory], Dataset], steps: int | None) -> None:
         recipe = _with_train(self.prepared.recipe, seed=int(seed))
@@ -130,7 +149,55 @@ class Study:
         self.say(f"training {name}, seed {seed}: {len(learned)} rows")
         fitted = fit(part, prepared, learned, self.progress, say=self.say)
         finish(part, prepared, fitted, silence, self.progress, analyse=False)
-        shutil.rmtree(part.model)
+
+
+def _standing(path: Path, recipe: Recipe) -> RunDirectory:
+    """The study that stands at `path`. Raises RunError where that is none, or one of another recipe."""
+    if not RunDirectory.is_run(path):
+        raise RunError(f"{path} is there, and is no folder of such trainings", "name a new folder with --run")
+    run = RunDirectory.open(path)
+    if not run.has(begun.FILE) or run.recipe.filled() != recipe.filled():
+        raise RunError(f"{path} is of another recipe, or of other settings", "name another folder with --run")
+    return run
+
+
+def _go_on(run: RunDirectory, prepared: Prepared, wanted: Mapping[str, Any], say: Say) -> None:
+    """Raises RunError where a study began with other data, another checkpoint, or in another way."""
+    before = run.read_json(begun.FILE)
+    if found := begun.changes(before, prepared):
+        raise problems(RunError, f"{run.path} can't be gone on with", found, "name another folder with --run")
+    other = [name for name, value in wanted["how"].items() if before["how"].get(name) != value]
+    if other:
+        what = ", ".join(f"--{name.replace('_', '-')}" for name in other)
+        raise RunError(f"{run.path} was begun with another {what}", "name another folder with --run")
+    if note := begun.version_note(before):
+        say(note)
+
+
+def _was_stopped(folder: Path) -> bool:
+    """Whether a training that is not done has left something to go on from, its own or its teacher's.
+
+    One with scores was done, and was damaged since: no model is left of it.
+    """
+    part = RunDirectory(folder)
+    try:
+        if part.has("scores"):
+            return False
+        itself = _has_begun(part)
+        if part.has(teacher.FILE):
+            return isinstance(part.read_json(teacher.FILE)["kept"], list)
+        return itself or any(_has_begun(RunDirectory(other)) for other in folder.glob(f"{teacher.FILE}/*"))
+    except (RunError, KeyError, TypeError):
+        return False
+
+
+def _has_begun(part: RunDirectory) -> bool:
+    """Whether there is a trained model, or a checkpoint. Raises RunError, KeyError or TypeError for a damaged one."""
+    if finished(part) is None:
+        return part.checkpoints.is_dir()
+    if faults := broken(part.model):
+        raise RunError(f"{part.model} is damaged: {faults[0]}")
+    return True
 
 
 def _scored_split(prepared: Prepared) -> str:

@@ -11,21 +11,23 @@ from typing import Any
 
 from datasets import Dataset
 
-import ftkit
 from ftkit import trust
-from ftkit.engine import calibrate, machine, selftrain, sharding, teacher
+from ftkit.data.typed import fingerprint
 from ftkit.engine import evaluate as evaluation
+from ftkit.engine import machine, selftrain, teacher
 from ftkit.engine import model as models
-from ftkit.engine.arguments import epochs, micro_batch
+from ftkit.engine.arguments import epochs
 from ftkit.engine.baselines import run_baselines
+from ftkit.engine.begun import FILE as _BEGUN
+from ftkit.engine.begun import changes, identity, version_note
+from ftkit.engine.checked import checked
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
-from ftkit.engine.nonfinite import refuse_overflow
-from ftkit.engine.prepare import Prepared, changed_files, encode_training, prepare, sampled
-from ftkit.engine.seeds import keep_best, require_validation, seeds, with_seed
+from ftkit.engine.prepare import Prepared, encode_training, from_hub, sampled
+from ftkit.engine.seeds import keep_best, seeds, with_seed
 from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
@@ -43,7 +45,7 @@ def plan(recipe: Recipe, processes: int | None = None, world: World | None = Non
 
     Raises FTKitError as `train` would.
     """
-    prepared = _checked(recipe, Crew(world or alone(processes))).prepared
+    prepared = _ready(recipe, Crew(world or alone(processes))).prepared
     rows = {name: len(split) for name, split in prepared.splits.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
@@ -83,12 +85,12 @@ def train(
 
 def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress | None) -> Finished:
     refuse_existing(path)
+    ready = _ready(recipe, crew)
     trust.remember(recipe.model_dump())
-    ready = _checked(recipe, crew)
     for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     with _new_run(recipe, path) as run:
-        run.write_json(_BEGUN, _identity(ready))
+        run.write_json(_BEGUN, {"processes": crew.processes, **identity(ready.prepared)})
         return _completed(run, ready, progress or Progress(show=False), say)
 
 
@@ -115,6 +117,8 @@ def resume(
 
 def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe: Recipe | None) -> Finished:
     run = RunDirectory.open(path)
+    if recipe is not None:  # a run that was begun on another machine is one's own by it
+        trust.remember(recipe.model_dump())
     if recipe is not None and recipe.filled() != run.recipe.filled():
         raise RunError(
             f"the run {run.path} is of another recipe, or of other settings",
@@ -128,31 +132,12 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
         run.refuse_edited()
         run.refuse_outside()
         begun = run.read_json(_BEGUN)
-        ready = _checked(run.recipe, crew)
-        _refuse_changed(run, ready, begun)
+        ready = _ready(run.recipe, crew)
+        if found := changes(begun, ready.prepared):
+            raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")
+        if note := version_note(begun):
+            say(note)
         return _completed(run, ready, progress or Progress(show=False), say)
-
-
-_BEGUN = "begun"
-
-
-def _identity(ready: Ready) -> dict[str, Any]:
-    """What a run has to find again where it goes on."""
-    p = ready.prepared
-    return {
-        "processes": ready.crew.processes,
-        "sha256": p.files,
-        "checkpoint": p.base.sha256,
-        "ftkit": ftkit.__version__,
-    }
-
-
-def _refuse_changed(run: RunDirectory, ready: Ready, begun: dict[str, Any]) -> None:
-    found = [f"{name} has changed since it began" for name in changed_files(run.recipe, begun["sha256"])]
-    if begun["checkpoint"] != ready.prepared.base.sha256:
-        found.append(f"the checkpoint {run.recipe.model.checkpoint} has other weights than when it began")
-    if found:
-        raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")
 
 
 def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
@@ -201,19 +186,15 @@ class Ready:
     """Texts without labels."""
 
 
-def _checked(recipe: Recipe, crew: Crew) -> Ready:
+def _ready(recipe: Recipe, crew: Crew) -> Ready:
     """The recipe made concrete. Raises FTKitError for whatever stands against it."""
-    machine.precision(recipe.train.precision)
-    micro_batch(recipe.train, crew.size)
-    sharding.check(recipe.train.sharding, crew.size)
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
-    prepared = prepare(recipe)
-    refuse_overflow(models.read_config(prepared.base.path).model_type, recipe.train.precision)
-    calibrate.check(prepared)
-    require_validation(prepared)
-    teacher.check(prepared)
-    return Ready(prepared, fold_rows(prepared), crew, selftrain.read(prepared))
+    prepared = checked(recipe, crew.size)
+    unlabeled = selftrain.read(prepared)
+    if unlabeled is not None and from_hub(recipe, "unlabeled"):
+        prepared = replace(prepared, files={**prepared.files, "unlabeled": fingerprint(unlabeled)})
+    return Ready(prepared, fold_rows(prepared), crew, unlabeled)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.engine import teacher
+from ftkit.engine.begun import code_hashes
 from ftkit.engine.fit import fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import Prepared, prepare
@@ -40,7 +41,7 @@ class Job:
     part: str
     """Of a run with several: `folds/3`, `seeds/14`; empty for the run itself."""
     data: dict[str, str]
-    """SHA-256 of each data file and of the checkpoint, as node 0 read them."""
+    """SHA-256 of the data, of one's own code and of the checkpoint, as node 0 read them."""
     nodes: int
     processes: int
     """On each node."""
@@ -67,6 +68,7 @@ def sources(prepared: Prepared) -> dict[str, str]:
     """What has to be the same for every process: SHA-256 by what it is of."""
     return {
         **{f"data.{name}": digest for name, digest in prepared.files.items()},
+        **code_hashes(prepared.recipe),
         "model.checkpoint": prepared.base.sha256,
     }
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ftkit import trust
 from ftkit.data.split import draw
-from ftkit.engine import curve
+from ftkit.engine import curve, study
 from ftkit.engine.curve import Found, learning_curve, part_sizes
-from ftkit.errors import RecipeError, RunError
+from ftkit.engine.lift import lift
+from ftkit.errors import FTKitError, Interrupted, MachineError, RecipeError, RunError
+from ftkit.recipe import Recipe, changed, parse_recipe
+from ftkit.run import RunDirectory
 from tests.runs import Lab, rows, write_rows
 
 SEEDS = 2
@@ -90,7 +97,7 @@ def test_another_recipe_and_other_data_are_refused(lab: Lab, done: Found, train_
     before = train_file.read_text()
     train_file.write_text(before + before.splitlines()[0] + "\n")
     try:
-        with pytest.raises(RunError, match="other data"):
+        with pytest.raises(RunError, match=r"train\.jsonl has changed since it began"):
             learning_curve(lab.recipe("single", f"data.train={train_file}"), done.study)
     finally:
         train_file.write_text(before)
@@ -156,3 +163,178 @@ def test_parts_are_learned_from_with_their_variants(lab: Lab, train_file: Path) 
     found = learning_curve(recipe, lab.folder / "studies" / "varied", seeds=SEEDS)
     examples = json.loads((found.study / "rows-20" / "13" / "scores.json").read_text())["examples"]
     assert 20 < examples <= 40
+
+
+# ---------------------------------------------------------------------- stopped, and gone on with
+
+
+class Halted:
+    """Calls `real`, but for one call, by number, in place of which the person wants to end."""
+
+    def __init__(self, real: Callable[..., Any], at: int) -> None:
+        self.real, self.at, self.calls = real, at, 0
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return self.real(*args, **options)
+
+
+def times(path: Path, name: str) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in path.rglob(name)}
+
+
+def test_a_training_that_was_stopped_while_it_was_scored_is_not_trained_again(
+    lab: Lab, done: Found, train_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, path = lab.recipe("single", f"data.train={train_file}"), lab.folder / "studies" / "scoring"
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "finish", Halted(study.finish, at=2))
+        with pytest.raises(Interrupted, match=f"--run {path} goes on from there"):
+            learning_curve(recipe, path, [40], seeds=SEEDS)
+    before = times(path, "fitted.json")
+    assert len(before) == 2 and len(list(path.rglob("model"))) == 1
+    again = learning_curve(recipe, path, [40], seeds=SEEDS)
+    assert again.points == done.points
+    assert before.items() <= times(path, "fitted.json").items()
+    assert not list(path.rglob("model"))
+
+
+@pytest.mark.parametrize("damage", ["model", "model/model.safetensors", "fitted.json"])
+def test_what_is_damaged_of_a_stopped_training_is_trained_again(
+    lab: Lab, done: Found, train_file: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    recipe, path = lab.recipe("single", f"data.train={train_file}"), lab.new()
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "finish", Halted(study.finish, at=1))
+        with pytest.raises(Interrupted):
+            learning_curve(recipe, path, [40], seeds=SEEDS)
+    harmed = path / "rows-16" / "13" / damage
+    if harmed.is_dir():
+        shutil.rmtree(harmed)
+    else:
+        harmed.write_bytes(b"torn")
+    assert learning_curve(recipe, path, [40], seeds=SEEDS).points == done.points
+
+
+def test_what_a_teacher_has_kept_is_not_found_out_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, path = lab.recipe("single", "augment.by=swap", "augment.teacher=true"), lab.new()
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "fit", Halted(study.fit, at=2))  # the first has no variants
+        with pytest.raises(Interrupted):
+            lift(recipe, path, seeds=2, rows=10)
+    before = times(path, "teacher.json")
+    assert len(before) == 1
+    said: list[str] = []
+    lift(recipe, path, seeds=2, rows=10, say=said.append)
+    assert before.items() <= times(path, "teacher.json").items()
+    assert sum("judges their variants" in line for line in said) == 1  # the second seed's
+
+
+def test_a_teacher_that_was_stopped_before_it_judged_is_not_trained_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, path = lab.recipe("single", "augment.by=swap", "augment.teacher=true"), lab.new()
+    with monkeypatch.context() as patch:
+        patch.setattr("ftkit.engine.teacher._agreed", Halted(lambda *_: [], at=1))
+        with pytest.raises(Interrupted):
+            lift(recipe, path, seeds=2, rows=10)
+    (fitted,) = times(path, "teacher/13/fitted.json").items()
+    monkeypatch.setattr(
+        "ftkit.engine.teacher._agreed", lambda *_: [] if fitted in times(path, "fitted.json").items() else [0]
+    )
+    lift(recipe, path, seeds=2, rows=10)
+    (one,) = path.glob("*-swap/13/teacher.json")
+    assert json.loads(one.read_text())["kept"] == []
+
+
+def test_a_study_that_was_killed_when_it_was_published_is_gone_on_with(
+    lab: Lab, train_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, path = lab.recipe("single", f"data.train={train_file}"), lab.new()
+    published = RunDirectory.publish
+
+    def killed(run: RunDirectory) -> None:
+        published(run)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "publish", killed)
+        with pytest.raises(SystemExit):
+            learning_curve(recipe, path)
+    assert path.is_dir()
+    monkeypatch.setattr(curve, "_train", Halted(curve._train, at=1))
+    with pytest.raises(Interrupted):
+        learning_curve(recipe, path)
+
+
+def test_two_processes_do_not_work_on_one_study(lab: Lab, done: Found, train_file: Path) -> None:
+    with RunDirectory.open(done.study).locked(), pytest.raises(RunError, match="another process is at work"):
+        learning_curve(lab.recipe("single", f"data.train={train_file}"), done.study)
+
+
+def test_a_checkpoint_that_has_changed_is_refused(lab: Lab, train_file: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(lab.checkpoint("bert"), tmp_path / "base"))
+    recipe, path = lab.recipe("single", f"data.train={train_file}", f"model.checkpoint={base}"), tmp_path / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curve, "_train", Halted(curve._train, at=1))
+        with pytest.raises(Interrupted):
+            learning_curve(recipe, path)
+    content = bytearray((base / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (base / "model.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match="has other weights than when it began"):
+        learning_curve(recipe, path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "match"),
+    [
+        (("train.precision=fp16",), MachineError, "train.precision"),
+        (("train.sharding.name=fsdp",), MachineError, "train.sharding"),
+        (("evaluate.wished_precision=0.9", "data.validation=null"), RecipeError, "evaluate.wished_precision"),
+    ],
+)
+def test_studies_ask_what_train_asks(
+    lab: Lab, train_file: Path, settings: tuple[str, ...], kind: type[FTKitError], match: str
+) -> None:
+    recipe, path = lab.recipe("single", f"data.train={train_file}", "augment.by=swap", *settings), lab.new()
+    for asked in (learning_curve, lift):
+        with pytest.raises(kind, match=match):
+            asked(recipe, path)
+    assert not path.exists()
+
+
+def test_a_teacher_without_labels_to_agree_with_is_refused_at_once(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match=r"augment\.teacher"):
+        lift(lab.recipe("ner", "augment.by=swap", "augment.teacher=true"), lab.new())
+
+
+@pytest.mark.parametrize(("settings", "how"), [((), {"rows": 10}), (("augment.strength=0.5",), {"per_label": 3})])
+def test_variants_of_another_kind_are_another_study(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], how: dict[str, Any]
+) -> None:
+    recipe, path = lab.recipe("single", "augment.by=swap"), lab.new()
+    monkeypatch.setattr(study, "fit", Halted(study.fit, at=1))
+    with pytest.raises(Interrupted):
+        lift(recipe, path, per_label=3)
+    with pytest.raises(RunError, match=r"other settings|another --per-label, --rows"):
+        lift(changed(recipe, settings), path, **how)
+
+
+def test_code_of_ones_own_is_remembered_by_a_study(
+    lab: Lab, train_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trust, "_own", set())
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from ftkit.tasks.classification import Classification\n\n\n"
+        "class Own(Classification):\n    summary = 'labels of texts'\n"
+    )
+    raw = lab.recipe("single", f"data.train={train_file}").model_dump()
+    recipe: Recipe = parse_recipe({**raw, "task": str(code)}, "own")
+    monkeypatch.setattr(curve, "_found", Halted(curve._found, at=1))
+    with pytest.raises(Interrupted):
+        learning_curve(recipe, tmp_path / "study", seeds=1)

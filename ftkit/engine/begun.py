@@ -1,0 +1,53 @@
+"""What a run, or a study, is begun with and has to find again where it goes on: data, checkpoint, code, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from ftkit import trust
+from ftkit.engine.prepare import Prepared, changed_files
+from ftkit.plugins import sha256_of
+from ftkit.recipe import Recipe
+
+FILE = "begun"
+_LIBRARIES = ("ftkit", "torch", "transformers")
+
+
+def identity(prepared: Prepared) -> dict[str, Any]:
+    """What is written down where it begins."""
+    return {
+        "sha256": prepared.files,
+        "checkpoint": prepared.base.sha256,
+        "code": code_hashes(prepared.recipe),
+        "versions": _versions(),
+    }
+
+
+def code_hashes(recipe: Recipe) -> dict[str, str]:
+    """The SHA-256 of each file of one's own code that a recipe names, as it was loaded."""
+    found = {name: sha256_of(name) for name in trust.code(recipe.model_dump())}
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
+    """What is not as it was, a sentence for each."""
+    recipe, code = prepared.recipe, code_hashes(prepared.recipe)
+    names = changed_files(recipe, begun["sha256"], prepared.files)
+    names += [name for name in code if begun["code"].get(name) != code[name]]
+    found = [f"{name} has changed since it began" for name in names]
+    if begun["checkpoint"] != prepared.base.sha256:
+        found.append(f"the checkpoint {recipe.model.checkpoint} has other weights than when it began")
+    return found
+
+
+def version_note(begun: Mapping[str, Any]) -> str:
+    """The sentence about libraries that are of another version now; empty where none is."""
+    then, now = begun["versions"], _versions()
+    other = [f"{name} {then[name]}, now {now[name]}" for name in now if then[name] != now[name]]
+    return f"note: it began with {' and '.join(other)}: the last digits may differ" if other else ""
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}

@@ -1,0 +1,24 @@
+"""A recipe made concrete and asked all that its trainings could fail of: for `train`, and for each study."""
+
+from __future__ import annotations
+
+from ftkit.engine import calibrate, machine, sharding, teacher
+from ftkit.engine import model as models
+from ftkit.engine.arguments import micro_batch
+from ftkit.engine.nonfinite import refuse_overflow
+from ftkit.engine.prepare import Prepared, prepare
+from ftkit.engine.seeds import require_validation
+from ftkit.recipe import Recipe
+
+
+def checked(recipe: Recipe, processes: int = 1) -> Prepared:
+    """The recipe made concrete. Raises FTKitError for whatever stands against training it in so many processes."""
+    machine.precision(recipe.train.precision)
+    micro_batch(recipe.train, processes)
+    sharding.check(recipe.train.sharding, processes)
+    prepared = prepare(recipe)
+    refuse_overflow(models.read_config(prepared.base.path).model_type, recipe.train.precision)
+    calibrate.check(prepared)
+    require_validation(prepared)
+    teacher.check(prepared)
+    return prepared
