@@ -84,6 +84,7 @@ def load(
     examples = {name: part for name, part in examples.items() if part.rows}
     examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
     more += told
+    home = {name: name if name in examples else "train" for name in SPLIT_NAMES}
     if "train" in examples:
         more += _shared_out(examples, spec, stratify)
     return Splits(
@@ -91,14 +92,13 @@ def load(
         notes=tuple(dict.fromkeys([*notes, *more])),
         shape=shape,
         unread=unread,
-        raw={} if strict else {name: _raw(name, part, tables, found, group) for name, part in examples.items()},
+        raw={} if strict else {name: _raw(home[name], part, tables, found, group) for name, part in examples.items()},
         locate=located,
     )
 
 
-def _raw(name: str, part: Examples, tables: dict[str, Table], found: dict[str, Found], group: str | None) -> Raw:
-    """What the sources have in the columns of a split's rows."""
-    home = name if name in tables else "train"
+def _raw(home: str, part: Examples, tables: dict[str, Table], found: dict[str, Found], group: str | None) -> Raw:
+    """What the table that a split's rows come from has in their columns."""
     return Raw(tables[home], found[home], group, part.column("row"))
 
 

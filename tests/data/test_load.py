@@ -207,6 +207,16 @@ def test_features_are_the_same_whatever_the_rows_hold(tmp_path: Path) -> None:
     assert rated.features == {"text": text, "label": datasets.Value("float64"), "row": whole}
 
 
+def test_a_share_in_place_of_a_split_that_is_unreadable_is_shown_as_its_rows_stand(tmp_path: Path) -> None:
+    rows = [{**row, "split": "train"} for row in reviews(20)]
+    rows[0].update(split="test", label=None)
+    spec = DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=None, test=0.3)
+    splits = load(spec, LABELLED, strict=False)
+    assert sizes(splits) == {"train": 13, "test": 6}
+    for name, split in splits.items():
+        assert [raw["text"] for raw in splits.raw[name]] == list(split["text"])
+
+
 def test_predicting_needs_no_answers(tmp_path: Path) -> None:
     spec = DataSpec(columns={"text": "review", "label": "stars"})
     rows, notes = load_file(jsonl(tmp_path / "a.jsonl", [{"text": "x"}]), spec, LABELLED, targets=False)
