@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache and a process that remember nobody's code."""
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trust, "_own", set())
+    monkeypatch.setattr(trust, "_lent", set())
     monkeypatch.setattr(trust, "_allowed", False)
 
 
@@ -79,13 +82,71 @@ def test_an_export_that_names_code_is_refused_before_the_code_runs(code: Path, m
     assert not code.with_name("ran").exists()
 
 
-def test_ones_own_recipe_runs_its_code_and_so_do_later_processes(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_own", set())
+    monkeypatch.setattr(trust, "_lent", set())
+    monkeypatch.setattr(trust, "_allowed", False)
+
+
+def mine(code: Path) -> Path:
     recipe = code.parent / "mine.yaml"
     recipe.write_text("task: ./stance.py\nmodel: {checkpoint: minilm}\n", encoding="utf-8")
-    assert load_recipe(recipe).task.name == str(code)
-    assert code.with_name("ran").exists()
-    monkeypatch.setattr(trust, "_own", set())  # another process
+    return recipe
+
+
+def test_what_ones_own_recipe_names_is_remembered_for_later_processes(
+    code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe(mine(code))
+    assert recipe.task.name == str(code) and code.with_name("ran").exists()
+    trust.remember(recipe.model_dump())
+    another_process(monkeypatch)
     assert run(code).recipe.task.name == str(code)
+
+
+def test_a_recipe_that_is_only_looked_at_is_not_remembered(code: Path) -> None:
+    load_recipe(mine(code))
+    assert not list(code.parents[1].glob("cache/*"))
+    with pytest.raises(RunError, match=r"stance\.py"):
+        _ = run(code).recipe
+
+
+def test_what_was_let_through_once_is_not_remembered(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {"metrics": ["somebody/metric"]}
+    data = {"train": str(code.parents[1] / "elsewhere.csv")}
+    trust.allow()
+    trust.remember(load_recipe(run(code, task=str(code), evaluate=metrics, data=data).path).model_dump())
+    trust.remember(run(code, task="qa", data={"train": "/own.csv"}).recipe.model_dump())
+    another_process(monkeypatch)
+    for refused in ({}, {"task": "classification", "evaluate": metrics}):
+        with pytest.raises(RunError, match="wants to run code"):
+            _ = run(code, **refused).recipe
+    with pytest.raises(RunError, match=r"elsewhere\.csv"):
+        run(code, task="qa", data=data).refuse_outside()
+    run(code, task="qa", data={"train": "/own.csv"}).refuse_outside()
+
+
+_REMEMBERS = """
+import sys
+from ftkit import trust
+
+sys.stdin.readline()
+for number in range(20):
+    trust.remember({"data": {"train": f"/data/{sys.argv[1]}-{number}.csv"}})
+"""
+
+
+def test_trainings_that_begin_at_once_lose_none_of_each_others(code: Path) -> None:
+    each = [
+        subprocess.Popen([sys.executable, "-c", _REMEMBERS, str(i)], stdin=subprocess.PIPE, text=True) for i in range(4)
+    ]
+    for process in each:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.wait() for process in each] == [0] * 4
+    for name in range(4):
+        trust.refuse_outside(code.parent, {"data": {"train": [f"/data/{name}-{number}.csv" for number in range(20)]}})
 
 
 def test_a_person_may_allow_it(code: Path) -> None:

@@ -7,13 +7,16 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from ftkit.engine import adamw, interrupt
+from ftkit.engine import adamw, interrupt, prepare
+from ftkit.engine import begun as beginning
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.train import resume, train
 from ftkit.errors import FTKitError, Interrupted, RunError
@@ -202,6 +205,47 @@ def test_changed_data_and_recipes_are_refused(lab: Lab, monkeypatch: pytest.Monk
     recipe.write_text(recipe.read_text().replace("warmup: 0.0", "warmup: 0.2"))
     with pytest.raises(RunError, match="has changed since the run began"):
         resume(path)
+
+
+def test_changed_code_of_ones_own_is_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "from ftkit.tasks.classification import Classification\n\n\n"
+        "class Own(Classification):\n    summary = 'labels of texts'\n"
+    )
+    path = begun(lab, monkeypatch, f"task.name={code}")
+    with code.open("a") as file:
+        file.write("    best_metric = 'f1'\n")
+    assert resume(path).run == path  # this process has loaded it as it was
+    path = begun(lab, monkeypatch, f"task.name={code}")
+    for module in [name for name in sys.modules if name.startswith("ftkit_user_own")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(RunError, match=r"own\.py has changed since it began"):
+        resume(path)
+
+
+def test_other_rows_from_the_hub_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same name: a file stands in for a data set whose `main` moves."""
+    monkeypatch.setattr(prepare, "is_hub_id", lambda source: source == str(lab.file("single", "train")))
+    monkeypatch.setattr(prepare, "file_hashes", lambda recipe: {})
+    path = begun(lab, monkeypatch)
+    assert set(RunDirectory.open(path).read_json("begun")["sha256"]) == {"train"}
+    rows = lab.file("single", "train").read_text()
+    try:
+        lab.file("single", "train").write_text(rows.replace("arts", "trade", 1))
+        with pytest.raises(RunError, match="has changed since it began"):
+            resume(path)
+    finally:
+        lab.file("single", "train").write_text(rows)
+    assert resume(path).scores
+
+
+def test_another_version_of_a_library_is_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = begun(lab, monkeypatch)
+    monkeypatch.setattr(beginning, "version", lambda name: {"torch": "99.0"}.get(name, version(name)))
+    said: list[str] = []
+    resume(path, say=said.append)
+    assert f"note: it began with torch {version('torch')}, now 99.0: the last digits may differ" in said
 
 
 def test_two_can_not_go_on_with_one_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ def stranger(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.trained("single", "full"), lab.trained("single", "lora")
     monkeypatch.setenv("FTKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(trust, "_own", set())
+    monkeypatch.setattr(trust, "_lent", set())
     monkeypatch.setattr(trust, "_allowed", False)
 
 

@@ -1,0 +1,45 @@
+"""Data sets of canonical rows, and what tells one from another."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from datasets import Dataset, concatenate_datasets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftkit.data import typed
+from ftkit.data.typed import fingerprint
+
+ROWS: list[dict[str, Any]] = [
+    {"text": f"Parcel {i} came late.", "tags": ["a"] * (i % 3), "group": None if i % 2 else str(i)} for i in range(30)
+]
+
+
+@given(st.lists(st.integers(1, 29), max_size=4, unique=True), st.integers(1, 9))
+def test_equal_rows_have_one_fingerprint_however_they_are_cut(cuts: list[int], before: int) -> None:
+    parts = [ROWS[a:b] for a, b in pairwise(sorted({0, *cuts, 30}))]
+    whole = Dataset.from_list(ROWS)
+    cut = concatenate_datasets([Dataset.from_list(part, features=whole.features) for part in parts])
+    later = Dataset.from_list([*ROWS[:before], *ROWS])
+    others = (cut, later.select(range(before, before + 30)), later.select([0, *range(before + 1, before + 30)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typed, "AT_ONCE", 8)
+        assert {fingerprint(other) for other in others} == {fingerprint(whole)}
+
+
+@given(st.integers(0, 29), st.sampled_from(["text", "group", "tags"]))
+def test_another_value_gives_another_one(number: int, column: str) -> None:
+    rows = [dict(row) for row in ROWS]
+    rows[number][column] = ["other"] if column == "tags" else "other"
+    features = Dataset.from_list(ROWS).features
+    found = fingerprint(Dataset.from_list(rows, features=features))
+    assert found != fingerprint(Dataset.from_list(ROWS, features=features))
+
+
+def test_order_counts_and_so_does_a_row_more() -> None:
+    whole = Dataset.from_list(ROWS)
+    others = (range(30), range(29, -1, -1), range(29), [])
+    assert len({fingerprint(whole.select(places)) for places in others}) == 4
