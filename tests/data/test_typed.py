@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset, concatenate_datasets
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.data import typed
@@ -18,6 +18,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 29), max_size=4, unique=True), st.integers(1, 9))
 def test_equal_rows_have_one_fingerprint_however_they_are_cut(cuts: list[int], before: int) -> None:
     parts = [ROWS[a:b] for a, b in pairwise(sorted({0, *cuts, 30}))]

@@ -55,7 +55,7 @@ def test_a_file_that_changes_after_it_was_hashed_is_known_as_another(
 
     monkeypatch.setattr(preparing, "load", meanwhile)
     prepared = prepare(recipe)
-    assert preparing.changed_files(recipe, prepared.files) == [str(file)]
+    assert preparing.changed_files(recipe, prepared.files, preparing.file_hashes(recipe)) == [str(file)]
 
 
 def test_refused_without_training_rows(lab: Lab) -> None:
