@@ -176,7 +176,7 @@ def tidy(folder: Path, kind: str) -> None:
         number = left.name.rpartition(f".{kind}{_here()}-")[2].partition("-")[0]
         if number.isdecimal() and not _runs(int(number)):
             with suppress(OSError):  # another process may be at it, too
-                _remove(left)
+                remove(left)
 
 
 def _runs(process: int) -> bool:
@@ -199,7 +199,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     beside = path.with_name(f".{path.name}.{_WRITING}{owner()}")
-    _remove(beside)
+    remove(beside)
     tidy(path.parent, _WRITING)
     try:
         yield beside
@@ -211,9 +211,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(beside, path)
         flush(path.parent)
         for left in previous(path) if path.is_dir() else []:
-            shutil.rmtree(left)
+            remove(left)
     finally:
-        _remove(beside)
+        remove(beside)
 
 
 def previous(path: Path) -> list[Path]:
@@ -233,8 +233,9 @@ def _swap(path: Path, beside: Path) -> None:
             os.rename(before, path)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Remove what stands at `path`, if something does: a file, a folder with all in it, a link but not its aim."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -130,9 +130,13 @@ class RunDirectory:
         if self.edited:
             say(f"warning: {self.path / RECIPE} has changed since the run was trained; the model has not")
 
-    def refuse_edited(self) -> None:
-        """Raises RunError where the recipe was edited."""
-        if self.edited:
+    def recipe_sha256(self) -> str:
+        """The SHA-256 of the recipe's file."""
+        return sha256(self.path / RECIPE)
+
+    def refuse_edited(self, known: str) -> None:
+        """Raises RunError where the recipe's file has another SHA-256 than the one that is known."""
+        if self.recipe_sha256() != known:
             raise RunError(
                 f"{self.path / RECIPE} has changed since the run began, and half of the run is of the old one",
                 "put it back as it was, or train anew with it in another --run",
@@ -145,17 +149,21 @@ class RunDirectory:
         The lock is the system's: it ends with the process, and with the training processes that it has started, however
         they end. Where a file system has none, two processes are not kept apart.
         """
-        with (self.path / RECIPE).open("r+b") as file:  # NFS locks only what is open for writing
-            os.set_inheritable(file.fileno(), True)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"another process is at work on the run {self.path}", "wait until it ends, or end it"
-                ) from error
-            except OSError:
-                pass
+        folder = os.open(self.path, os.O_RDONLY)  # and no file in it, for which an editor may put another
+        try:
+            os.set_inheritable(folder, True)
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise RunError(
+                f"another process is at work on the run {self.path}", "wait until it ends, or end it"
+            ) from error
+        except OSError:
+            pass
+        try:
             yield
+        finally:
+            os.close(folder)
 
     @property
     def model(self) -> Path:
@@ -170,7 +178,14 @@ class RunDirectory:
             if not folder.is_dir():
                 os.rename(previous(folder)[0], folder)
         if not folder.is_dir():
-            raise RunError(f"the run {self.path} has no model: its training did not finish an epoch", "train again")
+            if self.has("scores"):
+                raise RunError(
+                    f"the run {self.path} is complete, and its model is gone", "train anew, in another --run"
+                )
+            raise RunError(
+                f"the run {self.path} has no model: its training did not finish an epoch",
+                f"`ftkit train --resume --run {self.path}` goes on with it",
+            )
         return folder
 
     def part(self, kind: str, name: str, recipe: Recipe | None = None) -> RunDirectory:
@@ -184,13 +199,22 @@ class RunDirectory:
         """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""
         write_json(self.path / f"{name}.json", value)
 
-    def read_json(self, name: str) -> Any:
-        """One of the run's JSON files. Raises RunError where it is missing or torn."""
+    def read_json(self, name: str, needs: Iterable[str] = ()) -> Any:
+        """One of the run's JSON files. Raises RunError where it is missing or torn, or lacks a name that it `needs`."""
         path = self.path / f"{name}.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(f"{path} is missing", "train anew, in another --run") from error
         except (OSError, ValueError) as error:
-            raise RunError(f"{path} can't be read: {error}") from error
+            raise RunError(f"{path} can't be read: {error}", "train anew, in another --run") from error
+        lacking = [need for need in needs if not isinstance(found, dict) or need not in found]
+        if lacking:
+            raise RunError(
+                f"{path} lacks {', '.join(lacking)}: it is damaged, or of another version of ftkit",
+                "train anew, in another --run",
+            )
+        return found
 
     def has(self, name: str) -> bool:
         """Whether there is a JSON file of this name."""
@@ -283,6 +307,11 @@ def _write_recipe(folder: Path, text: str) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raises RunError where something stands at `path`: a run is never overwritten."""
+    if RunDirectory.is_run(path) and not RunDirectory(_absolute(path)).has("scores"):
+        raise RunError(
+            f"{path} exists already: a run that was stopped, or is at work",
+            f"`ftkit train --resume --run {path}` goes on with it; or name another directory with --run",
+        )
     if _absolute(path).exists():
         raise RunError(
             f"{path} exists already",

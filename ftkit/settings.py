@@ -190,6 +190,7 @@ class TrainSpec(Section):
     activation_checkpointing: bool = False
     """Compute each layer again on the way back instead of keeping its outputs: less memory, a third more time."""
     sharding: ShardingSpec = ShardingSpec()
+    """What is split over GPUs of which one alone can't hold it: `fsdp`, `zero`, or a section."""
     frozen_cache: float = Field(10.0, ge=0, le=2**20)
     """GiB of disk for the outputs of layers that do not learn, computed once and without dropout; 0 keeps none."""
     seed: int = Field(13, ge=0, le=MOST_SEED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
@@ -29,8 +30,12 @@ def silence(message: str) -> None:
     """Tell nobody."""
 
 
+_PAUSE = 60.0
+"""Seconds between two lines where there is no terminal."""
+
+
 class Progress:
-    """One live line with loss, rate, examples a second and time left; silent where nobody watches."""
+    """One live line with loss, rate, examples a second and time left; a line a minute where it is no terminal."""
 
     def __init__(self, stream: TextIO = sys.stderr, show: bool = True) -> None:
         self.show = show
@@ -38,6 +43,7 @@ class Progress:
         self.stream = stream
         self._line: Any = None
         self._last = ""
+        self._told = time.monotonic()
 
     def start(self, steps: int, what: str = "training") -> None:
         """Begin a line for `steps` steps."""
@@ -59,9 +65,13 @@ class Progress:
 
     def step(self, done: int, loss: float, rate: float, speed: float, left: float) -> None:
         """Show where training is."""
+        text = f"loss {loss:.4f}  rate {rate:.1e}  {speed:,.0f} examples/s  {_duration(left)} left{self._last}"
         if self._line:
-            text = f"loss {loss:.4f}  rate {rate:.1e}  {speed:,.0f} examples/s  {_duration(left)} left{self._last}"
             self._line.update(self._task, completed=done, text=text)
+        elif self.show and time.monotonic() - self._told > _PAUSE:  # in a file, a line now and then
+            self._told = time.monotonic()
+            with suppress(BrokenPipeError):
+                print(f"step {done}  {text}", file=self.stream, flush=True)
 
     def advance(self, done: int) -> None:
         """Show how many are done."""

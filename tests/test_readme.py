@@ -39,7 +39,10 @@ def test_a_listing_runs(command: str, tmp_path: Path) -> None:
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", [c for c in FTKIT if c.startswith("ftkit train") and "$FTKIT_DATA" not in c])
+STARTS = [c for c in FTKIT if c.startswith("ftkit train") and "--resume" not in c]
+
+
+@pytest.mark.parametrize("command", [c for c in STARTS if "$FTKIT_DATA" not in c])
 def test_a_training_on_samples_is_one_that_can_start(command: str, tmp_path: Path) -> None:
     reviews = "text,label\n" + "".join(f"row {i} is good,positive\nrow {i} is bad,negative\n" for i in range(30))
     (tmp_path / "reviews.csv").write_text(reviews, encoding="utf-8")
@@ -50,7 +53,7 @@ def test_a_training_on_samples_is_one_that_can_start(command: str, tmp_path: Pat
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("command", [c for c in FTKIT if c.startswith("ftkit train") and "$FTKIT_DATA" in c])
+@pytest.mark.parametrize("command", [c for c in STARTS if "$FTKIT_DATA" in c])
 def test_a_training_on_public_data_is_one_that_can_start(command: str, tmp_path: Path) -> None:
     if "FTKIT_DATA" not in os.environ:
         pytest.skip("FTKIT_DATA names no folder")

@@ -96,7 +96,7 @@ def test_what_is_no_run_or_has_no_model_is_refused(lab: Lab, tmp_path: Path) -> 
     run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
     with pytest.raises(RunError, match="has no model"):
         _ = run.model
-    with pytest.raises(RunError, match=r"scores\.json can't be read"):
+    with pytest.raises(RunError, match=r"scores\.json is missing"):
         run.read_json("scores")
     (run.path / "scores.json").write_text('{"torn": ')
     with pytest.raises(RunError, match=r"scores\.json can't be read"):

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from transformers.trainer import TRAINER_STATE_NAME
 
 from ftkit.errors import RunError
-from ftkit.files import broken, flush, seal
+from ftkit.files import broken, flush, remove, seal
 from ftkit.terminal import Say
 
 KEPT = 2
@@ -55,9 +55,9 @@ class Checkpoints:
                 break
             damaged.append(f"{self.path(step)} is damaged ({'; '.join(faults)})")
         whole = self.path(self.steps()[len(damaged)]) if len(damaged) < len(self.steps()) else None
-        instead = "the checkpoint before it is taken" if whole else "the training begins anew, as there is no other"
-        for fault in damaged:
-            say(f"warning: {fault}: {instead}")
+        if damaged:
+            instead = f"{whole.name} is taken" if whole else "the training begins anew, as there is no other"
+            say(f"warning: {'; '.join(damaged)}: {instead}")
         return whole
 
     def write(self, step: int, files: Mapping[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Checkpoints:
     def _tidy(self) -> None:
         """Remove what a killed process was writing or removing: one process at a time works on a run."""
         for left in self.folder.glob(".step-*"):
-            shutil.rmtree(left)
+            remove(left)
 
 
 # ---------------------------------------------------------------------- what is in one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from ftkit.engine.scoring import Scored
 from ftkit.metrics import ClassScores, Scores
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress, Say
+
+_OTHER = ("run", "breakdown")
+"""What scores.json has under other names."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ class Finished:
     @classmethod
     def read(cls, run: RunDirectory) -> Finished:
         """That of a run which is complete."""
-        told = run.read_json("scores")
+        told = run.read_json(
+            "scores", needs=["per_class", *(one.name for one in fields(cls) if one.name not in _OTHER)]
+        )
         return cls(run=run.path, breakdown=told.pop("per_class"), **{k: v for k, v in told.items() if k != "run"})
 
 

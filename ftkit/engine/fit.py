@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ftkit.engine.memory import Limit
 from ftkit.engine.prepare import Prepared, describe, encode_training, sampled, weighting
 from ftkit.engine.trainer import FTTrainer, examples_of
 from ftkit.engine.unpad import is_encoder, unpadded
-from ftkit.errors import RecipeError
+from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.run import RunDirectory
 from ftkit.settings import TrainSpec
@@ -110,7 +110,7 @@ def fit(
     best = _best(prepared, save) if validation else []
     keeping = None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], say)
     if keeping:
-        keeping.resume(model)
+        keeping.resume(model, lambda: _lost(run))
     trainer = FTTrainer(
         model=model,
         args=args,
@@ -153,6 +153,15 @@ def fit(
     return fitted
 
 
+def _lost(run: RunDirectory) -> str:
+    """What is wrong with the best model of a run; empty where it is whole."""
+    try:
+        models.refuse_damaged(run.model)
+    except FTKitError as error:
+        return error.message
+    return ""
+
+
 _DONE = "fitted"
 
 
@@ -160,7 +169,7 @@ def finished(run: RunDirectory) -> Fitted | None:
     """What a training told that this run has behind it; None where it has none, or is in the midst of it."""
     if not run.has(_DONE):
         return None
-    told = run.read_json(_DONE)
+    told = run.read_json(_DONE, needs=[one.name for one in fields(Fitted)])
     return Fitted(**{**told, "notes": tuple(told["notes"])})
 
 

@@ -330,7 +330,7 @@ def _trained_folder(source: str | Path) -> Path:
     """The folder that a run, an export (which may hold an adapter alone) or a checkpoint is loaded from."""
     is_run = RunDirectory.is_run(source)
     path = RunDirectory.open(source).model if is_run else Path(os.path.expanduser(source))
-    _refuse_damaged(path)
+    refuse_damaged(path)
     if not (path / CONTRACT).is_file():
         path = checkpoints.locate(str(path) if is_run else str(source)).path
     if (path / CONTRACT).is_file():  # a plain checkpoint is the person's own choice, whatever its links are
@@ -338,7 +338,7 @@ def _trained_folder(source: str | Path) -> Path:
     return path
 
 
-def _refuse_damaged(folder: Path) -> None:
+def refuse_damaged(folder: Path) -> None:
     """Raises CheckpointError where a file of a trained folder is not as it was written.
 
     A plain checkpoint may come with a list of SHA-256s that is not ftkit's, of other files than were fetched.
@@ -415,7 +415,7 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
     path = Path(checkpoint).expanduser()
     if RunDirectory.is_run(path):
         path = RunDirectory.open(path).model
-    _refuse_damaged(path)
+    refuse_damaged(path)
     if not (path / CONTRACT).is_file():
         return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
     trust.refuse_links(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from ftkit.engine.trainer import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.engine.world import World, alone
-from ftkit.errors import Interrupted, MachineError, RunError, problems
+from ftkit.errors import Interrupted, MachineError, RunError, problems, some
 from ftkit.files import full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
@@ -90,7 +91,7 @@ def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress 
     for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     with _new_run(recipe, path) as run:
-        run.write_json(_BEGUN, {"processes": crew.processes, **identity(ready.prepared)})
+        run.write_json(_BEGUN, {"processes": crew.processes, "recipe": run.recipe_sha256(), **identity(ready.prepared)})
         return _completed(run, ready, progress or Progress(show=False), say)
 
 
@@ -110,34 +111,49 @@ def resume(
     """
     world = world or alone(processes)
     if world.nodes == 1 and world.processes is None and (path / f"{_BEGUN}.json").is_file():
-        world = replace(world, processes=RunDirectory.open(path).read_json(_BEGUN)["processes"])
+        world = replace(world, processes=RunDirectory.open(path).read_json(_BEGUN, needs=_NEEDED)["processes"])
     with gathered(world) as crew:
         return _resume(path, crew, say, progress, recipe)
 
 
 def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe: Recipe | None) -> Finished:
     run = RunDirectory.open(path)
+    trust.refuse_links(run.path)
     if recipe is not None:  # a run that was begun on another machine is one's own by it
         trust.remember(recipe.model_dump())
     if recipe is not None and recipe.filled() != run.recipe.filled():
         raise RunError(
-            f"the run {run.path} is of another recipe, or of other settings",
+            f"the run {run.path} is of another recipe, or of other settings: {_unlike(recipe, run.recipe)}",
             "leave the recipe out to go on with it, or name another --run",
         )
     with run.locked():
         if run.has("scores"):
+            models.refuse_damaged(run.model)
             crew.meet(run, run.recipe, say)
             say(f"note: the run {run.path} is complete: there is nothing left to do")
             return Finished.read(run)
-        run.refuse_edited()
+        begun = run.read_json(_BEGUN, needs=_NEEDED)
+        run.refuse_edited(begun["recipe"])
         run.refuse_outside()
-        begun = run.read_json(_BEGUN)
         ready = _ready(run.recipe, crew)
         if found := changes(begun, ready.prepared):
             raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")
         if note := version_note(begun):
             say(note)
         return _completed(run, ready, progress or Progress(show=False), say)
+
+
+def _unlike(one: Recipe, other: Recipe) -> str:
+    """The names of the settings in which two recipes differ."""
+    ours, theirs = one.filled(), other.filled()
+    sections = [name for name in ours if isinstance(ours[name], dict)]
+    unlike = [
+        f"{part}.{name}" for part in sections for name in ours[part] if ours[part][name] != theirs[part].get(name)
+    ]
+    return some(unlike or ["task, model or method"], 3)
+
+
+_NEEDED = ("processes", "recipe", "sha256", "checkpoint", "code", "versions")
 
 
 def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
@@ -147,6 +163,12 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
     try:
         with full_disk_told(lambda: f"free some space; {way if run.published else 'nothing was left behind'}"):
             return _complete(run, ready, progress, say)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise RunError(
+            f"the run {run.path} can't be written: {error.strerror}", "make it writable, or copy it and go on there"
+        ) from error
     except KeyboardInterrupt as stop:
         if not run.published:
             raise

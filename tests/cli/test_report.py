@@ -29,5 +29,5 @@ def test_a_run_is_not_ruined_by_its_report(tmp_path: Path) -> None:
 def test_all_that_is_no_run_is_named_at_once(tmp_path: Path) -> None:
     done = ftkit("report", tmp_path / "one", tmp_path / "two")
     assert done.code == 3
-    assert f"{tmp_path / 'one'} is not a run" in done.err
-    assert f"{tmp_path / 'two'} is not a run" in done.err
+    assert f"{tmp_path / 'one'} is not there" in done.err
+    assert f"{tmp_path / 'two'} is not there" in done.err

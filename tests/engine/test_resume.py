@@ -289,7 +289,7 @@ def test_where_all_are_damaged_it_begins_anew_and_what_it_saves_then_counts(
     for step in (2, 3):
         (checkpoints.path(step) / "optimizer.safetensors").write_bytes(b"torn")
     assert checkpoints.newest(said.append) is None
-    assert len(said) == 2 and all("the training begins anew" in line for line in said)
+    assert len(said) == 1 and said[0].count(" is damaged ") == 2 and "the training begins anew" in said[0]
     with monkeypatch.context() as patch:
         Stops(patch, at=(1,))
         with pytest.raises(Interrupted, match="after step 1, which is saved"):
@@ -359,3 +359,77 @@ def test_a_training_in_a_thread_is_not_disturbed(lab: Lab) -> None:
 def test_a_stopped_run_has_no_scores_to_compare(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FTKitError):
         RunDirectory.open(begun(lab, monkeypatch)).read_json("scores")
+
+
+# ---------------------------------------------------------------------- what was harmed meanwhile
+
+
+def test_links_of_a_foreign_run_are_refused_before_anything_is_written(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = begun(lab, monkeypatch)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (path / "seeds" / "13").mkdir(parents=True)
+    (path / "seeds" / "13" / "recipe.yaml").symlink_to(precious)
+    with pytest.raises(RunError, match="holds links that leave it"):
+        resume(path)
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("harm", ["gone", "flipped"])
+def test_a_best_model_that_is_lost_is_trained_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    settings = ("train.epochs=3", "train.learning_rate=1e-12")  # no later epoch is better
+    whole, path, said = lab.train("single", *settings), begun(lab, monkeypatch, *settings, after=5), list[str]()
+    if harm == "gone":
+        shutil.rmtree(path / "model")
+    else:
+        weights = path / "model" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    resume(path, say=said.append)
+    assert any("the training begins anew" in line for line in said)
+    same(path, whole.run)
+
+
+def test_a_complete_run_without_its_model_is_not_told_to_be_complete(lab: Lab, tmp_path: Path) -> None:
+    path = shutil.copytree(lab.train("single").run, tmp_path / "run")
+    shutil.rmtree(path / "model")
+    with pytest.raises(RunError, match="its model is gone"):
+        resume(path)
+
+
+def test_an_edited_recipe_is_noticed_without_its_hash_file(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = begun(lab, monkeypatch)
+    recipe = path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("warmup: 0.0", "warmup: 0.2"))
+    (path / "recipe.yaml.sha256").unlink()
+    with pytest.raises(RunError, match="has changed since the run began"):
+        resume(path)
+
+
+@pytest.mark.parametrize("name", ["begun", "scores", "fitted"])
+@pytest.mark.parametrize("content", ["{}", "[]", None])
+def test_files_that_are_not_as_they_should_be_are_told(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: str | None
+) -> None:
+    path = shutil.copytree(lab.train("single").run, tmp_path / "run")
+    for other in {"begun": ("scores", "fitted"), "fitted": ("scores",), "scores": ()}[name]:
+        (path / f"{other}.json").unlink()
+    (path / f"{name}.json").unlink()
+    if content is not None:
+        (path / f"{name}.json").write_text(content)
+    elif name != "begun":
+        return
+    with pytest.raises(RunError, match=f"{name}.json (lacks|is missing)"):
+        resume(path)
+
+
+def test_a_model_that_is_a_link_is_replaced_and_what_it_leads_to_is_left(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = begun(lab, monkeypatch, "train.epochs=3", after=4)
+    elsewhere = path / "elsewhere"
+    (path / "model").rename(elsewhere)
+    (path / "model").symlink_to(elsewhere)
+    resume(path)
+    assert (elsewhere / "model.safetensors").is_file() and not list(path.glob(".*"))
