@@ -185,9 +185,10 @@ const flat = value => value === null || value === undefined ? "" : typeof value 
 function tableOf(list) {
   const keys = [...new Set(list.flatMap(({ answer }) => Object.keys(answer ?? {})))];
   const extra = ["cut", "error"].filter(name => list.some(result => result[name]));
-  const head = [...columns.map(({ column }) => column), ...keys, ...extra];
+  const used = columns.filter(({ column, required }) => required !== undefined || list.some(({ row }) => row[column]));
+  const head = [...used.map(({ column }) => column), ...keys, ...extra];
   const body = list.map(({ row, answer, ...rest }) => [
-    ...columns.map(({ column, kind }) => kind === "tokens" ? (row[column] ?? []).join(" ") : row[column] ?? ""),
+    ...used.map(({ column, kind }) => kind === "tokens" ? (row[column] ?? []).join(" ") : row[column] ?? ""),
     ...keys.map(key => flat(answer?.[key])),
     ...extra.map(name => flat(rest[name])),
   ]);

@@ -34,9 +34,11 @@ def _html(model: Served, needs_key: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    columns = _columns(model.task)
     return environment.get_template("page.html.jinja").render(
         about=model.about(),
-        columns=_columns(model.task),
+        columns=columns,
+        needed=[column for column in columns if column.required],
         places_in=model.task.places_in or "",
         explains=type(model.task).rival is not Task.rival,
         limits=model.limits,
