@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -49,6 +50,8 @@ def serve(
         predictor = Predictor(source, say, precision)
         model = Served(predictor, Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
         model.warm_up()
+        gc.collect()
+        gc.freeze()  # looking again and again through what was imported would hold up requests, by half a second each time
         server = Server(model, limits, key)
         if key is None and host not in _LOCAL:
             say(f"warning: whoever reaches {host} may ask; set FTKIT_API_KEY, or --api-key-file, to ask for a key")
