@@ -51,7 +51,7 @@ def serve(
         model = Served(predictor, Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
         model.warm_up()
         gc.collect()
-        gc.freeze()  # looking again and again through what was imported would hold up requests, by half a second each time
+        gc.freeze()  # or all that was imported is looked through now and then, for half a second
         server = Server(model, limits, key)
         if key is None and host not in _LOCAL:
             say(f"warning: whoever reaches {host} may ask; set FTKIT_API_KEY, or --api-key-file, to ask for a key")
