@@ -52,7 +52,7 @@ class Predictor:
         for number, row in enumerate(rows, 1):
             if row.keys() != rows[0].keys():
                 raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
-        return self._answer(self.read(rows, say), say) if rows else iter(())
+        return self.answers(self.read(rows, say), say) if rows else iter(())
 
     def rows(self, inputs: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Inputs as rows of the task's columns, which need not be the same. Raises DataError for what is none."""
@@ -72,7 +72,7 @@ class Predictor:
         found: dict[int, tuple[Prediction, bool]] = {}
         for places in alike.values():
             cut: list[bool] = []
-            answers = list(self._answer(self.read([rows[i] for i in places]), truncated=cut))
+            answers = list(self.answers(self.read([rows[i] for i in places]), truncated=cut))
             found |= dict(zip(places, zip(answers, cut, strict=True), strict=True))
         return [found[i] for i in range(len(rows))]
 
@@ -85,7 +85,7 @@ class Predictor:
         """
         spec = data_spec(self.trained, self.recipe, settings)
         rows = read_rows(self.trained, path, spec, targets=False, say=say)
-        return self._answer(rows, say, progress)
+        return self.answers(rows, say, progress)
 
     def read(self, rows: Sequence[dict[str, Any]], say: Say = silence) -> Dataset:
         """Rows of the same columns in the form that the task's methods read, cleaned as the training rows were."""
@@ -96,13 +96,14 @@ class Predictor:
             say(f"note: {changed(rows, steps)}")
         return unified(self.trained.task, Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]}))
 
-    def _answer(
+    def answers(
         self,
         rows: Dataset,
         say: Say = silence,
         progress: Progress | None = None,
         truncated: list[bool] | None = None,
     ) -> Iterator[Prediction]:
+        """An answer for each of the rows that `read` or `read_rows` gave; `truncated` is filled as by `evaluate`'s."""
         found = answer(self.trained, rows, self.settings, say, progress, truncated)
         return as_given(self.trained.task, rows, found)
 

@@ -18,7 +18,8 @@ from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
 from ftkit.serving.app import Server
 from ftkit.serving.settings import Limits
-from tests.runs import Lab, assert_close, rows
+from tests.command import ftkit
+from tests.runs import Lab, assert_close, read_jsonl, rows, write_rows
 from tests.serving.served import answered, finds_entities, listening, server_of
 
 INPUTS = {
@@ -62,6 +63,17 @@ def test_answers_are_those_of_python(lab: Lab, kind: str) -> None:
         one = answered(client, given[:1])
         if len(INPUTS[kind]) == 1:
             assert answered(client, [given[0][INPUTS[kind][0]]]) == one
+
+
+def test_500_rows_get_the_same_answers_from_python_predict_and_serve(lab: Lab, tmp_path: Path) -> None:
+    given = inputs("single", 500)
+    server = server_of(run_of(lab, "single"), Limits(rows=500))
+    expected = list(server.model.predictor(given))
+    source, output = write_rows(tmp_path / "in.jsonl", given), tmp_path / "out.jsonl"
+    assert ftkit("predict", run_of(lab, "single"), "--input", source, "--output", output).code == 0
+    assert read_jsonl(output) == expected
+    with listening(server) as client:
+        assert_close(answered(client, given), expected, 1e-6)
 
 
 def test_many_clients_at_once_get_the_answers_of_one(lab: Lab) -> None:
