@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic
@@ -18,6 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_log = logging.getLogger(__name__)
 OPEN = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
 """Paths that are told without the key: they say nothing of the model's answers."""
 HEADERS = (
@@ -69,10 +71,10 @@ class Guard:
             await self.app(scope, await self._admitted(scope, receive), watched)
         except Refused as refused:
             await _tell(watched, refused)
-        except Exception:
+        except Exception:  # a bug, which ends this request and is told to whoever keeps the log, and no other
+            _log.exception("%s %s failed", scope["method"], scope["path"])
             if not started:
                 await _tell(watched, Refused(500, "the server has failed", "its log says more"))
-            raise
         finally:
             self.open -= 1
             self.metrics.open.set(self.open)

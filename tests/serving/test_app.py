@@ -248,13 +248,14 @@ def test_requests_at_once_are_bounded(lab: Lab) -> None:
         assert [len(each.result(60)) for each in taken] == [1, 1]
 
 
-def test_bug_is_a_500_with_a_sentence(lab: Lab) -> None:
+def test_bug_is_a_500_with_a_sentence_and_a_line_in_the_log(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     server = server_of(run_of(lab, "single"))
     server.batcher.answer = lambda rows: [1 / 0]
     with listening(server) as client:
         found = client.post("/v1/predict", json={"inputs": ["a"]})
         assert found.status_code == 500 and found.json()["error"] == "the server has failed"
         assert client.get("/health").status_code == 200
+    assert "POST /v1/predict failed" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
 # ---------------------------------------------------------------------- keys, operations
