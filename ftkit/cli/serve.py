@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, Precision, Source
+from ftkit.cli.evaluate import AllowCode, DeviceMap, MaxMemory, Precision, Source
 
 
 def serve(
@@ -25,6 +25,8 @@ def serve(
         Path | None, typer.Option(help="A file with the key that requests must have.", show_default="$FTKIT_API_KEY")
     ] = None,
     precision: Precision = None,
+    device_map: DeviceMap = None,
+    max_memory: MaxMemory = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Answer over HTTP, with a page to try the model at /, and OpenAPI at /openapi.json.
@@ -43,6 +45,8 @@ def serve(
         if (error.name or "").startswith("ftkit"):
             raise
         raise MachineError(f"to serve, ftkit needs the package {error.name}", "pip install 'ftkit[serve]'") from error
+    from ftkit.engine.predict import Predictor
+
     limits = Limits(
         batch=batch,
         queue=queue,
@@ -52,7 +56,16 @@ def serve(
         open=max_open,
         timeout=timeout,
     )
-    run(source, host, port, limits, _key(api_key_file), precision, terminal.say)
+    key = _key(api_key_file)
+    run(
+        lambda: Predictor(source, terminal.say, precision, device_map, max_memory),
+        source,
+        host,
+        port,
+        limits,
+        key,
+        terminal.say,
+    )
 
 
 def _key(file: Path | None) -> str | None:

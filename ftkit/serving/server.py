@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -28,16 +28,17 @@ _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
+    load: Callable[[], Predictor],
     source: str,
     host: str,
     port: int,
     limits: Limits,
     key: str | None = None,
-    precision: str | None = None,
     say: Say = silence,
 ) -> None:
     """Serve a model until the process is told to stop; returns when all requests that were taken are answered.
 
+    `load` gives the model, which is slow, once the address is had; it is called by the name of its `source`.
     Raises FTKitError for a model that can't be loaded and an address that can't be had, Interrupted where it is told
     twice.
     """
@@ -47,8 +48,7 @@ def serve(
         )
     listening = _bound(host, port)
     with listening:
-        predictor = Predictor(source, say, precision)
-        model = Served(predictor, Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
+        model = Served(load(), Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
         model.warm_up()
         gc.collect()
         gc.freeze()  # or all that was imported is looked through now and then, for half a second
