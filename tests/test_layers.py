@@ -16,7 +16,7 @@ LAYERS = [
     {"settings", "recipe", "explain", "jobs", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
     {"engine", "reporting", "inspection", "mending", "repair"},
-    {"api", "init", "recognise", "testing"},
+    {"api", "init", "recognise", "serving", "testing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

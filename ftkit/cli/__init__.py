@@ -27,6 +27,7 @@ from ftkit.cli import (
     predict,
     recipes,
     report,
+    serve,
     train,
 )
 
@@ -68,6 +69,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 

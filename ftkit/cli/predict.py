@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ftkit.cli.evaluate import AllowCode, DataSettings, DeviceMap, MaxMemory, Precision, Source
 
+if TYPE_CHECKING:
+    from ftkit.engine.answers import FileAnswers
+
 
 def predict(
     source: Source,
     texts: Annotated[list[str] | None, typer.Argument(help="Texts, or JSON objects of columns (qa, pairs).")] = None,
-    input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write JSON Lines here instead of printing.")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead, or a pattern.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write here: .jsonl, .csv, .tsv or .parquet.")] = None,
     settings: DataSettings = None,
     precision: Precision = None,
     device_map: DeviceMap = None,
@@ -25,13 +29,18 @@ def predict(
 ) -> None:
     """Answer new text: one answer a row, in the order of the input.
 
+    A row of a file that can't be read costs no other: OUTPUT.errors.jsonl says why. A command that was stopped goes on,
+    from OUTPUT.partial, when it is given again.
+
     Example: ftkit predict runs/reviews "Would buy it again." "Broke on the first day."
     """
     import json
     import os
 
     from ftkit import terminal
+    from ftkit.engine.answers import FileAnswers
     from ftkit.engine.predict import Predictor
+    from ftkit.engine.tables import refuse_ending
     from ftkit.errors import DataError
 
     if bool(texts) == bool(input_file):
@@ -44,28 +53,63 @@ def predict(
     both = [path for path in (input_file, output) if path and os.path.exists(path)]
     if len(both) == 2 and os.path.samefile(*both):
         raise DataError(f"{output} is the file that is read", "name another file with --output")
-    predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
-    if input_file:
-        answers = predictor.file(str(input_file), settings or (), terminal.say, terminal.Progress())
-    else:
-        answers = predictor(inputs, terminal.say)
     if output:
-        try:
+        refuse_ending(output.name)
+    predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
+    with _written(output):
+        if input_file:
+            _answer_file(FileAnswers(predictor, str(input_file), settings or (), terminal.say), output)
+            return
+        answers = predictor(inputs, terminal.say)
+        if output:
             _write(output, answers)
-        except OSError as error:
-            raise DataError(
-                f"{output} can't be written: {error.strerror}", "name another file with --output"
-            ) from error
-    elif as_json or input_file:
-        for answer in answers:
-            print(json.dumps(answer, ensure_ascii=False))
-    else:
-        for line in predictor.render(inputs, answers):
-            print(line)
+        elif as_json:
+            for answer in answers:
+                print(json.dumps(answer, ensure_ascii=False))
+        else:
+            for line in predictor.render(inputs, answers):
+                print(line)
+
+
+def _answer_file(found: FileAnswers, output: Path | None) -> None:
+    """Answers to a file, into another or, as they come, onto standard output, a pipe or a device."""
+    import json
+
+    from ftkit import terminal
+    from ftkit.engine.tables import answer_of
+
+    if output and (output.is_file() or not output.exists()):
+        path = output.resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.write(path, terminal.Progress())
+        return
+    bad = []
+    with output.open("w", encoding="utf-8") if output else nullcontext() as file:
+        for line in found.lines(terminal.Progress()):
+            print(json.dumps(answer_of(line), ensure_ascii=False), file=file)
+            if "error" in line:
+                bad.append(line)
+    if bad:
+        found.told(len(bad), bad, "the line of each says so")
+
+
+@contextmanager
+def _written(output: Path | None) -> Iterator[None]:
+    """Raises DataError where the output can't be written."""
+    from ftkit.errors import DataError
+    from ftkit.files import is_full_disk
+
+    try:
+        yield
+    except OSError as error:
+        if output is None or is_full_disk(error):
+            raise
+        raise DataError(f"{output} can't be written: {error.strerror}", "name another file with --output") from error
 
 
 def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
     """A file whole or not at all, the one that a link points to; a device or a pipe line by line."""
+    from ftkit.engine.tables import write_rows
     from ftkit.files import replacing
     from ftkit.run import write_jsonl
 
@@ -74,8 +118,9 @@ def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
         return
     path = output.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [{"row": number, "answer": answer} for number, answer in enumerate(answers, 1)]
     with replacing(path) as beside:
-        write_jsonl(beside, answers)
+        write_rows(beside, path.name, lambda: iter(lines))
 
 
 def _parse(text: str) -> Any:

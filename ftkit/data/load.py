@@ -112,7 +112,7 @@ def load_file(
     targets: whether the columns to answer must be there; without it they are read where every row has them.
     groups: columns of which the first that is there is kept as `group`, unless `spec` names one that is.
     """
-    table = _one((source,) if isinstance(source, str) else source, "test", spec, shapes)
+    table = whole_table((source,) if isinstance(source, str) else source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
@@ -177,7 +177,7 @@ def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]
     """The splits that are given as such, `train` first."""
     files = {name: sources for name in ("validation", "test") if (sources := spec.sources(name))}
     calls: list[Callable[[], Any]] = [partial(_train_tables, spec, shapes)]
-    calls += [partial(_one, sources, name, spec, shapes) for name, sources in files.items()]
+    calls += [partial(whole_table, sources, name, spec, shapes) for name, sources in files.items()]
     (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
@@ -189,7 +189,7 @@ def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], lis
     sources = spec.sources("train")
     if len(sources) == 1 and is_hub_id(sources[0]):
         return _hub_splits(sources[0])
-    table = read_all(sources, partial(_file, spec=spec, shapes=shapes))
+    table = read_all(sources, partial(read_file, spec=spec, shapes=shapes))
     if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
         raise DataError(
             f"{table.source}: data.split={spec.split} is none of its columns",
@@ -231,11 +231,11 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     return parts, [f"{table.source}: column {column!r} tells the rows apart ({counts})"]
 
 
-def _one(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
+def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
     """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
     source = sources[0]
     if len(sources) > 1 or not is_hub_id(source):
-        return read_all(sources, partial(_file, spec=spec, shapes=shapes))
+        return read_all(sources, partial(read_file, spec=spec, shapes=shapes))
     tables = read_hub(source)
     named = [table for own, table in tables.items() if SPLITS.get(own) == name or len(tables) == 1]
     if not named:
@@ -243,7 +243,10 @@ def _one(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> T
     return named[0]
 
 
-def _file(source: str, spec: DataSpec, shapes: Shapes, on_disk: bool) -> Table:
+def read_file(
+    source: str, spec: DataSpec, shapes: Shapes, on_disk: bool = False, unread: list[tuple[int, str]] | None = None
+) -> Table:
+    """The rows of a file, or of a sample."""
     path = sample(source.removeprefix("sample:")) if source.startswith("sample:") else source
     numbers = [isinstance(column, int) for column in spec.columns.values()]
     if any(numbers) and not all(numbers):
@@ -253,7 +256,7 @@ def _file(source: str, spec: DataSpec, shapes: Shapes, on_disk: bool) -> Table:
         )
     header = not any(numbers)
     tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
-    table = read(path, header=header, tokens=tokens, encoding=spec.encoding, on_disk=on_disk)
+    table = read(path, header=header, tokens=tokens, encoding=spec.encoding, on_disk=on_disk, unread=unread)
     return table if header else _without_header(table, spec)
 
 

@@ -30,17 +30,28 @@ __all__ = [
 ]
 
 
-def read(path: str | Path, *, header: bool, tokens: bool = False, encoding: str = AUTO, on_disk: bool = False) -> Table:
+def read(
+    path: str | Path,
+    *,
+    header: bool,
+    tokens: bool = False,
+    encoding: str = AUTO,
+    on_disk: bool = False,
+    unread: list[tuple[int, str]] | None = None,
+) -> Table:
     """The rows of a file in one of the formats of `ftkit/data/formats`, which may end in `.gz`; or of a folder.
 
     path: `book.xlsx#Sheet` is a sheet of a workbook. header: whether the first line of a table names its columns;
     otherwise they are called "0", "1", ... tokens: whether `.txt` is CoNLL columns. encoding: of text. on_disk: whether
-    rows of a table are kept on disk, however few they are.
+    rows of a table are kept on disk, however few they are. unread: takes the number and the fault of each line that
+    can't be read, where the others are wanted all the same.
     Raises DataError, with every bad line, for what can't be read.
     """
     file, part = parted(str(path))
-    source = Source(Path(file), part, header, encoding, on_disk=on_disk)
+    source = Source(Path(file), part, header, encoding, on_disk=on_disk, unread=unread)
     table = _reader(source, tokens)(source)
+    if not table.rows and unread:
+        raise DataError(f"{source.name}: none of its lines can be read; line {unread[0][0]}: {unread[0][1]}")
     if not table.rows:
         raise DataError(f"{source.name} has no rows", "a file with a row for each example is needed")
     return replace(table, notes=(*source.notes, *table.notes))

@@ -11,6 +11,7 @@ import torch
 
 from ftkit.engine import infer
 from ftkit.engine.model import Trained
+from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Contrast, Example, TokenPlace
 
 STEPS = 32
@@ -60,6 +61,17 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
         work += 6.0 * size * STEPS * sum(map(len, encoded["input_ids"]))
         found.append(_explain(trained, example, encoded, said, true) if work <= _MOST_WORK else None)
     return found
+
+
+def explain_new(trained: Trained, example: Example, settings: EvaluateSpec) -> Explained | None:
+    """The same for an example of which nobody knows the truth: what speaks for its answer, and against the next likely.
+
+    None also where the task names no next likely one (`Task.rival`).
+    """
+    encoded = infer.encode(trained.task, [example], trained.tokenizer, trained.labels)
+    outputs = infer.run(trained.model, trained.task, trained.tokenizer, encoded, settings)
+    found = trained.task.rival(example, outputs, encoded, trained.labels)
+    return explain(trained, [found])[0] if found else None
 
 
 def _explain(trained: Trained, example: Example, encoded: Batch, said: str, true: str) -> Explained | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,33 @@ class Predictor:
 
         Raises DataError, before the first answer, for inputs that the task can't read.
         """
+        rows = self.rows(inputs)
+        for number, row in enumerate(rows, 1):
+            if row.keys() != rows[0].keys():
+                raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
+        return self.answers(self.read(rows, say), say) if rows else iter(())
+
+    def rows(self, inputs: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Inputs as rows of the task's columns, which need not be the same. Raises DataError for what is none."""
         rows = [_row(self.trained.task, value, number) for number, value in enumerate(inputs, 1)]
         for number, row in enumerate(rows, 1):
             _check_unicode(row, number)
-            if row.keys() != rows[0].keys():
-                raise DataError(f"input {number} has {', '.join(row)}, and input 1 has {', '.join(rows[0])}", _ALIKE)
-        return self._answer(unified(self.trained.task, self._read(rows, say)), say) if rows else iter(())
+        return rows
+
+    def each(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Prediction, bool]]:
+        """Of each of `rows`, as the method of that name gives them, the answer, and whether something of it was cut.
+
+        Rows of the same columns are answered together. Raises DataError for rows that the task can't read.
+        """
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for place, row in enumerate(rows):
+            alike.setdefault(tuple(row), []).append(place)
+        found: dict[int, tuple[Prediction, bool]] = {}
+        for places in alike.values():
+            cut: list[bool] = []
+            answers = list(self.answers(self.read([rows[i] for i in places]), truncated=cut))
+            found |= dict(zip(places, zip(answers, cut, strict=True), strict=True))
+        return [found[i] for i in range(len(rows))]
 
     def file(
         self, path: str, settings: Iterable[str] = (), say: Say = silence, progress: Progress | None = None
@@ -64,19 +85,27 @@ class Predictor:
         """
         spec = data_spec(self.trained, self.recipe, settings)
         rows = read_rows(self.trained, path, spec, targets=False, say=say)
-        return self._answer(rows, say, progress)
+        return self.answers(rows, say, progress)
 
-    def _read(self, rows: list[dict[str, Any]], say: Say) -> Dataset:
-        """Inputs as numbered rows of a table, cleaned as the model's training rows were."""
+    def read(self, rows: Sequence[dict[str, Any]], say: Say = silence) -> Dataset:
+        """Rows of the same columns in the form that the task's methods read, cleaned as the training rows were."""
         steps, inputs = data_spec(self.trained, self.recipe, ()).clean, list(rows[0])
         rows = [{**row, "row": number} for number, row in enumerate(rows, 1)]
         if steps:
             rows = list(cleaned(rows, inputs, steps, "input"))
             say(f"note: {changed(rows, steps)}")
-        return Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]})
+        return unified(self.trained.task, Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]}))
 
-    def _answer(self, rows: Dataset, say: Say, progress: Progress | None = None) -> Iterator[Prediction]:
-        return as_given(self.trained.task, rows, answer(self.trained, rows, self.settings, say, progress))
+    def answers(
+        self,
+        rows: Dataset,
+        say: Say = silence,
+        progress: Progress | None = None,
+        truncated: list[bool] | None = None,
+    ) -> Iterator[Prediction]:
+        """An answer for each of the rows that `read` or `read_rows` gave; `truncated` is filled as by `evaluate`'s."""
+        found = answer(self.trained, rows, self.settings, say, progress, truncated)
+        return as_given(self.trained.task, rows, found)
 
     def render(self, inputs: Iterable[str | Mapping[str, Any]], predictions: Iterable[Prediction]) -> Iterator[str]:
         """Each input with its answer, for a person to read."""

@@ -373,3 +373,12 @@ class Task:
         said, true: answer and truth by name. Empty where there is nothing to explain.
         """
         return [((labels.index(said),), (labels.index(true),))] if {said, true} <= set(labels) else []
+
+    def rival(
+        self, example: Example, outputs: Sequence[Output], encoded: Batch, labels: Labels
+    ) -> tuple[Example, str, str] | None:
+        """What `contrasts` is asked where nobody knows the truth: the example, its answer, and what stands for a truth.
+
+        outputs, encoded: of this example alone. None where there is nothing to explain.
+        """
+        return None

@@ -330,6 +330,15 @@ class Classification(Task):
             return None
         return truncation.token_places(texts, tokenizer, options.truncate, options.max_length, options.stride)
 
+    def rival(
+        self, example: Example, outputs: Sequence[Output], encoded: Batch, labels: Labels
+    ) -> tuple[Example, str, str] | None:
+        """The label answered, and the next likely one, where a row has one label."""
+        if self.options.kind != "single" or len(labels) < 2:
+            return None
+        said, other = self._logits(outputs, encoded)[0].argsort()[::-1][:2]
+        return example, labels[said], labels[other]
+
 
 def _all_labels(truth: Sequence[Any], predicted: Sequence[Any]) -> list[str]:
     return sorted({label for value in (*truth, *predicted) for label in names(value)})

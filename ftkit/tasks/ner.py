@@ -321,6 +321,12 @@ class NamedEntities(Task):
         pairs = [(p, answered[p], number[example["tags"][w]]) for p, w in firsts if example["tags"][w] in number]
         return [((place, tag), (place, right)) for place, tag, right in pairs if tag != right]
 
+    def rival(
+        self, example: Example, outputs: Sequence[Output], encoded: Batch, labels: Labels
+    ) -> tuple[Example, str, str] | None:
+        """The entities found in the first window, and that there are none."""
+        return {**example, "tags": ["O"] * len(example["tokens"])}, "entities", "no entities"
+
 
 def _of_type_o(batch: Batch) -> Iterator[Place]:
     """The rows with an entity of the type `O`, as tags or by its place."""

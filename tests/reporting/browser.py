@@ -32,6 +32,38 @@ FLAGS = (
 )
 
 
+TOO_WIDE = """
+[...document.querySelectorAll("body *")].filter(e => {
+  if (e.closest(".scroll > *, svg")) return false;
+  const box = e.getBoundingClientRect();
+  return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
+}).map(e => e.outerHTML.slice(0, 120))
+"""
+"""Elements that stand out of the page."""
+CONTRAST = """
+(() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+  const over = (below, [r, g, b, a]) => [r, g, b].map((v, i) => v * a + below[i] * (1 - a));
+  const under = e => {
+    const stack = [];
+    for (; e; e = e.parentElement) stack.push(rgba(getComputedStyle(e).backgroundColor));
+    return stack.reverse().reduce(over, [255, 255, 255]);
+  };
+  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = rgb => { const [r, g, b] = rgb.map(v => linear(v / 255)); return .2126 * r + .7152 * g + .0722 * b; };
+  return [...document.querySelectorAll("body *:not(script):not(style)")].filter(e =>
+    [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getBoundingClientRect().width).map(e => {
+      const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
+      const a = light(rgba(ink).slice(0, 3)), b = light(under(e));
+      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 100)];
+    }).filter(([ratio]) => ratio < 4.5);
+})()
+"""
+"""Elements whose text is too like what is behind it."""
+
+
 def find() -> str | None:
     """The browser's path, if there is one."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
@@ -85,8 +117,8 @@ class Browser:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def open(self, path: Path, width: int, height: int = 900, dark: bool = False, scripts: bool = True) -> None:
-        """Load a file at a width, in light or dark mode, and wait until it is laid out."""
+    def open(self, page: Path | str, width: int, height: int = 900, dark: bool = False, scripts: bool = True) -> None:
+        """Load a file, or an address, at a width, in light or dark mode, and wait until it is laid out."""
         self.events = []
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.ask(
@@ -94,7 +126,7 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 

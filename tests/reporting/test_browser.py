@@ -8,19 +8,12 @@ from pathlib import Path
 import pytest
 
 from ftkit.reporting import write_report
-from tests.reporting.browser import Browser, browser, find
+from tests.reporting.browser import CONTRAST, TOO_WIDE, Browser, browser, find
 from tests.reporting.made import HOSTILE, made
 
 pytestmark = pytest.mark.skipif(find() is None, reason="there is no Chromium here")
 
 WIDTHS = (1280, 390)
-TOO_WIDE = """
-[...document.querySelectorAll("body *")].filter(e => {
-  if (e.closest(".scroll > *, svg")) return false;
-  const box = e.getBoundingClientRect();
-  return box.width && (box.right > document.documentElement.clientWidth + 1 || box.left < -1);
-}).map(e => e.outerHTML.slice(0, 120))
-"""
 OVERLAPS = """
 [...document.querySelectorAll("svg.chart")].flatMap(svg => {
   const boxes = [...svg.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]);
@@ -31,27 +24,6 @@ OVERLAPS = """
     a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1));
   return [...out, ...over].map(([text]) => text);
 })
-"""
-CONTRAST = """
-(() => {
-  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
-  const over = (below, [r, g, b, a]) => [r, g, b].map((v, i) => v * a + below[i] * (1 - a));
-  const under = e => {
-    const stack = [];
-    for (; e; e = e.parentElement) stack.push(rgba(getComputedStyle(e).backgroundColor));
-    return stack.reverse().reduce(over, [255, 255, 255]);
-  };
-  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-  const light = rgb => { const [r, g, b] = rgb.map(v => linear(v / 255)); return .2126 * r + .7152 * g + .0722 * b; };
-  return [...document.querySelectorAll("body *:not(script):not(style)")].filter(e =>
-    [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.getBoundingClientRect().width).map(e => {
-      const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
-      const a = light(rgba(ink).slice(0, 3)), b = light(under(e));
-      return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.outerHTML.slice(0, 100)];
-    }).filter(([ratio]) => ratio < 4.5);
-})()
 """
 
 

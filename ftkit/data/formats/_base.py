@@ -79,6 +79,8 @@ class Source:
     """Whether the rows are kept on disk where the format can, however few they are."""
     called: str = ""
     """The name for messages, where it is another than the file's own."""
+    unread: list[tuple[int, str]] | None = None
+    """Takes the number and the fault of each line that can't be read; where there is none, they are refused."""
 
     @property
     def name(self) -> str:
@@ -130,8 +132,16 @@ class Source:
 
     def _key(self) -> tuple[object, ...]:
         """What decides the rows that are read: what the file holds now, and how it is read."""
+        lenient = self.unread is not None
         with self._readable():
-            return sha256(self.path), self.path.name, self.name, self.header, self.encoding
+            return sha256(self.path), self.path.name, self.name, self.header, self.encoding, lenient
+
+    def refuse(self, faults: Sequence[str], hint: str) -> None:
+        """Raise for faults of the form `line 5: ...`, if there are any, or note them where the other lines are read."""
+        if self.unread is None:
+            refuse(self.name, faults, hint)
+        else:
+            self.unread.extend(map(_numbered, faults))
 
     def _start(self) -> BinaryIO:
         """The bytes from their beginning, unpacked."""
@@ -178,10 +188,12 @@ class Source:
         def write(path: Path) -> Row:
             with self._readable():
                 said = mapped.write_texts(path, width(), read)
-            return {**said, "notes": self.notes}
+            return {**said, "notes": self.notes, "unread": self.unread}
 
         table, said = self.remembered(write)
         self.notes[:] = said["notes"]
+        if self.unread is not None:
+            self.unread[:] = [(number, fault) for number, fault in said["unread"]]
         return table, said
 
     def table(
@@ -264,5 +276,11 @@ def refuse(name: str, faults: Sequence[str], hint: str) -> None:
     heading = f"{name}: {len(faults)} lines can't be read"
     listed = "\n  - ".join([heading, *first(faults, SHOWN)])
     error = DataError(f"{name}, {faults[0]}" if len(faults) == 1 else listed, hint)
-    error.faults = tuple((name, int(fault.split(":")[0].split()[-1]), fault.partition(": ")[2]) for fault in faults)
+    error.faults = tuple((name, *_numbered(fault)) for fault in faults)
     raise error
+
+
+def _numbered(fault: str) -> tuple[int, str]:
+    """The line's number and what is wrong with it."""
+    place, _, what = fault.partition(": ")
+    return int(place.split()[-1]), what

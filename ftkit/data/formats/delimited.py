@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, refuse
+from ftkit.data.formats._base import Source, Table, counted
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 from ftkit.errors import DataError
 
@@ -83,12 +83,12 @@ class _Found:
             if len(values) != width:
                 first = f"line {head[0]} has {width}"
                 ragged.append(f"line {number}: {counted(len(values), 'value')}, where {first}")
-            elif not ragged and not (self.source.header and head[0] == number):
+            elif (not ragged or self.source.unread is not None) and not (self.source.header and head[0] == number):
                 hand(number, values)
         if blank:
             self.source.notes.append(f"{name}: {counted(blank, 'blank line')} skipped")
         hint = "a value that holds the delimiter, a line break or a quotation mark stands in double quotes"
-        refuse(name, ragged, hint)
+        self.source.refuse(ragged, hint)
         self.columns = header(name, head[1]) if self.source.header and head else tuple(map(str, range(width)))
 
 

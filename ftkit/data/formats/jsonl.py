@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, refuse
+from ftkit.data.formats._base import Source, Table, counted
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -62,7 +62,7 @@ def _objects(source: Source, lines: Iterable[str]) -> Iterator[tuple[int, str, R
         else:
             yield number, line, row
     hint = 'JSON Lines has one object a line, as {"text": ..., "label": ...}; a list is a .json file'
-    refuse(source.name, faults, hint)
+    source.refuse(faults, hint)
     if blank:
         source.notes.append(f"{source.name}: {counted(blank, 'blank line')} skipped")
 

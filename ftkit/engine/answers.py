@@ -1,0 +1,199 @@
+"""Answers to files: row by row into a file beside the output, from where a stopped command goes on; then written out.
+
+That file, `OUTPUT.partial`, says in its first line what is answered by what, and then has a line for each row. Rows are
+answered `infer.CHUNK` at a time, and going on begins where such a chunk does: the answers are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ftkit
+from ftkit.data.inputs import Inputs, read_inputs
+from ftkit.data.several import expand, hashes
+from ftkit.data.typed import batches
+from ftkit.engine import infer
+from ftkit.engine.evaluate import data_spec
+from ftkit.engine.predict import Predictor
+from ftkit.engine.tables import rows_of, write_rows
+from ftkit.errors import DataError
+from ftkit.files import SEAL, is_sealed, replacing, sha256
+from ftkit.terminal import Progress, Say
+
+Line = dict[str, Any]
+"""`file` (its place among several) and `row`, and either the row's `answer` or the `error` for which it has none."""
+_OURS = b'{"ftkit": '
+"""What the first line of a journal begins with."""
+_TOLD = 3
+"""Rows that can't be read of which the reason is told; the file of errors has all."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a stopped command goes on."""
+
+    byte: int
+    file: int = 0
+    answered: int = 0
+    lines: int = 0
+
+
+class FileAnswers:
+    """The answers to all rows of a file, of several (`parts/*.csv`), of a sample or a Hub data set, in order.
+
+    `settings` say how files are read, as for `evaluate`. Raises DataError for what can't be read at all.
+    """
+
+    def __init__(self, predictor: Predictor, source: str, settings: Iterable[str], say: Say) -> None:
+        self.predictor, self.say = predictor, say
+        self.names, notes = expand([source])
+        spec = data_spec(predictor.trained, predictor.recipe, settings)
+        self.of = {
+            "ftkit": ftkit.__version__,
+            "model": _model(predictor.trained.source),
+            "precision": predictor.settings.precision,
+            "inputs": hashes(self.names) or self.names,
+            "data": spec.model_dump(mode="json"),
+        }
+        self.inputs = [read_inputs(name, spec, predictor.trained.task) for name in self.names]
+        for note in dict.fromkeys([*notes, *(note for part in self.inputs for note in part.notes)]):
+            say(f"note: {note}")
+        self._refuse_none(source)
+
+    def _refuse_none(self, source: str) -> None:
+        if any(part.rows is not None for part in self.inputs):
+            return
+        bad = [f"row {number}: {why}" for part in self.inputs for number, why in part.unread]
+        shown = "\n  - ".join(["", *bad[:_TOLD]])
+        raise DataError(f"{source}: none of its {len(bad)} rows can be read{shown}", "is it the right file?")
+
+    def lines(self, progress: Progress | None = None, place: _Place | None = None) -> Iterator[Line]:
+        """A line for each row, from a place on."""
+        place = place or _Place(0)
+        for number, part in list(enumerate(self.inputs))[place.file :]:
+            start = place.answered if number == place.file else 0
+            for line in self._of_file(part, start, progress):
+                yield {"file": number, **line}
+
+    def _of_file(self, part: Inputs, start: int, progress: Progress | None) -> Iterator[Line]:
+        errors = deque(part.unread)
+        if part.rows is not None:
+            if start:
+                before = part.rows[start - 1]["row"]
+                errors = deque(error for error in errors if error[0] > before)
+            rows = part.rows.select(range(start, len(part.rows))) if start else part.rows
+            names = [name for name in ("row", "id") if name in rows.column_names]
+            known = (
+                dict(zip(names, cells, strict=True))
+                for batch in batches(rows, names)
+                for cells in zip(*(batch[name] for name in names), strict=True)
+            )
+            answers = self.predictor.answers(rows, self.say, progress) if len(rows) else iter(())
+            for row, answer in zip(known, answers, strict=True):
+                while errors and errors[0][0] < row["row"]:
+                    yield _error(*errors.popleft())
+                yield {**row, "answer": answer}
+        for error in errors:
+            yield _error(*error)
+
+    # ------------------------------------------------------------------ into a file
+
+    def write(self, output: Path, progress: Progress | None = None) -> None:
+        """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped."""
+        journal = output.with_name(f"{output.name}.partial")
+        head = json.dumps(self.of, ensure_ascii=False) + "\n"
+        place = self._place(journal, head)
+        if place is None:
+            journal.write_text(head, encoding="utf-8")
+            place = _Place(len(head.encode()))
+        elif place.lines:
+            self.say(f"note: {place.lines} rows are answered already, as {journal} says; it goes on from there")
+        with journal.open("r+", encoding="utf-8") as file:
+            file.truncate(place.byte)
+            file.seek(place.byte)
+            for number, line in enumerate(self.lines(progress, place), 1):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                if number % infer.CHUNK == 0:
+                    file.flush()
+        self._finish(journal, output)
+        journal.unlink()
+
+    def _place(self, journal: Path, head: str) -> _Place | None:
+        """Where to go on. Raises DataError for a file that is somebody's own."""
+        if not journal.exists():
+            return None
+        with journal.open("rb") as file:
+            known = file.readline()
+        if known == head.encode():
+            return _place(journal)
+        if known and not known.startswith(_OURS):
+            raise DataError(f"{journal} stands where answers are kept until all are there", "move it, or name another")
+        self.say(f"note: {journal} is of other rows, or another model; all rows are answered anew")
+        return None
+
+    def _finish(self, journal: Path, output: Path) -> None:
+        several = len(self.names) > 1
+
+        def shown() -> Iterator[Line]:
+            for line in _read(journal):
+                yield (
+                    {**line, "file": self.names[line["file"]]} if several else {k: line[k] for k in line if k != "file"}
+                )
+
+        with replacing(output) as beside:
+            write_rows(beside, output.name, shown)
+        errors = output.with_name(f"{output.name}.errors.jsonl")
+        bad = (line for line in shown() if "error" in line)
+        if first := next(bad, None):
+            with replacing(errors) as beside:
+                count = rows_of(beside, (first, *bad))
+            self.told(count, [first], f"{errors} lists them")
+        else:
+            errors.unlink(missing_ok=True)  # of an earlier one
+
+    def told(self, count: int, first: Sequence[Line], where: str) -> None:
+        """Warn of rows that can't be read."""
+        why = "; ".join(f"row {line['row']}: {line['error']}" for line in first[:_TOLD])
+        what = "1 row" if count == 1 else f"{count} rows"
+        self.say(f"warning: {what} can't be read and {'has' if count == 1 else 'have'} no answer ({why}); {where}")
+
+
+def _error(number: int, why: str) -> Line:
+    return {"row": number, "error": why}
+
+
+def _model(folder: Path) -> str:
+    """What tells a trained folder from others."""
+    return sha256(folder / SEAL) if is_sealed(folder) else hashlib.sha256(sha256(folder).encode()).hexdigest()
+
+
+def _read(journal: Path) -> Iterator[Line]:
+    with journal.open(encoding="utf-8") as file:
+        next(file)
+        yield from map(json.loads, file)
+
+
+def _place(journal: Path) -> _Place:
+    """The last place in a journal that a chunk begins at."""
+    with journal.open("rb") as file:
+        file.readline()
+        at = file.tell()
+        found, now, answered, lines = _Place(at), 0, 0, 0
+        for line in file:
+            if not (line.startswith(b"{") and line.endswith(b"\n")):
+                break  # it was killed while it wrote
+            known = json.loads(line)
+            if known["file"] != now:
+                now, answered = known["file"], 0
+                found = _Place(at, now, 0, lines)
+            at, lines = at + len(line), lines + 1
+            answered += "answer" in known
+            if "answer" in known and answered % infer.CHUNK == 0:
+                found = _Place(at, now, answered, lines)
+        return found

@@ -1,0 +1,281 @@
+"""Answers to files: in and out of each format, in order, on from where they stopped, and past rows that are none."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ftkit.data.read import read
+from ftkit.engine import infer
+from ftkit.engine.answers import FileAnswers
+from ftkit.engine.predict import Predictor
+from tests.command import ftkit, stands
+from tests.runs import Lab, assert_close, read_jsonl, rows, write_rows
+
+Row = dict[str, Any]
+
+
+def as_csv(path: Path, given: list[Row], delimiter: str = ",") -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(given[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(given)
+
+
+def as_gz(path: Path, given: list[Row]) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in given)
+
+
+IN: dict[str, Callable[[Path, list[Row]], Any]] = {
+    "in.csv": as_csv,
+    "in.tsv": lambda path, given: as_csv(path, given, "\t"),
+    "in.jsonl": write_rows,
+    "in.jsonl.gz": as_gz,
+    "in.parquet": lambda path, given: pq.write_table(pa.Table.from_pylist(given), path),
+}
+OUT = ("out.csv", "out.csv.gz", "out.tsv", "out.jsonl", "out.jsonl.gz", "out.parquet")
+
+
+def texts() -> list[Row]:
+    return [{"text": row["text"], "id": f"n{number}"} for number, row in enumerate(rows("single", "test", 12))]
+
+
+@pytest.fixture(scope="module")
+def predictor(lab: Lab) -> Predictor:
+    return Predictor(lab.trained("single", "full").run)
+
+
+def run_of(predictor: Predictor) -> Path:
+    return predictor.trained.source.parent
+
+
+def written(path: Path) -> list[Row]:
+    """The rows of an output, read as data is."""
+    return list(read(path, header=True).rows)
+
+
+# ---------------------------------------------------------------------- formats
+
+
+@pytest.mark.parametrize("name", IN)
+def test_each_format_is_read(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    IN[name](tmp_path / name, texts())
+    said: list[str] = []
+    FileAnswers(predictor, str(tmp_path / name), (), said.append).write(tmp_path / "out.jsonl")
+    assert read_jsonl(tmp_path / "out.jsonl") == list(predictor([row["text"] for row in texts()]))
+    assert stands(tmp_path) == {name, "out.jsonl"} and not [line for line in said if line.startswith("warning")]
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_each_format_is_written(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    expected = list(predictor([row["text"] for row in texts()]))
+    source = write_rows(tmp_path / "in.jsonl", texts())
+    done = ftkit("predict", run_of(predictor), "--input", source, "--output", tmp_path / name)
+    assert done.code == 0 and done.out == ""
+    found = written(tmp_path / name)
+    if "jsonl" not in name:
+        assert [int(row["row"]) for row in found] == list(range(1, 13))
+        assert [row["id"] for row in found] == [row["id"] for row in texts()]
+    assert [(row["label"], float(row["score"])) for row in found] == [(row["label"], row["score"]) for row in expected]
+
+
+@pytest.mark.parametrize(("kind", "method"), [("multi", "lora"), ("ner", "full"), ("qa2", "full"), ("seq2seq", "full")])
+def test_answers_of_every_shape_are_written(lab: Lab, tmp_path: Path, kind: str, method: str) -> None:
+    run = lab.trained(kind, method).run
+    kept = read_jsonl(run / "predictions" / "test.jsonl")
+    for name in ("out.csv", "out.parquet"):
+        assert ftkit("predict", run, "--input", lab.file(kind, "test"), "--output", tmp_path / name).code == 0
+    for field in kept[0]:
+        plain = [row[field] for row in written(tmp_path / "out.parquet")]
+        if field == "scores":  # a column of labels, null where one was not given
+            plain = [{name: score for name, score in value.items() if score is not None} for value in plain]
+        assert plain == [row[field] for row in kept]
+        cells = [row[field] for row in written(tmp_path / "out.csv")]
+        if isinstance(kept[0][field], (list, dict)):
+            assert [json.loads(cell) for cell in cells] == [row[field] for row in kept]
+        else:
+            assert cells == ["" if row[field] is None else str(row[field]) for row in kept]
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.xlsx", "out.parquet.gz"])
+def test_formats_that_are_not_written_are_told(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    done = ftkit("predict", run_of(predictor), "A text.", "--output", tmp_path / name)
+    assert done.code == 3 and "not written in this format" in done.err and not stands(tmp_path)
+
+
+def test_answers_to_arguments_are_written_too(predictor: Predictor, tmp_path: Path) -> None:
+    assert ftkit("predict", run_of(predictor), "One.", "Two.", "--output", tmp_path / "out.csv").code == 0
+    assert [row["row"] for row in written(tmp_path / "out.csv")] == ["1", "2"]
+
+
+def test_files_of_a_pattern_are_one_input(predictor: Predictor, tmp_path: Path) -> None:
+    given = texts()
+    write_rows(tmp_path / "in-1.jsonl", given[:5])
+    as_csv(tmp_path / "in-2.csv", given[5:])
+    done = ftkit("predict", run_of(predictor), "--input", tmp_path / "in-*", "--output", tmp_path / "out.csv")
+    assert done.code == 0, done.err
+    found = written(tmp_path / "out.csv")
+    assert [Path(row["file"]).name for row in found] == ["in-1.jsonl"] * 5 + ["in-2.csv"] * 7
+    assert [row["row"] for row in found] == [str(n) for n in (1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 7, 8)]
+    expected = list(predictor([row["text"] for row in given]))
+    assert_close([float(row["score"]) for row in found], [row["score"] for row in expected], 1e-6)
+
+
+# ---------------------------------------------------------------------- rows that are none
+
+
+BAD = {
+    "in.jsonl": '{"text": "One."}\nno JSON\n{"text": null}\n{"text": "Two."}\n{"txt": "3"}\n[4]\n{"text": "Five."}\n',
+    "in.csv": "text,label\nOne.,a\nx,y,z\nTwo.,b\nalone\nFive.,c\n",
+}
+LINES = {"in.jsonl": (2, 3, 5, 6), "in.csv": (3, 5)}
+ORDER = {"in.jsonl": [1, 0, 0, 1, 0, 0, 1], "in.csv": [1, 0, 1, 0, 1]}
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("name", BAD)
+def test_rows_that_cannot_be_read_cost_no_other(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, large: bool
+) -> None:
+    if large:
+        monkeypatch.setattr("ftkit.data.mapped.LARGE", 0)
+    (tmp_path / name).write_text(BAD[name])
+    for output in ("out.jsonl", "out.csv", "out.parquet"):
+        done = ftkit("predict", run_of(predictor), "--input", tmp_path / name, "--output", tmp_path / output)
+        assert done.code == 0, done.err
+        assert f"warning: {len(LINES[name])} rows can't be read and have no answer (row {LINES[name][0]}: " in done.err
+        errors = read_jsonl(tmp_path / f"{output}.errors.jsonl")
+        assert tuple(error["row"] for error in errors) == LINES[name] and all(error["error"] for error in errors)
+        found = written(tmp_path / output)
+        assert [int(bool(row.get("label"))) for row in found] == ORDER[name]
+        assert [bool(row.get("error")) for row in found] == [not answered for answered in ORDER[name]]
+        assert_close(
+            [float(row["score"]) for row in found if row.get("label")],
+            [answer["score"] for answer in predictor(["One.", "Two.", "Five."])],
+            1e-6,
+        )
+    printed = ftkit("predict", run_of(predictor), "--input", tmp_path / name)
+    assert [int("label" in json.loads(line)) for line in printed.out.splitlines()] == ORDER[name]
+
+
+def test_errors_of_an_earlier_command_do_not_stay(predictor: Predictor, tmp_path: Path) -> None:
+    for text, left in (("text\nOne.\na,b\n", True), ("text\nOne.\n", False)):
+        (tmp_path / "in.csv").write_text(text)
+        assert (
+            ftkit("predict", run_of(predictor), "--input", tmp_path / "in.csv", "--output", tmp_path / "out").code == 0
+        )
+        assert (tmp_path / "out.errors.jsonl").exists() == left
+
+
+@pytest.mark.parametrize("text", ["no JSON\n[1]\n", '{"text": null}\n{"text": null}\n'])
+def test_file_of_which_no_row_can_be_read_is_refused(predictor: Predictor, tmp_path: Path, text: str) -> None:
+    (tmp_path / "in.jsonl").write_text(text)
+    done = ftkit("predict", run_of(predictor), "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.csv")
+    assert done.code == 3 and stands(tmp_path) == {"in.jsonl"}
+
+
+# ---------------------------------------------------------------------- going on
+
+
+class Stopped(KeyboardInterrupt):
+    """As Ctrl-C."""
+
+
+def stopping(predictor: Predictor, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next command stop when so many answers were given."""
+    answers, given = predictor.answers, count()
+
+    def some(*arguments: Any) -> Any:
+        for answer in answers(*arguments):
+            if next(given) == after:
+                raise Stopped
+            yield answer
+
+    monkeypatch.setattr(predictor, "answers", some)
+
+
+@pytest.mark.parametrize("after", [0, 3, 4, 9, 11])
+@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+def test_it_goes_on_to_the_same_bytes(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int, torn: bool
+) -> None:
+    monkeypatch.setattr(infer, "CHUNK", 4)
+    lines = [json.dumps(row) for row in texts()]
+    lines[2:2], lines[9:9] = ["no JSON"], ["[1]", "[2]"]
+    source = tmp_path / "in.jsonl"
+    source.write_text("\n".join(lines) + "\n")
+
+    def answers(said: list[str]) -> FileAnswers:
+        return FileAnswers(predictor, str(source), (), said.append)
+
+    answers([]).write(tmp_path / "whole.csv")
+    with monkeypatch.context() as patch:
+        stopping(predictor, after, patch)
+        with pytest.raises(Stopped):
+            answers([]).write(tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+    if torn:
+        with (tmp_path / "out.csv.partial").open("a") as file:
+            file.write('{"file": 0, "row": 9')
+    asked: list[int] = []
+    encode = infer.encode
+    monkeypatch.setattr(
+        infer, "encode", lambda task, chunk, *rest: asked.append(len(chunk)) or encode(task, chunk, *rest)
+    )
+    said: list[str] = []
+    answers(said).write(tmp_path / "out.csv")
+    assert sum(asked) == 12 - after // 4 * 4
+    assert any("goes on from there" in line for line in said) == (after >= 4)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not (tmp_path / "out.csv.partial").exists()
+
+
+@pytest.mark.parametrize("after", [5, 6, 7, 10, 11])
+def test_it_goes_on_in_either_of_two_files(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr(infer, "CHUNK", 4)
+    write_rows(tmp_path / "in-1.jsonl", texts()[:6])
+    write_rows(tmp_path / "in-2.jsonl", texts()[6:])
+    source = str(tmp_path / "in-*.jsonl")
+    FileAnswers(predictor, source, (), print).write(tmp_path / "whole.jsonl")
+    with monkeypatch.context() as patch:
+        stopping(predictor, after, patch)
+        with pytest.raises(Stopped):
+            FileAnswers(predictor, source, (), print).write(tmp_path / "out.jsonl")
+    FileAnswers(predictor, source, (), print).write(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_other_rows_or_another_model_begin_anew(lab: Lab, predictor: Predictor, tmp_path: Path) -> None:
+    source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.jsonl"
+    head = json.dumps(FileAnswers(predictor, str(source), (), print).of) + "\n"
+    wrong = json.dumps({"file": 0, "row": 1, "answer": {"label": "wrong", "score": 1.0}}) + "\n"
+    expected = list(predictor([row["text"] for row in texts()]))
+    for other in (
+        head.replace('"row', '"raw').replace('"model": "', '"model": "0'),
+        head.replace('.jsonl": "', '.jsonl": "0'),
+    ):
+        assert other != head
+        output.with_name("out.jsonl.partial").write_text(other + wrong * 1024)
+        said: list[str] = []
+        FileAnswers(predictor, str(source), (), said.append).write(output)
+        assert any("answered anew" in line for line in said) and read_jsonl(output) == expected
+
+
+def test_file_of_a_persons_own_is_not_written_over(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", texts())
+    own = tmp_path / "out.csv.partial"
+    own.write_text("my own notes\n")
+    done = ftkit("predict", run_of(predictor), "--input", source, "--output", tmp_path / "out.csv")
+    assert done.code == 3 and str(own) in done.err and own.read_text() == "my own notes\n"
