@@ -311,8 +311,7 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     if runtime and not runtime.is_torch:
         if over:
             raise CheckpointError(
-                f"--device-map: {source} is an export as {found.format}, and only a plain checkpoint is laid over several"
-                " devices",
+                f"--device-map: {source} is an export as {found.format}; only a plain checkpoint is laid over devices",
                 "leave --device-map out",
             )
         base = folder
