@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftkit import exporters
 from ftkit.engine.gate import Proof, told
 from ftkit.engine.model import Trained
 from ftkit.tasks._truncation import KEPT
@@ -14,8 +15,9 @@ def model_card(trained: Trained, scores: dict[str, Any], proof: Proof | None = N
     contract = trained.contract
     name, method = contract.task["name"], contract.method["name"]
     base = f", on top of `{contract.base['checkpoint']}`" if contract.base else ""
+    library = exporters.find(proof.format).library if proof else "transformers"
     parts = [
-        "---\nlibrary_name: transformers\ntags:\n- ftkit\n---\n",
+        f"---\nlibrary_name: {library}\ntags:\n- ftkit\n---\n",
         f"# {type(trained.model).__name__} for {name}\n",
         f"{trained.task.summary[0].upper()}{trained.task.summary[1:]}. Fine-tuned with ftkit {contract.ftkit},"
         f" method `{method}`{base}.\n",

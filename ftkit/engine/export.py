@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def _describe(
     manifest = {
         "ftkit": trained.contract.ftkit,
         "format": proof.format,
-        "libraries": machine.environment()["libraries"],
+        "libraries": {**machine.environment()["libraries"], **{name: version(name) for name in exporter.packages}},
         "parity": proof.as_json(),
         "files": {
             file.relative_to(folder).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}

@@ -53,6 +53,8 @@ class Exporter:
     extra: ClassVar[str] = ""
     """What is to be installed with ftkit, and the packages that this brings; none where ftkit alone suffices."""
     packages: ClassVar[tuple[str, ...]] = ()
+    library: ClassVar[str] = "transformers"
+    """What the Hub is told that opens a folder."""
     is_torch: ClassVar[bool] = True
     """Whether PyTorch computes the logits; if not, `sessions` does."""
     precision: ClassVar[Literal["fp32", "bf16"]] = "fp32"

@@ -19,8 +19,10 @@ class Lines(NamedTuple):
     """What is imported."""
     open: str
     """Loads the graph NAME."""
-    inputs: str
-    """A list of (name, shape) of what GRAPH takes."""
+    names: str
+    """The names of what GRAPH takes."""
+    shapes: str
+    """A list of (name, shape) of it."""
     run: str
     """A list of what GRAPH gives for FEEDS."""
 
@@ -108,6 +110,7 @@ contract, tokenizer = json.load(open("ftkit.json", encoding="utf-8")), Tokenizer
 task = contract["task"]
 '''
 _READ = """graph = {open}
+names = {names}
 feeds = {{"input_ids": text.ids, "attention_mask": text.attention_mask, "token_type_ids": text.type_ids}}
 outputs = {run}
 """
@@ -149,10 +152,10 @@ def _graph(trained: Trained, kind: str, lines: Lines) -> str | None:
         return head + _writing(trained, lines)
     if kind not in ("classification", "ner", "qa"):
         return None
-    inputs = lines.inputs.replace("GRAPH", "graph")
-    given = f"{{name: np.array([feeds[name]], np.int64) for name, _ in {inputs}}}"
+    given = "{name: np.array([feeds[name]], np.int64) for name in names}"
     run = lines.run.replace("GRAPH", "graph").replace("FEEDS", given)
-    read = _READ.format(open=lines.open.replace("NAME", "model"), run=run)
+    names = lines.names.replace("GRAPH", "graph")
+    read = _READ.format(open=lines.open.replace("NAME", "model"), names=names, run=run)
     return head + _reading(trained, kind, read)
 
 
@@ -185,7 +188,7 @@ def _writing(trained: Trained, lines: Lines) -> str:
             '{"input_ids": np.array([new]), "attention_mask": np.ones((1, len(ids)), np.int64)}\n'
             '    feeds["position_ids"] = np.arange(len(ids))[None, -len(new) :]'
         )
-    inputs = lines.inputs.replace("GRAPH", graph)
+    inputs = lines.shapes.replace("GRAPH", graph)
     empty = "np.zeros((1, shape[1], 0, shape[3]), np.float32)"
     past = f'{{name: {empty} for name, shape in {inputs} if name.startswith("past")}}'
     return opened + _WRITE.format(

@@ -16,6 +16,7 @@ class GraphExporter(Exporter):
     """Leaves it to the format in what files the graphs are kept."""
 
     is_torch = False
+    library = "onnx"
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """Write graphs (name -> ModelProto of ONNX)."""

@@ -28,7 +28,8 @@ class Onnx(GraphExporter):
         return Lines(
             package="onnxruntime",
             open='onnxruntime.InferenceSession("NAME.onnx")',
-            inputs="[(one.name, one.shape) for one in GRAPH.get_inputs()]",
+            names="[one.name for one in GRAPH.get_inputs()]",
+            shapes="[(one.name, one.shape) for one in GRAPH.get_inputs()]",
             run="GRAPH.run(None, FEEDS)",
         )
 

@@ -20,7 +20,7 @@ class OpenVino(GraphExporter):
     """Float32 graphs of any batch and length, run by OpenVINO."""
 
     summary = "OpenVINO graphs in float32, any batch and length"
-    extra = "openvino"
+    extra = library = "openvino"
     packages = ("openvino", "onnx", "onnxscript")
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
@@ -38,7 +38,8 @@ class OpenVino(GraphExporter):
         return Lines(
             package="openvino",
             open=f'openvino.compile_model("NAME.xml", "CPU", {_FULL})'.replace("'", '"'),
-            inputs="[(one.any_name, [side.get_min_length() for side in one.partial_shape]) for one in GRAPH.inputs]",
+            names="[one.any_name for one in GRAPH.inputs]",
+            shapes="[(one.any_name, [side.get_min_length() for side in one.partial_shape]) for one in GRAPH.inputs]",
             run="list(GRAPH(FEEDS).values())",
         )
 

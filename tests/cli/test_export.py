@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit import exporters
 from tests.command import ftkit
 from tests.runs import Lab
 
@@ -85,3 +86,8 @@ def test_all_that_can_not_be_is_told_at_once(lab: Lab, tmp_path: Path, monkeypat
     assert done.code == 3 and "method full has no adapter" in done.err
     assert "openvino needs openvino_of_tomorrow" in done.err and "pip install 'ftkit[openvino]'" in done.err
     assert "did you mean onnx-int8?" in ftkit("export", run, "--to", tmp_path / "out", "--format", "onnx8").err
+
+
+def test_help_names_every_format() -> None:
+    told = ftkit("export", "--help").out
+    assert all(name in told for name in exporters.names())

@@ -158,6 +158,7 @@ def folders(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", FORMATS)
 def test_manifest_tells_files_tolerance_and_what_was_found(folders: Path, name: str) -> None:
     manifest = json.loads((folders / name / "manifest.json").read_text())
+    assert set(exporters.find(name).packages) <= manifest["libraries"].keys()
     assert manifest["format"] == name and manifest["parity"]["rows"] == 7
     assert manifest["parity"]["largest_logit_difference"] <= manifest["parity"]["tolerance"]
     assert {"value", "low", "high"} <= manifest["parity"]["scores"]["accuracy"].keys()
