@@ -27,7 +27,7 @@ from ftkit.tasks._tensors import IGNORED
 SIZES = (1, 32)
 """Rows at once that speed is measured at."""
 PATIENCE = 1.5
-"""Seconds that each measurement of speed takes, unless a single batch takes longer."""
+"""Seconds that each measurement of speed takes, unless to compute each batch once takes longer."""
 WRITTEN = 8
 """Rows whose logits are compared, of models that write: each token has one for every word that there is."""
 ROUGHLY = 1e-3
@@ -232,19 +232,24 @@ def _Read(states: torch.Tensor) -> Any:
 
 
 def _seconds(given: _Given, rows: Dataset, size: int) -> float:
-    """The median time of a batch of so many rows, taken evenly of all (again where they are fewer)."""
+    """The time of a batch of so many rows, taken evenly of all (again where they are fewer).
+
+    Each batch's shortest time counts, so that others at work on the machine don't, and of these the mean.
+    """
     t = given.trained
-    places = np.linspace(0, len(rows) - 1, max(size, 32)).astype(int)
+    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
+    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int)
     compute = [_compute(t, [rows[int(i)] for i in places[j : j + size]]) for j in range(0, len(places), size)]
+    best, begun = [float("inf")] * len(compute), time.perf_counter()
     low = torch.autocast(spread.device(t.model).type, torch.bfloat16, enabled=given.precision == "bf16")
     with torch.inference_mode(), low:
         compute[0]()
-        begun, times = time.perf_counter(), list[float]()
-        while not times or (time.perf_counter() - begun < PATIENCE and len(times) < 32):
-            before = time.perf_counter()
-            compute[len(times) % len(compute)]()
-            times.append(time.perf_counter() - before)
-    return float(np.median(times))
+        while best[-1] == float("inf") or time.perf_counter() - begun < PATIENCE:
+            for i, once in enumerate(compute):
+                before = time.perf_counter()
+                once()
+                best[i] = min(best[i], time.perf_counter() - before)
+    return float(np.mean(best))
 
 
 def _compute(t: models.Trained, examples: list[Example]) -> Callable[[], Any]:
