@@ -84,7 +84,7 @@ def refused(
     assert caught.value.exit_code == 4
     lines = caught.value.message.split("\n")[1:]
     assert {line.removeprefix("  - ").partition(":")[0] for line in lines} == set(formats)
-    assert not list((tmp_path / "deep").iterdir())
+    assert not (tmp_path / "deep").exists()
 
 
 HARMS = [harms.permuted_labels, harms.dropped_head, harms.random_layer]
