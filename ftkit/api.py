@@ -320,14 +320,29 @@ def compare(
     return run_comparison(sources, split, metric, say, progress)
 
 
-def export(source: str | Path, to: str | Path, format: str = "checkpoint", *, say: Say = silence) -> Path:
-    """Write a run's model to the folder `to`, which must not exist: a plain `checkpoint`, or the `adapter` alone.
+def export(
+    source: str | Path,
+    to: str | Path,
+    format: str | Iterable[str] = "checkpoint",
+    *,
+    data: str | Path | None = None,
+    rows: int | None = None,
+    tolerance: float | None = None,
+    allow_drop: float | None = None,
+    say: Say = silence,
+) -> Path:
+    """Write a run's model to the folder `to`, which must not exist; of several formats each below it.
 
-    Raises FTKitError where that can't be done.
+    Each is loaded again in a fresh process, and must answer held-out rows as the run does: the run's test rows, or
+    those of `data`, so many `rows`. `tolerance` is how far a logit may lie from the run's, `allow_drop` how much worse
+    the deciding score may be; the format's own where not given. `say` is told what was found. Raises GateError where
+    one differs by more, and other FTKitErrors where it can't be done; then nothing is written.
     """
     from ftkit.engine.export import export as run_export
+    from ftkit.engine.gate import Allowed
 
-    return run_export(source, Path(to), format, say)
+    allowed = Allowed(tolerance, allow_drop)
+    return run_export(source, Path(to), format, say, data=str(data) if data else None, rows=rows, allowed=allowed)
 
 
 def report(runs: str | Path | Iterable[str | Path], to: str | Path | None = None) -> Path:

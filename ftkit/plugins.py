@@ -25,6 +25,7 @@ FOLDERS = {
     "baseline": "baselines",
     "check": "checks",
     "augmenter": "augmenters",
+    "exporter": "exporters",
 }
 
 
@@ -46,7 +47,7 @@ class Choice(BaseModel):
 
 
 def names(setting: str) -> list[str]:
-    """The shipped plug-ins of a kind (`task`, `method`, `baseline`, `check` or `augmenter`), sorted."""
+    """The shipped plug-ins of a kind (`task`, `method`, `baseline`, `check`, `augmenter` or `exporter`), sorted."""
     folder = Path(__file__).parent / FOLDERS[setting]
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 

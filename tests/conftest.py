@@ -25,6 +25,17 @@ settings.register_profile("ftkit", deadline=None)  # a busy machine is no failur
 settings.load_profile("ftkit")
 
 
+@pytest.fixture(autouse=True)
+def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports are measured here, where all is imported already, but for tests marked `fresh_process`."""
+    if request.node.get_closest_marker("fresh_process"):
+        return
+    from ftkit.engine import gate, parity
+
+    monkeypatch.setattr(parity, "PATIENCE", 0.0)
+    monkeypatch.setattr(gate, "in_a_fresh_process", parity.measure)
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Tiny checkpoints, data of every kind and trained runs, made when first asked for."""

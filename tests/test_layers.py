@@ -15,7 +15,7 @@ LAYERS = [
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "recipe", "explain", "jobs", "run", "trust", "checkpoints"},
     {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
-    {"engine", "reporting", "inspection", "mending", "repair"},
+    {"engine", "exporters", "reporting", "inspection", "mending", "repair"},
     {"api", "init", "recognise", "serving", "testing"},
     {"cli"},
 ]

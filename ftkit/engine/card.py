@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftkit import exporters
+from ftkit.engine.gate import Proof, told
 from ftkit.engine.model import Trained
 from ftkit.tasks._truncation import KEPT
 
-_USE = {
-    "classification": 'pipeline("text-classification", model=folder)("Some text.")',
-    "ner": 'pipeline("token-classification", model=folder, aggregation_strategy="first")("Some text.")',
-}
 
-
-def model_card(trained: Trained, scores: dict[str, Any]) -> str:
-    """A README.md in the Hub's form."""
+def model_card(trained: Trained, scores: dict[str, Any], proof: Proof | None = None, program: str = "") -> str:
+    """A README.md in the Hub's form; `proof` and `program` are an export's."""
     contract = trained.contract
     name, method = contract.task["name"], contract.method["name"]
     base = f", on top of `{contract.base['checkpoint']}`" if contract.base else ""
+    library = exporters.find(proof.format).library if proof else "transformers"
     parts = [
-        "---\nlibrary_name: transformers\ntags:\n- ftkit\n---\n",
+        f"---\nlibrary_name: {library}\ntags:\n- ftkit\n---\n",
         f"# {type(trained.model).__name__} for {name}\n",
         f"{trained.task.summary[0].upper()}{trained.task.summary[1:]}. Fine-tuned with ftkit {contract.ftkit},"
         f" method `{method}`{base}.\n",
@@ -31,10 +29,11 @@ def model_card(trained: Trained, scores: dict[str, Any]) -> str:
     parts += _done_by_ftkit(trained)
     if scores:
         parts.append(_scores(scores))
+    if proof:
+        parts.append(_proof(proof))
     parts.append('## Use\n\n```console\nftkit predict THIS_FOLDER "Some text."\n```\n')
-    kind = "classification" if name == "sentiment" else name
-    if contract.base is None and kind in _USE:
-        parts.append(f'```python\nfrom transformers import pipeline\n\nfolder = "."\nprint({_USE[kind]})\n```\n')
+    if program:
+        parts.append(f"Without ftkit, as `example.py` does:\n\n```python\n{program}```\n")
     return "\n".join(parts)
 
 
@@ -68,6 +67,29 @@ def _probabilities(trained: Trained) -> list[str]:
     if options.abstain:
         told.append(f"Answers with a probability below {options.abstain:.4f} are withheld.")
     return told
+
+
+def _proof(proof: Proof) -> str:
+    """What was measured of the export beside its run."""
+    found, run = proof.found, proof.run
+    return "\n".join(
+        [
+            f"## Measured as `{proof.format}`, beside the run\n",
+            f"On {found.rows} held-out rows, loaded in a fresh process; the run in PyTorch, float32.\n",
+            "| | this folder | the run |",
+            "|---|---|---|",
+            f"| score | {told(found.scores, proof.metric)} | {told(run.scores, proof.metric)} |",
+            f"| same answers | {found.agreement:.2%} | |",
+            f"| largest difference of a logit | {found.difference:.3g} (allowed: {proof.tolerance:.3g}) | |",
+            f"| size | {found.bytes / 1e6:.1f} MB | {run.bytes / 1e6:.1f} MB |",
+            *(
+                f"| time of {size} row{'s' * (size != '1')} | {1000 * found.seconds[size]:.1f} ms |"
+                f" {1000 * run.seconds[size]:.1f} ms |"
+                for size in found.seconds
+            ),
+            "",
+        ]
+    )
 
 
 def _scores(scores: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from datasets import Dataset
 
 from ftkit.data.load import load_file, unified
-from ftkit.engine import infer, machine
+from ftkit.engine import infer, machine, served
 from ftkit.engine import model as models
 from ftkit.engine.prepare import changed_files, check, file_hashes, read_splits
 from ftkit.engine.scoring import Scored, scored
@@ -71,6 +71,14 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
     wanted = spec.precision if precision is None else precision
     if wanted not in (known := get_args(Precision)):
         raise RecipeError(f"--precision {wanted or repr('')}: there is no such precision", f"one of {', '.join(known)}")
+    if served.is_served(trained.model):
+        if precision not in (None, "auto", "fp32"):
+            raise RecipeError(
+                f"--precision {precision}: {trained.source} is an export as {trained.contract.format}, with numbers"
+                " of its own",
+                "leave --precision out",
+            )
+        wanted = "fp32"
     if wanted == "auto":
         wanted = trained.contract.precision if machine.has_bf16() else "fp32"
     machine.precision(wanted, "--precision" if precision else "evaluate.precision")
@@ -162,18 +170,31 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
     return parse_data(raw["data"])
 
 
+def held_out(trained: models.Trained, recipe: Recipe, source: str | Path, say: Say) -> Dataset:
+    """The rows of a run's test split; where it has none, of validation. Raises RunError where it has neither."""
+    splits = _splits(trained, recipe, source, say)
+    for name in ("test", "validation"):
+        if name in splits:
+            return splits[name]
+    raise RunError(f"the run {source} has no held-out rows", "name a file with --data FILE")
+
+
 def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: Any, say: Say) -> Dataset:
     if recipe is None:
         raise RunError(f"{source} is no run and remembers no data", "name a file with --data FILE")
-    run = RunDirectory.open(source)
-    run.refuse_outside()
-    recorded = run.read_json("data")["sha256"]
-    for path in changed_files(recipe, recorded, file_hashes(recipe)):
-        say(f"warning: {path} has changed since the run was trained")
-    splits, _ = read_splits(recipe, trained.task)
+    splits = _splits(trained, recipe, source, say)
     if split not in splits:
         raise RunError(
             f"the run {source} has no {split} split; it has {', '.join(splits)}",
             "name a file with --data FILE",
         )
     return splits[split]
+
+
+def _splits(trained: models.Trained, recipe: Recipe, source: Any, say: Say) -> dict[str, Dataset]:
+    run = RunDirectory.open(source)
+    run.refuse_outside()
+    recorded = run.read_json("data")["sha256"]
+    for path in changed_files(recipe, recorded, file_hashes(recipe)):
+        say(f"warning: {path} has changed since the run was trained")
+    return read_splits(recipe, trained.task)[0]

@@ -1,74 +1,202 @@
-"""A run's model as a folder that others can use."""
+"""A run's model as folders that others can use, each proven to answer as the run does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from datasets import Dataset
+
+from ftkit import exporters
+from ftkit.engine import gate, infer, machine, served
 from ftkit.engine import model as models
 from ftkit.engine.card import model_card
-from ftkit.errors import RunError
-from ftkit.files import replacing, seal
-from ftkit.methods._base import Method
-from ftkit.plugins import Choice, resolve
+from ftkit.engine.evaluate import data_spec, held_out, read_rows, recipe_of
+from ftkit.engine.graphs import graphs
+from ftkit.engine.prepare import check
+from ftkit.errors import DataError, FTKitError, RunError, every, problems
+from ftkit.exporters._base import Exporter
+from ftkit.exporters._example import example
+from ftkit.files import replacing, seal, sha256, write_json
+from ftkit.methods._layers import plain_model
+from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
+from ftkit.settings import EvaluateSpec
 from ftkit.terminal import Say, silence
 
+ROWS, WRITTEN = 1000, 32
+"""Held-out rows that exports are proven on, unless told otherwise: of models that read, and of those that write."""
+MANIFEST, EXAMPLE = "manifest.json", "example.py"
 
-def export(source: str | Path, to: Path, format: str = "checkpoint", say: Say = silence) -> Path:
-    """Write the model of a run (or of an earlier export) to the folder `to`, which must not exist.
 
-    `checkpoint` is a plain transformers folder, LoRA and IA3 merged; `adapter` is only what was trained. `say` is
-    told where the run's recipe was edited. Raises RunError for an unknown format or an existing folder,
-    CheckpointError where the method can't be exported so.
+def export(
+    source: str | Path,
+    to: Path,
+    format: str | Iterable[str] = "checkpoint",
+    say: Say = silence,
+    *,
+    data: str | None = None,
+    rows: int | None = None,
+    allowed: gate.Allowed | None = None,
+) -> Path:
+    """Write the model of a run, or of an earlier export, to the folder `to`; of several formats each below it.
+
+    `to` must not exist. Each folder is loaded again by its own runtime in another process and must answer held-out
+    rows as the source does: `rows` of them, evenly of the run's test split, or of the file `data`. `say` is told what
+    was found. Raises GateError where one differs by more than is `allowed`; then there is none.
     """
-    if format not in FORMATS:
-        raise RunError(f"there is no format {format!r}", f"there are: {', '.join(FORMATS)}")
+    names = list(dict.fromkeys([format] if isinstance(format, str) else format))
+    chosen = dict(zip(names, every([partial(exporters.find, name) for name in names]), strict=True))
+    if not chosen:
+        raise RunError("no format is named", f"there are: {', '.join(exporters.names())}")
     if os.path.exists(to):
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
-    trained = models.load(source)
-    run = RunDirectory.open(source) if RunDirectory.is_run(source) else None
-    if run:
-        run.warn_if_edited(say)
-    parts = FORMATS[format](trained)
-    card = model_card(trained, _scores(run) if run else {})
+    trained, recipe = models.load(source), recipe_of(source, say)
+    _refuse(trained, chosen)
+    proving = _rows(trained, recipe, source, data, rows, say)
+    settings = recipe.evaluate if recipe else EvaluateSpec()
+    wanted = (recipe.train.metric if recipe else None) or trained.task.decider()
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(to) as beside:
-            beside.mkdir()
-            models.save(beside, *parts)
-            (beside / "README.md").write_text(card, encoding="utf-8")
-            seal(beside)
+        with _parents(to), replacing(to) as beside:
+            folders = [(each, name, beside / name if len(chosen) > 1 else beside) for name, each in chosen.items()]
+            material = _Material(source, proving)
+            for exporter, name, folder in folders:
+                folder.mkdir(parents=True)
+                contract = exporter.write(material, folder)
+                models.save_beside(folder, trained.tokenizer, contract.model_copy(update={"format": name}))
+            proofs = gate.prove(trained, folders, proving, settings, wanted, allowed or gate.Allowed())
+            gate.refuse(proofs)
+            for (exporter, _, folder), proof in zip(folders, proofs, strict=True):
+                _describe(trained, exporter, proof, folder, _scores(source))
+                say(proof.sentence())
     except OSError as error:
         raise RunError(f"{to} can't be written: {error.strerror or error}") from error
     return to
 
 
-Parts = tuple[Any, Any, Method, Any]
-"""Model, tokenizer, method and contract, as `models.save` takes them."""
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """While this lasts, the folders above `path` are there; on an error those that were made are gone again."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+        raise
 
 
-def _checkpoint(trained: models.Trained) -> Parts:
-    merged = trained.method.merge(trained.model)
-    full: Method = resolve("method", Choice(name="full"), Method)
-    contract = trained.contract.model_copy(update={"method": {"name": "full"}, "base": None})
-    return merged, trained.tokenizer, full, contract
+def _refuse(trained: models.Trained, chosen: dict[str, Exporter]) -> None:
+    """Raises RunError for formats that can't be had, all at once."""
+    if served.is_served(trained.model):
+        raise RunError(
+            f"{trained.source} is an export as {trained.contract.format}, of which no other can be made",
+            "name the run that it comes of, or an export as checkpoint",
+        )
+    found, extras = [], []
+    for name, exporter in chosen.items():
+        if missing := exporter.missing():
+            found.append(f"{name} needs {', '.join(missing)}, not installed")
+            extras.append(exporter.extra)
+        elif why := exporter.refuses(trained):
+            found.append(f"{name}: {why}")
+    if found:
+        hint = f"pip install 'ftkit[{','.join(dict.fromkeys(extras))}]'" if extras else "leave it out"
+        raise problems(RunError, "", found, hint)
 
 
-def _adapter(trained: models.Trained) -> Parts:
-    if trained.method.standalone:
-        name = trained.contract.method["name"]
-        raise RunError(f"method {name} has no adapter: its weights are the checkpoint", "--format checkpoint")
-    return trained.model, trained.tokenizer, trained.method, trained.contract
+def _rows(
+    trained: models.Trained, recipe: Recipe | None, source: str | Path, data: str | None, rows: int | None, say: Say
+) -> Dataset:
+    """The rows that exports are proven on. Raises DataError or RunError where there are none."""
+    if rows is not None and rows < 1:
+        raise RunError(f"--rows {rows}: one or more are needed", "leave it out for the usual number")
+    if data is not None:
+        found = read_rows(trained, data, data_spec(trained, recipe, ()), targets=True, say=say)
+    elif recipe is None:
+        raise RunError(
+            f"{source} is no run and remembers no rows to prove an export on", "name a file with --data FILE"
+        )
+    else:
+        found = held_out(trained, recipe, source, say)
+    check(trained.task, {"held-out": found}, trained.labels)
+    if not len(found):
+        raise DataError("there are no held-out rows to prove an export on", "name a file with --data FILE")
+    writes = trained.task.generation(trained.model.config, trained.tokenizer) is not None
+    most = min(len(found), rows or (WRITTEN if writes else ROWS))
+    return found.select(np.linspace(0, len(found) - 1, most).astype(int))
 
 
-FORMATS: dict[str, Callable[[models.Trained], Parts]] = {"checkpoint": _checkpoint, "adapter": _adapter}
+@dataclass
+class _Material:
+    """The model of a run, for exporters."""
+
+    source: str | Path
+    rows: Dataset
+    _graphs: dict[str, Any] | None = None
+
+    def trained(self) -> models.Trained:
+        return models.load(self.source)
+
+    def graphs(self) -> dict[str, Any]:
+        """Traced once for all formats, with LoRA and IA3 merged; bottlenecks are traced as they are."""
+        if self._graphs is None:
+            t = self.trained()
+            merged = t.method.merge(t.model) if t.method.peft else t.model
+            model = plain_model(merged).cpu()
+            writes = t.task.generation(model.config, t.tokenizer) is not None
+            traced = graphs(model, t.task, _few(t, self.rows), writes)
+            self._graphs = {name: graph.onnx() for name, graph in traced.items()}
+        return self._graphs
 
 
-def _scores(run: RunDirectory) -> dict[str, Any]:
-    if not (run.path / "scores.json").is_file():
+def _few(trained: models.Trained, rows: Dataset) -> dict[str, Any]:
+    """The shortest and the longest of some rows as tensors: lengths differ, unless all are alike."""
+    task, tokenizer = trained.task, trained.tokenizer
+    encoded = infer.encode(task, list(rows.select(range(min(64, len(rows))))), tokenizer, trained.labels)
+    order = sorted(range(len(encoded["input_ids"])), key=lambda i: len(encoded["input_ids"][i]))
+    names = [name for name in tokenizer.model_input_names if name in encoded]
+    chosen = [{name: encoded[name][i] for name in names} for i in (order[0], order[-1])]
+    return task.collate(chosen, tokenizer)
+
+
+def _describe(
+    trained: models.Trained, exporter: Exporter, proof: gate.Proof, folder: Path, scores: dict[str, Any]
+) -> None:
+    """Write example, card, manifest and seal."""
+    program = example(trained, exporter, proof.format)
+    (folder / EXAMPLE).write_text(program, encoding="utf-8")
+    card = model_card(trained, scores, proof, program)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    manifest = {
+        "ftkit": trained.contract.ftkit,
+        "format": proof.format,
+        "libraries": {**machine.environment()["libraries"], **{name: version(name) for name in exporter.packages}},
+        "parity": proof.as_json(),
+        "files": {
+            file.relative_to(folder).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
+            for file in files
+        },
+    }
+    write_json(folder / MANIFEST, manifest)
+    seal(folder)
+
+
+def _scores(source: str | Path) -> dict[str, Any]:
+    if not RunDirectory.is_run(source):
+        return {}
+    try:
+        scores: dict[str, Any] = RunDirectory.open(source).read_json("scores")["scores"]
+    except FTKitError:
         return {}  # it was interrupted after its best epoch was saved
-    scores: dict[str, Any] = run.read_json("scores")["scores"]
     return scores

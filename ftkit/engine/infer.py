@@ -14,6 +14,7 @@ from ftkit.engine import spread
 from ftkit.engine.generate import not_finite, write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
+from ftkit.engine.served import is_served
 from ftkit.engine.unpad import unpadded
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
@@ -84,14 +85,13 @@ def run(
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
     outputs: list[Output] = [{}] * len(lengths)
     device = spread.device(model)
-    low = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
-    with _answering(model), _fast(model, task), low:
+    with _answering(model), _quickly(model, task, settings.precision):
 
         def answer(places: list[int]) -> list[Output]:
             names = [name for name in tokenizer.model_input_names if name in encoded]
             rows = [{name: encoded[name][i] for name in names} for i in places]
             batch = {name: value.to(device) for name, value in task.collate(rows, tokenizer).items()}
-            found = _write(model, batch, writes) if writes else _read(model, task, batch)
+            found = compute(model, task, tokenizer, batch)
             kept = [lengths[i] if task.per_token else None for i in places]
             return [{name: value[row][:most] for name, value in found.items()} for row, most in enumerate(kept)]
 
@@ -114,8 +114,14 @@ def batches(lengths: Sequence[int], limit: Limit, room: int = 0) -> Iterator[lis
         order = order[size:]
 
 
+def compute(model: Any, task: Task, tokenizer: Any, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """What the model gives for a batch, by name: logits, or what it writes."""
+    writes = task.generation(model.config, tokenizer)
+    return _write(model, batch, writes) if writes else _read(model, task, batch)
+
+
 def _read(model: Any, task: Task, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    outputs = task.forward(model, batch)
+    outputs = model.read(batch) if is_served(model) else task.forward(model, batch)
     found = {name: value.float().cpu().numpy() for name, value in outputs.items() if name.endswith("logits")}
     if not all(np.isfinite(values).all() for values in found.values()):
         raise not_finite()
@@ -126,6 +132,20 @@ def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, An
     """`tokens`, the likeliest one by one, and, `tokens` among them, all `candidates`."""
     candidates = write(model, batch, settings)
     return {"tokens": [each[0] for each in candidates], "candidates": candidates}
+
+
+@contextmanager
+def _quickly(model: torch.nn.Module, task: Task, precision: str) -> Iterator[None]:
+    """In a precision, and in the quick ways around the model, which hold its weights.
+
+    A model whose weights come and go is left as it is, and so is one that another runtime computes.
+    """
+    with torch.autocast(spread.device(model).type, torch.bfloat16, enabled=precision == "bf16"):
+        if is_served(model) or spread.is_spread(model):
+            yield
+            return
+        with unpadded(model, task.reads_otherwise), lowered(model, still=True):
+            yield
 
 
 @contextmanager
@@ -143,13 +163,3 @@ def _answering(model: torch.nn.Module) -> Iterator[None]:
         model.train(training)
         if wrapped is not None:
             model.__dict__["forward"] = wrapped
-
-
-@contextmanager
-def _fast(model: torch.nn.Module, task: Task) -> Iterator[None]:
-    """The quick ways around the model, which hold its weights; one whose weights come and go is left as it is."""
-    if spread.is_spread(model):
-        yield
-        return
-    with unpadded(model, task.reads_otherwise), lowered(model, still=True):
-        yield

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from safetensors import SafetensorError
 
 import ftkit
-from ftkit import checkpoints, trust
-from ftkit.engine import machine, spread
+from ftkit import checkpoints, exporters, trust
+from ftkit.engine import machine, served, spread
 from ftkit.engine.spread import Spread
-from ftkit.errors import CheckpointError, first, one_line, problems
+from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
+from ftkit.exporters._base import Exporter
 from ftkit.files import SEAL, amend, broken, is_sealed, replacing, seal
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
@@ -53,6 +54,8 @@ class Contract(BaseModel):
     """How the rows that it was trained on are read: columns, labels renamed, delimiter, how texts are cleaned."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """What it answers in where the machine can and nobody asks for another."""
+    format: str | None = None
+    """The format of an export, by which it is known what computes its logits; none for a run."""
 
     @field_validator("task", "method")
     @classmethod
@@ -138,11 +141,7 @@ def build(
     config = read_config(folder)
     other_labels = bool(labels) and label_names(config) != labels
     if other_labels and not new_head:
-        raise CheckpointError(
-            f"{folder}: {CONTRACT} and config.json name different labels: {', '.join(labels)}, and"
-            f" {', '.join(label_names(config))}",
-            "one of them was changed after training; export the run again",
-        )
+        _refuse_other_labels(folder, config, labels)
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
     config.return_dict = True
@@ -180,6 +179,16 @@ def build(
         _renew_head(model)
     _align(model)
     return model
+
+
+def _refuse_other_labels(folder: Path, config: Any, labels: Labels) -> None:
+    """Raises CheckpointError where contract and config do not name the same labels in the same order."""
+    if label_names(config) != labels:
+        raise CheckpointError(
+            f"{folder}: {CONTRACT} and config.json name different labels: {', '.join(labels)}, and"
+            f" {', '.join(label_names(config))}",
+            "one of them was changed after training; export the run again",
+        )
 
 
 def _align(model: Any) -> None:
@@ -242,6 +251,11 @@ def set_dropout(config: Any, rate: float) -> None:
 def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Contract) -> None:
     """Write a trained folder's files into an empty `folder`."""
     method.save(model, folder)
+    save_beside(folder, tokenizer, contract)
+
+
+def save_beside(folder: Path, tokenizer: Any, contract: Contract) -> None:
+    """Write what a folder with weights lacks to be a trained one."""
     tokenizer.save_pretrained(folder)
     (folder / CONTRACT).write_text(_contract_text(contract), encoding="utf-8")
     for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
@@ -293,17 +307,48 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
     spread.refuse_adapter(over, found.base is None, source)
-    base = _whole(folder) if found.base is None else _base_folder(found.base, folder)
+    runtime = exporters.find(found.format) if found.format else None
+    if runtime and not runtime.is_torch:
+        if over:
+            raise CheckpointError(
+                f"--device-map: {source} is an export as {found.format}; only a plain checkpoint is laid over devices",
+                "leave --device-map out",
+            )
+        base = folder
+    else:
+        base = _whole(folder) if found.base is None else _base_folder(found.base, folder)
     if not found.labels and type(task).labels is not Task.labels:
         raise CheckpointError(f"{folder / CONTRACT} names no labels", "copy the folder anew, or export the run again")
     tokenizer = read_tokenizer(folder, task)
     if not (folder / CONTRACT).is_file():
         config = read_config(folder)
         task = within_positions(task.settle(None, config), config, tokenizer)
-    model = build(base, task, found.labels, new_head=found.base is not None, over=over)
-    model = _load_adapter(method, model, folder)
-    model = model if spread.is_spread(model) else model.to(machine.device())
+    if runtime and not runtime.is_torch:
+        model = _served(folder, runtime, task, found.labels)
+    else:
+        model = build(base, task, found.labels, new_head=found.base is not None, over=over)
+        model = _load_adapter(method, model, folder)
+        model = model if spread.is_spread(model) else model.to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
+
+
+def _served(folder: Path, runtime: Exporter, task: Task, labels: Labels) -> Any:
+    """What stands in a model's place where the folder's own runtime computes."""
+    if missing := runtime.missing():
+        raise MachineError(
+            f"{folder} is answered by {', '.join(missing)}, which is not installed",
+            f"pip install 'ftkit[{runtime.extra}]'",
+        )
+    config = read_config(folder)
+    if labels:
+        _refuse_other_labels(folder, config, labels)
+    generation = transformers.GenerationConfig()  # type: ignore[no-untyped-call]
+    if (folder / "generation_config.json").is_file():
+        generation = transformers.GenerationConfig.from_pretrained(folder)
+    sessions = runtime.sessions(folder)
+    if not {"model"} <= sessions.keys() and not {"encoder", "decoder"} <= sessions.keys():
+        raise CheckpointError(f"{folder} lacks its graphs", "copy the folder anew, or export again")
+    return served.model(config, generation, sessions, task, labels)
 
 
 def _whole(folder: Path) -> Path:
@@ -420,6 +465,11 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
         return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
     trust.refuse_links(path)
     found = _read_contract(path)
+    if found.format and not exporters.find(found.format).is_torch:
+        raise CheckpointError(
+            f"{checkpoint} is an export as {found.format}, whose weights can't be trained",
+            "name the run that it comes of, or an export as checkpoint",
+        )
     if found.base is None:
         return checkpoints.locate(str(path))
     return checkpoints.locate(str(_merged(path)))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ftkit.engine.served import is_served
 from ftkit.errors import CheckpointError, MachineError
 from ftkit.yaml12 import load
 
@@ -72,6 +73,8 @@ def is_spread(model: Any) -> bool:
 
 def device(model: Any) -> torch.device:
     """Where a model takes its inputs."""
+    if is_served(model):
+        return torch.device("cpu")
     hook = getattr(model, "_hf_hook", None)
     return torch.device(getattr(hook, "execution_device", None) or next(model.parameters()).device)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit import exporters
 from tests.command import ftkit
 from tests.runs import Lab
 
@@ -46,3 +47,47 @@ def test_run_may_move_and_be_exported_from_where_it_is(lab: Lab, tmp_path: Path)
 
     shutil.copytree(lab.trained("single", "full").run, tmp_path / "moved")
     assert ftkit("export", tmp_path / "moved", "--to", tmp_path / "out").code == 0
+
+
+@pytest.mark.fresh_process
+def test_several_formats_are_proven_in_a_process_of_their_own(lab: Lab, tmp_path: Path) -> None:
+    run, formats = lab.trained("single", "lora").run, ("checkpoint", "adapter", "onnx-int8")
+    flags = [word for name in formats for word in ("--format", name)]
+    done = ftkit("export", run, "--to", tmp_path / "out", *flags, "--rows", 5)
+    assert done.code == 0 and done.out == f"{tmp_path / 'out'}\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(formats)
+    for name in formats:
+        assert f"{name}: logits within" in done.err and "of 5 answers the same, accuracy 0." in done.err
+        assert json.loads((tmp_path / "out" / name / "manifest.json").read_text())["parity"]["seconds"]["32"] > 0
+
+
+def test_a_tolerance_that_is_not_kept_ends_with_4_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    run = lab.trained("single", "full").run
+    done = ftkit("export", run, "--to", tmp_path / "deep" / "out", "--format", "onnx-int8", "--tolerance", "1e-9")
+    assert done.code == 4 and done.out == ""
+    assert "onnx-int8: its logits differ by up to" in done.err and "1e-09 is allowed" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_allowed_is_recorded(lab: Lab, tmp_path: Path) -> None:
+    run = lab.trained("single", "full").run
+    done = ftkit("export", run, "--to", tmp_path / "out", "--tolerance", "0.5", "--allow-drop", "0.25")
+    assert done.code == 0
+    told = json.loads((tmp_path / "out" / "manifest.json").read_text())["parity"]
+    assert (told["tolerance"], told["allow_drop"]) == (0.5, 0.25)
+
+
+def test_all_that_can_not_be_is_told_at_once(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftkit.exporters.openvino import OpenVino
+
+    monkeypatch.setattr(OpenVino, "packages", ("openvino_of_tomorrow",))
+    run = lab.trained("single", "full").run
+    done = ftkit("export", run, "--to", tmp_path / "out", "--format", "adapter", "--format", "openvino")
+    assert done.code == 3 and "method full has no adapter" in done.err
+    assert "openvino needs openvino_of_tomorrow" in done.err and "pip install 'ftkit[openvino]'" in done.err
+    assert "did you mean onnx-int8?" in ftkit("export", run, "--to", tmp_path / "out", "--format", "onnx8").err
+
+
+def test_help_names_every_format() -> None:
+    told = ftkit("export", "--help").out
+    assert all(name in told for name in exporters.names())

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ftkit import exporters
 from ftkit.engine import model as models
 from ftkit.engine.card import model_card
 from ftkit.engine.export import export
+from ftkit.exporters._example import example
 from tests.command import ftkit
 from tests.runs import Lab
 
@@ -19,7 +21,9 @@ SCORES = {"test": {"accuracy": {"value": 0.98765, "n": 7}}, "folds": {"f1": {"va
 
 def card(lab: Lab, kind: str, method: str = "full", scores: object = None) -> str:
     trained = models.load(lab.trained(kind, method).run)
-    return model_card(trained, scores or {})  # type: ignore[arg-type]
+    format = "checkpoint" if trained.method.standalone else "adapter"
+    program = example(trained, exporters.find(format), format)
+    return model_card(trained, scores or {}, program=program)  # type: ignore[arg-type]
 
 
 def test_front_matter_is_yaml_that_the_hub_reads(lab: Lab) -> None:
@@ -67,9 +71,11 @@ def test_python_of_the_card_runs_in_the_folder(
     assert printed.startswith("[") and ("'label'" in printed or kind == "ner")
 
 
-@pytest.mark.parametrize("kind", ["single", "qa", "seq2seq"])
-def test_only_tasks_with_a_pipeline_show_one(lab: Lab, kind: str) -> None:
-    assert ("```python" in card(lab, kind)) == (kind == "single")
+def test_card_shows_what_was_measured(lab: Lab, tmp_path: Path) -> None:
+    export(lab.trained("single", "full").run, tmp_path / "out")
+    told = (tmp_path / "out" / "README.md").read_text()
+    assert "## Measured as `checkpoint`, beside the run" in told and "On 7 held-out rows" in told
+    assert "| same answers | 100.00% | |" in told and re.search(r"\| time of 32 rows \| \d", told)
 
 
 def test_command_of_the_card_answers(lab: Lab, tmp_path: Path) -> None:

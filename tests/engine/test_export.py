@@ -81,7 +81,9 @@ def test_plain_checkpoint_is_read_by_its_config_alone(lab: Lab, tmp_path: Path) 
 def test_export_again_from_an_export(lab: Lab, tmp_path: Path) -> None:
     run = lab.trained("single", "lora")
     first = export(run.run, tmp_path / "adapter", "adapter")
-    second = export(first, tmp_path / "merged")
+    with pytest.raises(RunError, match="remembers no rows to prove an export on"):
+        export(first, tmp_path / "merged")
+    second = export(first, tmp_path / "merged", data=str(lab.file("single", "test")))
     examples = lab.prepared("single").splits["test"].to_list()
     assert_close(answers(second, examples), answers(run.run, examples), 1e-5)
 

@@ -1,0 +1,44 @@
+"""What formats share that hold the model as graphs of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftkit.exporters._base import Exporter, Material, plain
+
+if TYPE_CHECKING:
+    from ftkit.engine.model import Contract
+
+
+class GraphExporter(Exporter):
+    """Leaves it to the format in what files the graphs are kept."""
+
+    is_torch = False
+    library = "onnx"
+
+    def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
+        """Write graphs (name -> ModelProto of ONNX)."""
+        raise NotImplementedError
+
+    def write(self, material: Material, folder: Path) -> Contract:
+        """Graphs and config. Raises CheckpointError for an architecture that can't be traced."""
+        from ftkit.methods._layers import plain_model
+
+        self.keep(material.graphs(), folder)
+        trained = material.trained()
+        model: Any = plain_model(trained.model)
+        model.config.save_pretrained(folder)
+        if trained.task.generation(model.config, trained.tokenizer) is not None:
+            model.generation_config.save_pretrained(folder)
+        return plain(trained, precision="fp32")
+
+
+def save_onnx(graphs: Mapping[str, Any], folder: Path) -> None:
+    """Write graphs as .onnx files; what no protobuf holds (2 GB) lies beside them."""
+    import onnx
+
+    for name, graph in graphs.items():
+        large = graph.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
+        onnx.save(graph, folder / f"{name}.onnx", save_as_external_data=large, location=f"{name}.onnx.data")

@@ -1,0 +1,71 @@
+"""OpenVINO's form of the graphs, quick on Intel's processors and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ftkit.errors import CheckpointError, one_line
+from ftkit.exporters._base import Arrays, Session, threads
+from ftkit.exporters._example import Lines
+from ftkit.exporters._graphs import GraphExporter, save_onnx
+
+_FULL = {"INFERENCE_PRECISION_HINT": "f32"}
+"""Computed in float32: left alone, the runtime takes bfloat16 where the processor has it."""
+
+
+class OpenVino(GraphExporter):
+    """Float32 graphs of any batch and length, run by OpenVINO."""
+
+    summary = "OpenVINO graphs in float32, any batch and length"
+    extra = library = "openvino"
+    packages = ("openvino", "onnx", "onnxscript")
+
+    def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
+        """One .xml and one .bin file each."""
+        import openvino
+
+        with TemporaryDirectory() as aside:
+            save_onnx(graphs, Path(aside))
+            for name in graphs:
+                converted = openvino.convert_model(Path(aside) / f"{name}.onnx")
+                openvino.save_model(converted, folder / f"{name}.xml", compress_to_fp16=False)
+
+    def lines(self) -> Lines:
+        """OpenVINO's words."""
+        return Lines(
+            package="openvino",
+            open=f'openvino.compile_model("NAME.xml", "CPU", {_FULL})'.replace("'", '"'),
+            names="[one.any_name for one in GRAPH.inputs]",
+            shapes="[(one.any_name, [side.get_min_length() for side in one.partial_shape]) for one in GRAPH.inputs]",
+            run="list(GRAPH(FEEDS).values())",
+        )
+
+    def sessions(self, folder: Path) -> dict[str, Session]:
+        """Raises CheckpointError for files that the runtime can't load."""
+        return {path.stem: _Session(path) for path in sorted(folder.glob("*.xml"))}
+
+
+class _Session:
+    """One graph in OpenVINO."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        try:
+            self._graph = openvino.Core().compile_model(path, "CPU", {**_FULL, "INFERENCE_NUM_THREADS": threads()})
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: OpenVINO can't load it: {one_line(error)}", "copy the folder anew, or export again"
+            ) from error
+        self.inputs = {
+            one.any_name: tuple(side.get_length() if side.is_static else None for side in one.partial_shape)
+            for one in self._graph.inputs
+        }
+        self._outputs = [one.any_name for one in self._graph.outputs]
+
+    def __call__(self, feeds: Arrays) -> Arrays:
+        found = self._graph(dict(feeds), share_inputs=True)
+        return dict(zip(self._outputs, (value.copy() for value in found.values()), strict=True))

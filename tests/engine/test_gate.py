@@ -1,0 +1,72 @@
+"""The gate's judgement: each way in which an export may differ has its sentence, and what is allowed is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ftkit import exporters
+from ftkit.engine.gate import Allowed, Proof, refuse
+from ftkit.engine.parity import Measured
+from ftkit.errors import GateError
+
+RUN = Measured(
+    labels=["arts", "trade"],
+    options={"temperature": 1.5},
+    rows=7,
+    spread=4.0,
+    scores={"accuracy": {"value": 0.9, "n": 7}, "mse": {"value": 0.2, "n": 7}},
+    seconds={"1": 0.02, "32": 0.4},
+)
+
+
+def proof(found: Measured, metric: str = "accuracy", sign: int = 1) -> Proof:
+    return Proof("onnx", RUN, found, metric, sign, 1e-3, 0.005)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"labels": ["trade", "arts"]}, "its labels are trade, arts, the run's arts, trade"),
+        ({"options": {"temperature": 1.0}}, "its task.temperature is 1.0, the run's 1.5"),
+        ({"data": {"clean": ["html"]}}, "it reads rows in another way"),
+        ({"other_tokens": 3}, "other tokens than the run's, of row 3 first"),
+        ({"difference": 0.5, "row": 2}, r"its logits differ by up to 0.5 \(row 2\), and 0.001 is allowed"),
+        ({"difference": float("inf")}, "another number of logits"),
+        ({"difference": float("nan")}, "its logits differ"),
+        ({"scores": {"accuracy": {"value": 0.8}}}, "its accuracy is 0.8000, the run's 0.9000: worse by 0.1000"),
+        ({"error": "torn\nfile"}, "it does not answer: torn file"),
+    ],
+)
+def test_each_difference_has_its_sentence(change: dict[str, object], said: str) -> None:
+    with pytest.raises(GateError, match=said) as caught:
+        refuse([proof(RUN), proof(replace(RUN, **change))])  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4 and caught.value.message.count("onnx:") == 1
+
+
+def test_what_is_allowed_passes() -> None:
+    near = replace(RUN, difference=1e-3, scores={"accuracy": {"value": 0.896}})
+    refuse([proof(RUN), proof(near)])
+    assert proof(replace(RUN, scores={"accuracy": {"value": 0.95}})).drop == pytest.approx(-0.05)
+
+
+def test_less_is_worse_where_less_is_better() -> None:
+    more = replace(RUN, scores={"mse": {"value": 0.3}})
+    assert proof(more, "mse", -1).faults() == [
+        "its mse is 0.3000, the run's 0.2000: worse by 0.1000, and 0.005 is allowed"
+    ]
+    assert not proof(replace(RUN, scores={"mse": {"value": 0.1}}), "mse", -1).faults()
+
+
+def test_a_person_allows_more_or_less_than_the_format() -> None:
+    exact, rounding = exporters.find("onnx"), exporters.find("onnx-int8")
+    assert Allowed().of(exact, RUN) == (1e-3, 0.005)
+    assert Allowed().of(rounding, RUN) == (rounding.share * 4.0, 0.01)
+    assert Allowed(0.5, 0.0).of(rounding, RUN) == (0.5, 0.0)
+
+
+def test_a_task_without_scores_is_judged_by_its_logits() -> None:
+    bare = replace(RUN, scores={})
+    assert Proof("onnx", bare, bare, "", 1, 1e-3, 0.005).faults() == []
+    assert "no score" in Proof("onnx", bare, bare, "", 1, 1e-3, 0.005).sentence()
