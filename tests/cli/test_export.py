@@ -85,7 +85,7 @@ def test_all_that_can_not_be_is_told_at_once(lab: Lab, tmp_path: Path, monkeypat
     done = ftkit("export", run, "--to", tmp_path / "out", "--format", "adapter", "--format", "openvino")
     assert done.code == 3 and "method full has no adapter" in done.err
     assert "openvino needs openvino_of_tomorrow" in done.err and "pip install 'ftkit[openvino]'" in done.err
-    assert "did you mean onnx-int8?" in ftkit("export", run, "--to", tmp_path / "out", "--format", "onnx8").err
+    assert "did you mean onnx?" in ftkit("export", run, "--to", tmp_path / "out", "--format", "onnx8").err
 
 
 def test_help_names_every_format() -> None:
