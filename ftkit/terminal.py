@@ -47,6 +47,7 @@ class Progress:
 
     def start(self, steps: int, what: str = "training") -> None:
         """Begin a line for `steps` steps."""
+        self._told = time.monotonic()
         if not self.shown:
             return
         from rich.console import Console

@@ -226,7 +226,7 @@ def test_an_index_appears_whole_and_behind_its_rows(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(np, "savez", saving)
     held.put(key(1), row(1))
     held.flush()
-    assert events == ["rows", "index"]
+    assert events[:2] == ["rows", "index"]
     assert list(held.folder.glob("*.npz"))
 
 
