@@ -123,7 +123,7 @@ class RunDirectory:
     def edited(self) -> bool:
         """Whether the recipe's file is not the one that the run was made with."""
         kept = self.path / f"{RECIPE}.sha256"
-        return kept.is_file() and kept.read_text(encoding="utf-8").split() != [sha256(self.path / RECIPE), RECIPE]
+        return kept.is_file() and kept.read_text(encoding="utf-8").split() != [self.recipe_sha256(), RECIPE]
 
     def warn_if_edited(self, say: Say) -> None:
         """Say so where the recipe was edited."""

@@ -49,12 +49,12 @@ class Checkpoints:
 
     def newest(self, say: Say) -> Path | None:
         """The newest whole one; `say` is told of others that are newer and damaged. None where there is none."""
-        damaged = []
-        for step in self.steps():
-            if not (faults := broken(self.path(step))):
+        damaged, whole = [], None
+        for path in map(self.path, self.steps()):
+            if not (faults := broken(path)):
+                whole = path
                 break
-            damaged.append(f"{self.path(step)} is damaged ({'; '.join(faults)})")
-        whole = self.path(self.steps()[len(damaged)]) if len(damaged) < len(self.steps()) else None
+            damaged.append(f"{path} is damaged ({'; '.join(faults)})")
         if damaged:
             instead = f"{whole.name} is taken" if whole else "the training begins anew, as there is no other"
             say(f"warning: {'; '.join(damaged)}: {instead}")

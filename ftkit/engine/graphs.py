@@ -107,12 +107,16 @@ class _Reading(nn.Module):
         return tuple(value for name, value in outputs.items() if name.endswith("logits"))
 
 
-class _Causal(nn.Module):
-    """Logits of the tokens that follow the past ones, and the new tokens' keys and values."""
+class _Part(nn.Module):
+    """What of a model becomes a graph."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+
+
+class _Causal(_Part):
+    """Logits of the tokens that follow the past ones, and the new tokens' keys and values."""
 
     def forward(self, *inputs: torch.Tensor) -> Tensors:
         ids, mask, places, *past = inputs
@@ -123,12 +127,8 @@ class _Causal(nn.Module):
         return (found.logits, *_new(cache, ids.shape[1]))
 
 
-class _Encoder(nn.Module):
+class _Encoder(_Part):
     """Keys and values that decoder layers read of the text, in one tensor (rows, 2 x layers, heads, length, size)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         ids, mask = inputs
@@ -145,12 +145,8 @@ class _Encoder(nn.Module):
         return torch.stack(keys_and_values(cache.cross_attention_cache), 1)
 
 
-class _Decoder(nn.Module):
+class _Decoder(_Part):
     """Logits of the tokens that follow the past ones, and the new tokens' own keys and values."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, *inputs: torch.Tensor) -> Tensors:
         ids, mask, read, *past = inputs

@@ -120,7 +120,7 @@ _ALIKE = "give all inputs the same columns, or ask for each kind on its own"
 
 def _row(task: Task, value: str | Mapping[str, Any], number: int) -> dict[str, Any]:
     """One input as a row of the task. Raises DataError where it is none."""
-    shapes = [[column for column in shape if column.is_input] for shape in task.shapes()]
+    shapes = task.input_shapes()
     if isinstance(value, str):
         texts = [_required(shape) for shape in shapes if [c.kind for c in _required(shape)] == ["text"]]
         if not texts:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftkit.exporters._base import Exporter, Material, plain
+from ftkit.errors import CheckpointError, one_line
+from ftkit.exporters._base import Exporter, Material, Session, plain
 
 if TYPE_CHECKING:
     from ftkit.engine.model import Contract
@@ -17,10 +18,30 @@ class GraphExporter(Exporter):
 
     is_torch = False
     library = "onnx"
+    runtime: ClassVar[str]
+    """What computes, as a person knows it."""
+    ending: ClassVar[str]
+    """Of the file that a graph is loaded from."""
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """Write graphs (name -> ModelProto of ONNX)."""
         raise NotImplementedError
+
+    def session(self, path: Path) -> Session:
+        """A graph, loaded from its file."""
+        raise NotImplementedError
+
+    def sessions(self, folder: Path) -> dict[str, Session]:
+        """Raises CheckpointError for files that the runtime can't load."""
+        return {path.stem: self._loaded(path) for path in sorted(folder.glob(f"*{self.ending}"))}
+
+    def _loaded(self, path: Path) -> Session:
+        try:
+            return self.session(path)
+        except Exception as error:
+            raise CheckpointError(
+                f"{path}: {self.runtime} can't load it: {one_line(error)}", "copy the folder anew, or export again"
+            ) from error
 
     def write(self, material: Material, folder: Path) -> Contract:
         """Graphs and config. Raises CheckpointError for an architecture that can't be traced."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftkit.errors import CheckpointError, one_line
 from ftkit.exporters._base import Arrays, Session, threads
 from ftkit.exporters._example import Lines
 from ftkit.exporters._graphs import GraphExporter, save_onnx
@@ -18,6 +17,7 @@ class Onnx(GraphExporter):
     summary = "ONNX graphs in float32, any batch and length (ONNX Runtime)"
     extra = "onnx"
     packages = ("onnx", "onnxruntime", "onnxscript")
+    runtime, ending = "ONNX Runtime", ".onnx"
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """One .onnx file each."""
@@ -33,9 +33,9 @@ class Onnx(GraphExporter):
             run="GRAPH.run(None, FEEDS)",
         )
 
-    def sessions(self, folder: Path) -> dict[str, Session]:
-        """Raises CheckpointError for files that the runtime can't load."""
-        return {path.stem: _Session(path) for path in sorted(folder.glob("*.onnx"))}
+    def session(self, path: Path) -> Session:
+        """ONNX Runtime's."""
+        return _Session(path)
 
 
 class _Session:
@@ -47,12 +47,7 @@ class _Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads()
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise CheckpointError(
-                f"{path}: ONNX Runtime can't load it: {one_line(error)}", "copy the folder anew, or export again"
-            ) from error
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = {one.name: _shape(one.shape) for one in self._session.get_inputs()}
         self._outputs = [one.name for one in self._session.get_outputs()]
 

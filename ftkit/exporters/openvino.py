@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ftkit.errors import CheckpointError, one_line
 from ftkit.exporters._base import Arrays, Session, threads
 from ftkit.exporters._example import Lines
 from ftkit.exporters._graphs import GraphExporter, save_onnx
@@ -22,6 +21,7 @@ class OpenVino(GraphExporter):
     summary = "OpenVINO graphs in float32, any batch and length"
     extra = library = "openvino"
     packages = ("openvino", "onnx", "onnxscript")
+    runtime, ending = "OpenVINO", ".xml"
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """One .xml and one .bin file each."""
@@ -43,9 +43,9 @@ class OpenVino(GraphExporter):
             run="list(GRAPH(FEEDS).values())",
         )
 
-    def sessions(self, folder: Path) -> dict[str, Session]:
-        """Raises CheckpointError for files that the runtime can't load."""
-        return {path.stem: _Session(path) for path in sorted(folder.glob("*.xml"))}
+    def session(self, path: Path) -> Session:
+        """OpenVINO's."""
+        return _Session(path)
 
 
 class _Session:
@@ -54,12 +54,7 @@ class _Session:
     def __init__(self, path: Path) -> None:
         import openvino
 
-        try:
-            self._graph = openvino.Core().compile_model(path, "CPU", {**_FULL, "INFERENCE_NUM_THREADS": threads()})
-        except Exception as error:
-            raise CheckpointError(
-                f"{path}: OpenVINO can't load it: {one_line(error)}", "copy the folder anew, or export again"
-            ) from error
+        self._graph = openvino.Core().compile_model(path, "CPU", {**_FULL, "INFERENCE_NUM_THREADS": threads()})
         self.inputs = {
             one.any_name: tuple(side.get_length() if side.is_static else None for side in one.partial_shape)
             for one in self._graph.inputs

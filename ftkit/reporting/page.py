@@ -17,6 +17,7 @@ from ftkit.errors import visible
 from ftkit.metrics import in_table
 from ftkit.reporting import charts
 from ftkit.reporting.reading import Run
+from ftkit.reporting.templates import templates
 from ftkit.reporting.text import pieces
 from ftkit.tasks._base import Task
 
@@ -31,15 +32,7 @@ _ERRORS = Task.lower_is_better
 
 def render(runs: Sequence[Run]) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(_FOLDER)
     environment.filters |= {"visible": visible, "number": charts.number, "score": _score}
     environment.filters |= {"count": lambda n: f"{n:,}", "breaking": _breaking}
     environment.globals |= {"interval": charts.interval, "pieces": pieces}

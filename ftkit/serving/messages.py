@@ -68,7 +68,7 @@ class About(BaseModel):
 
 def input_of(task: Task, limits: Limits) -> Any:
     """The type of one input: a text, where the task reads one alone, or an object of columns."""
-    shapes = [[column for column in shape if column.is_input] for shape in task.shapes()]
+    shapes = task.input_shapes()
     kinds: dict[str, Any] = {f"row{number or ''}": _shape(shape, limits, number) for number, shape in enumerate(shapes)}
     if any(map(is_plain, shapes)):
         kinds["text"] = Annotated[str, Field(max_length=limits.characters)]

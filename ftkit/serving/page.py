@@ -6,6 +6,7 @@ from pathlib import Path
 
 import ftkit
 from ftkit import reporting
+from ftkit.reporting.templates import templates
 from ftkit.serving.messages import is_plain
 from ftkit.serving.served import Served
 from ftkit.tasks._base import Column, Task
@@ -25,29 +26,24 @@ def files(model: Served, needs_key: bool) -> list[tuple[str, str, str]]:
 
 
 def _html(model: Served, needs_key: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns = _columns(model.task)
-    return environment.get_template("page.html.jinja").render(
-        about=model.about(),
-        columns=columns,
-        needed=[column for column in columns if column.required],
-        places_in=model.task.places_in or "",
-        explains=type(model.task).rival is not Task.rival,
-        limits=model.limits,
-        needs_key=needs_key,
-        version=ftkit.__version__,
+    return (
+        templates(_FOLDER)
+        .get_template("page.html.jinja")
+        .render(
+            about=model.about(),
+            columns=columns,
+            needed=[column for column in columns if column.required],
+            places_in=model.task.places_in or "",
+            explains=type(model.task).rival is not Task.rival,
+            limits=model.limits,
+            needs_key=needs_key,
+            version=ftkit.__version__,
+        )
     )
 
 
 def _columns(task: Task) -> list[Column]:
     """What a person is asked for: one text, where the task reads that; else the columns of the usual shape."""
-    shapes = [[column for column in shape if column.is_input] for shape in task.shapes()]
+    shapes = task.input_shapes()
     return next((shape for shape in shapes if is_plain(shape)), shapes[0])

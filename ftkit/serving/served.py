@@ -55,14 +55,13 @@ class Served:
 
     def about(self) -> About:
         """What a client may want to know of the model."""
-        shapes = [[column for column in shape if column.is_input] for shape in self.task.shapes()]
         trained = self.predictor.trained
         return About(
             model=self.name,
             ftkit=ftkit.__version__,
             task=str(trained.contract.task["name"]),
             labels=list(trained.labels),
-            columns=[[f"{c.name}{'' if c.required else '?'}" for c in shape] for shape in shapes],
+            columns=[[f"{c.name}{'' if c.required else '?'}" for c in shape] for shape in self.task.input_shapes()],
             limits=self.limits.model_dump(),
         )
 

@@ -145,6 +145,10 @@ class Task:
         """The shapes of row that are understood, the usual one first."""
         return (self.columns, *self.alternatives)
 
+    def input_shapes(self) -> list[list[Column]]:
+        """The columns of each shape that a model may read: what a person has who wants an answer."""
+        return [[column for column in shape if column.is_input] for shape in self.shapes()]
+
     def unify(self, batch: Batch) -> Batch:
         """`batch` in the form that the other methods read, whichever shape it was stored in.
 
