@@ -81,7 +81,8 @@ def problems(kind: type[FTKitError], heading: str, found: list[str], hint: str =
     """One error for all problems found at once: `heading`, then a line for each."""
     if len(found) == 1:
         return kind(f"{heading}: {found[0]}" if heading else found[0], hint)
-    return kind("\n".join([f"{heading}: {len(found)} problems", *(f"  - {line}" for line in found)]), hint)
+    count = f"{len(found)} problems"
+    return kind("\n".join([f"{heading}: {count}" if heading else count, *(f"  - {line}" for line in found)]), hint)
 
 
 def every(calls: Sequence[Callable[[], T]]) -> list[T]:

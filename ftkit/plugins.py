@@ -120,7 +120,9 @@ _PLAIN = {
 
 def _is_union_branch(part: int | str) -> bool:
     """Pydantic puts the names of a union's members into an error's location; no setting is called so."""
-    return isinstance(part, str) and (part in {"float", "int", "str", "bool"} or "[" in part)
+    if not isinstance(part, str):
+        return False
+    return part in {"float", "int", "str", "bool"} or "[" in part or part.startswith("constrained-")
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.errors import brief, first, nearest, one_line, some
+from ftkit.errors import RunError, brief, first, nearest, one_line, problems, some
 
 
 @given(st.text(), st.integers(min_value=3, max_value=20))
@@ -39,3 +39,9 @@ def test_of_many_the_first_and_how_many_more() -> None:
     assert some([], 2) == ""
     assert first(["a", "b"], 2) == ["a", "b"]
     assert first(["a", "b", "c"], 1) == ["a", "and 2 more"]
+
+
+def test_several_problems_stand_below_their_heading_and_below_their_count_where_there_is_none() -> None:
+    assert str(problems(RunError, "a.csv", ["x", "y"])) == "a.csv: 2 problems\n  - x\n  - y"
+    assert str(problems(RunError, "", ["x", "y"], "mend")) == "2 problems\n  - x\n  - y\n  mend"
+    assert str(problems(RunError, "", ["x"])) == "x"

@@ -300,6 +300,9 @@ def test_every_problem_is_told_with_its_place() -> None:
 def test_setting_of_several_kinds_is_one_problem() -> None:
     with pytest.raises(RecipeError, match=r"train\.epochs: must be a number or must be 'auto', and it is 'fast'"):
         parse_recipe({**LEAST, "train": {"epochs": "fast"}}, "mine.yaml")
+    bounded = r"train\.checkpoint_every: must be 'auto' or must be a whole number, and it is 'often'"
+    with pytest.raises(RecipeError, match=bounded):
+        parse_recipe({**LEAST, "train": {"checkpoint_every": "often"}}, "mine.yaml")
 
 
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
