@@ -113,12 +113,16 @@ def _busy_seconds() -> float:
 
 
 def _wait_until_quiet(busy: float) -> None:
-    end = time.monotonic() + _WAIT
+    end, told = time.monotonic() + _WAIT, False
     while time.monotonic() < end:
         before = _Use()
         time.sleep(_LOOK)
-        if before.until_now()[1] <= busy:
+        others = before.until_now()[1]
+        if others <= busy:
             return
+        if not told:
+            say(f"waiting for a quiet machine: other processes use {others:.2f} cores (--busy {busy:g})")
+            told = True
     raise SystemExit(f"other processes use more than {busy:g} cores: end them, or allow them with --busy")
 
 

@@ -16,7 +16,7 @@ ONE, TWO = "1 process, 2 threads", "2 processes, 1 thread each"
 def main() -> None:
     """Run the rounds and print them."""
     parser = _common.parser(__doc__, rounds=3)
-    parser.add_argument("--batch", type=int, default=32, help="examples a step, over both processes")
+    parser.add_argument("--batch", type=int, default=128, help="examples a step, over both processes")
     parser.add_argument("--accumulate", type=int, default=4, help="micro-batches that a process's share is split into")
     parser.add_argument("--precision", default="auto", help="fp32 or bf16; auto is what the machine computes in")
     options = _common.parse(parser)
