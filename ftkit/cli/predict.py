@@ -20,6 +20,7 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts, or JSON objects of columns (qa, pairs).")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead, or a pattern.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write here: .jsonl, .csv, .tsv or .parquet.")] = None,
+    with_texts: Annotated[bool, typer.Option("--with-texts", help="Write each row's texts beside its answer.")] = False,
     settings: DataSettings = None,
     precision: Precision = None,
     device_map: DeviceMap = None,
@@ -45,6 +46,8 @@ def predict(
 
     if bool(texts) == bool(input_file):
         raise DataError("give texts to answer, or a file with --input", "one of the two")
+    if with_texts and not input_file:
+        raise DataError("--with-texts: the rows of a file are meant", "name the file with --input")
     if settings and not input_file:
         raise DataError(f"--set {settings[0]}: it says how a file is read", "name the file with --input")
     inputs = [_parse(text) for text in texts or ()]
@@ -58,7 +61,8 @@ def predict(
     predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
     with _written(output):
         if input_file:
-            _answer_file(FileAnswers(predictor, str(input_file), settings or (), terminal.say), output)
+            found = FileAnswers(predictor, str(input_file), settings or (), terminal.say, with_texts)
+            _answer_file(found, output)
             return
         answers = predictor(inputs, terminal.say)
         if output:

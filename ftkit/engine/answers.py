@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 import ftkit
 from ftkit.data.inputs import Inputs, read_inputs
 from ftkit.data.several import expand, hashes
 from ftkit.data.typed import batches
 from ftkit.engine import infer
 from ftkit.engine.evaluate import data_spec
+from ftkit.engine.given import texts_as_given
 from ftkit.engine.predict import Predictor
 from ftkit.engine.tables import rows_of, write_rows
 from ftkit.errors import DataError
@@ -27,7 +30,7 @@ from ftkit.files import SEAL, is_sealed, replacing, sha256
 from ftkit.terminal import Progress, Say
 
 Line = dict[str, Any]
-"""`file` (its place among several) and `row`, and either the row's `answer` or the `error` for which it has none."""
+"""`file` (its place among several), `row`, perhaps `texts`, and the row's `answer`, or the `error` why it has none."""
 _OURS = b'{"ftkit": '
 """What the first line of a journal begins with."""
 _TOLD = 3
@@ -47,11 +50,14 @@ class _Place:
 class FileAnswers:
     """The answers to all rows of a file, of several (`parts/*.csv`), of a sample or a Hub data set, in order.
 
-    `settings` say how files are read, as for `evaluate`. Raises DataError for what can't be read at all.
+    `settings` say how files are read, as for `evaluate`; with `texts`, each answer has its row's own texts before it.
+    Raises DataError for what can't be read at all.
     """
 
-    def __init__(self, predictor: Predictor, source: str, settings: Iterable[str], say: Say) -> None:
-        self.predictor, self.say = predictor, say
+    def __init__(
+        self, predictor: Predictor, source: str, settings: Iterable[str], say: Say, texts: bool = False
+    ) -> None:
+        self.predictor, self.say, self.texts = predictor, say, texts
         self.names, notes = expand([source])
         spec = data_spec(predictor.trained, predictor.recipe, settings)
         self.of = {
@@ -60,6 +66,7 @@ class FileAnswers:
             "precision": predictor.settings.precision,
             "inputs": hashes(self.names) or self.names,
             "data": spec.model_dump(mode="json"),
+            "texts": texts,
         }
         self.inputs = [read_inputs(name, spec, predictor.trained.task) for name in self.names]
         for note in dict.fromkeys([*notes, *(note for part in self.inputs for note in part.notes)]):
@@ -88,19 +95,23 @@ class FileAnswers:
                 before = part.rows[start - 1]["row"]
                 errors = deque(error for error in errors if error[0] > before)
             rows = part.rows.select(range(start, len(part.rows))) if start else part.rows
-            names = [name for name in ("row", "id") if name in rows.column_names]
-            known = (
-                dict(zip(names, cells, strict=True))
-                for batch in batches(rows, names)
-                for cells in zip(*(batch[name] for name in names), strict=True)
-            )
             answers = self.predictor.answers(rows, self.say, progress) if len(rows) else iter(())
-            for row, answer in zip(known, answers, strict=True):
-                while errors and errors[0][0] < row["row"]:
+            for line, answer in zip(self._told_of(rows), answers, strict=True):
+                while errors and errors[0][0] < line["row"]:
                     yield _error(*errors.popleft())
-                yield {**row, "answer": answer}
+                yield {**line, "answer": answer}
         for error in errors:
             yield _error(*error)
+
+    def _told_of(self, rows: Dataset) -> Iterator[Line]:
+        """What stands beside each row's answer."""
+        task = self.predictor.trained.task
+        wanted = rows.column_names if self.texts else ("row", "id")
+        for batch in batches(rows, [name for name in wanted if name in rows.column_names]):
+            for cells in zip(*batch.values(), strict=True):
+                row = dict(zip(batch, cells, strict=True))
+                line = {name: row[name] for name in ("row", "id") if name in row}
+                yield {**line, "texts": texts_as_given(task, row)} if self.texts else line
 
     # ------------------------------------------------------------------ into a file
 

@@ -15,6 +15,12 @@ def as_given(task: Task, rows: Iterable[Example], predictions: Iterable[Predicti
         yield prediction if not kept or task.places_in is None else _placed(task, kept, prediction)
 
 
+def texts_as_given(task: Task, row: Example) -> dict[str, str]:
+    """The texts that the model reads, by column, as they were before they were cleaned."""
+    kept = row.get(GIVEN)
+    return {name: given_places(kept, name)[0] if kept else text for name, text in task.texts(row).items()}
+
+
 def _placed(task: Task, kept: str, prediction: Prediction) -> Prediction:
     assert task.places_in is not None
     text, made = given_places(kept, task.places_in)

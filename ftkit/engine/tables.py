@@ -58,8 +58,8 @@ def rows_of(path: Path, lines: Iterable[Line]) -> int:
 
 
 def answer_of(line: Line) -> Line:
-    """A line's answer, or that it has none."""
-    return line["answer"] if "answer" in line else {"error": line["error"]}
+    """A line's texts, if it has some, and its answer, or that it has none."""
+    return {**line.get("texts", {}), **line["answer"]} if "answer" in line else {"error": line["error"]}
 
 
 def _opened(path: Path, name: str) -> TextIO:
@@ -69,8 +69,8 @@ def _opened(path: Path, name: str) -> TextIO:
 
 
 def _flat(line: Line) -> Line:
-    answer = line.get("answer", {})
-    return {**{name: value for name, value in line.items() if name != "answer"}, **answer}
+    rest = {name: value for name, value in line.items() if name not in ("texts", "answer")}
+    return {**rest, **line.get("texts", {}), **line.get("answer", {})}
 
 
 def _write_delimited(file: TextIO, delimiter: str, lines: Callable[[], Iterator[Line]]) -> None:

@@ -107,6 +107,22 @@ def test_answers_of_every_shape_are_written(lab: Lab, tmp_path: Path, kind: str,
             assert cells == ["" if row[field] is None else str(row[field]) for row in kept]
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet"])
+def test_texts_stand_beside_their_answers_where_asked(predictor: Predictor, tmp_path: Path, name: str) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [{"text": " <b>Good</b> tea. "}, {"text": None}, {"text": "No tea."}])
+    asked = ("predict", run_of(predictor), "--input", source, "--output", tmp_path / name, "--with-texts")
+    assert ftkit(*asked, "--set", "data.clean=[html, whitespace]").code == 0
+    first, bad, last = written(tmp_path / name)
+    assert (first["text"], last["text"]) == (" <b>Good</b> tea. ", "No tea.")
+    assert first["label"] == next(iter(predictor(["Good tea."])))["label"]
+    assert bad["error"] and not bad.get("label")
+
+
+def test_texts_of_arguments_are_on_the_screen_already(predictor: Predictor) -> None:
+    done = ftkit("predict", run_of(predictor), "A text.", "--with-texts")
+    assert done.code == 3 and "--input" in done.err
+
+
 @pytest.mark.parametrize("name", ["out.json", "out.xlsx", "out.parquet.gz"])
 def test_formats_that_are_not_written_are_told(predictor: Predictor, tmp_path: Path, name: str) -> None:
     done = ftkit("predict", run_of(predictor), "A text.", "--output", tmp_path / name)
