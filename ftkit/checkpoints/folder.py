@@ -19,6 +19,10 @@ WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+CONTRACT = "ftkit.json"
+"""What a folder that ftkit trained or exported promises; its files are listed in its seal."""
+CARD = "README.md"
+"""The model card: a text for people, which nothing reads, and which the Hub has a page to edit."""
 _OTHERS_MEAN = {
     "quantization_config": "ftkit reads weights that are not quantized",
     "transformers_weights": f"ftkit reads {WEIGHTS}",

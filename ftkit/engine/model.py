@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 
 import ftkit
 from ftkit import checkpoints, exporters, trust
+from ftkit.checkpoints.folder import CARD, CONTRACT
+from ftkit.checkpoints.hub import is_snapshot
 from ftkit.engine import machine, served, spread
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
@@ -30,8 +32,6 @@ from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, explain_errors, resolve
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Labels, Task
-
-CONTRACT = "ftkit.json"
 
 
 class Contract(BaseModel):
@@ -300,7 +300,7 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     not the one it was trained on.
     """
     folder = _trained_folder(source)
-    found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
+    found = read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
     named = {"task": found.task, "method": found.method}
     trust.refuse_foreign(folder, named)
     trust.refuse_outside(folder, {**named, "base": found.base})
@@ -391,7 +391,8 @@ def refuse_damaged(folder: Path) -> None:
     ours = (folder / CONTRACT).is_file() or (
         is_sealed(folder) and CONTRACT in (folder / SEAL).read_text("utf-8", "replace")
     )
-    faults = broken(folder) if ours and is_sealed(folder) else []
+    unread = {CARD} if is_snapshot(folder) else ()  # which `checkpoints` leaves on the Hub
+    faults = broken(folder, unread) if ours and is_sealed(folder) else []
     if faults:
         raise problems(
             CheckpointError,
@@ -401,7 +402,8 @@ def refuse_damaged(folder: Path) -> None:
         )
 
 
-def _read_contract(folder: Path) -> Contract:
+def read_contract(folder: Path) -> Contract:
+    """The contract of a trained folder. Raises CheckpointError where it can't be read."""
     try:
         return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -461,17 +463,22 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
     if RunDirectory.is_run(path):
         path = RunDirectory.open(path).model
     refuse_damaged(path)
+    plain = None
     if not (path / CONTRACT).is_file():
-        return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+        plain = checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+        path = plain.path
+        if not (path / CONTRACT).is_file():
+            return plain
     trust.refuse_links(path)
-    found = _read_contract(path)
+    found = read_contract(path)
     if found.format and not exporters.find(found.format).is_torch:
         raise CheckpointError(
             f"{checkpoint} is an export as {found.format}, whose weights can't be trained",
             "name the run that it comes of, or an export as checkpoint",
         )
     if found.base is None:
-        return checkpoints.locate(str(path))
+        _whole(path)
+        return plain or checkpoints.locate(str(path))
     return checkpoints.locate(str(_merged(path)))
 
 
