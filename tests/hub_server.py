@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         url = urlsplit(self.path)
         self.recursive = "recursive=true" in url.query.casefold()
-        parts = unquote(url.path).strip("/").split("/")
+        parts = [unquote(part) for part in url.path.strip("/").split("/")]
         if parts == [""]:
             self._send(200, b"")
         elif parts == ["api", "whoami-v2"]:
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> None:
         """What a client sends."""
         body = self._body()
-        parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+        parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if body is None:
             return
         if parts[0] == "store":

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ftkit.checkpoints.folder import CARD, CONTRACT, Located, file_hashes, lacks, weights_sha256
+from ftkit.checkpoints.folder import CARD, CONTRACT, Located, file_hashes, is_export, lacks, weights_sha256
 from ftkit.errors import CheckpointError, problems
 from ftkit.files import SEAL, broken, is_sealed, sealed
 from ftkit.hub import connection_errors, unreachable
@@ -55,7 +55,7 @@ def locate(repo: str, revision: str | None, say: Say) -> Located:
 
 
 def cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot in the Hub's cache, unless the library knows that it lacks files. No network."""
+    """The snapshot in the Hub's cache, unless it is known that it lacks files. No network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -67,7 +67,24 @@ def cached(repo: str, revision: str | None) -> Path | None:
         return None
     except HFValidationError as error:
         raise CheckpointError(f"{repo!r} can't be a checkpoint's name: {error}", "Write org/name") from error
-    return Path(snapshot)
+    return None if _lacks_contract(repo, Path(snapshot)) else Path(snapshot)
+
+
+def _lacks_contract(repo: str, snapshot: Path) -> bool:
+    """Whether an export's contract was left on the Hub by another program, which reads weights and tokenizer alone.
+
+    An export says in its config that it is one; so may what others have made of it, which has no contract: then
+    the list of the repository's files is in the cache, once ftkit has fetched it.
+    """
+    from huggingface_hub import errors, get_cached_repo_tree
+
+    if (snapshot / CONTRACT).is_file() or not is_export(snapshot):
+        return False
+    try:
+        get_cached_repo_tree(repo, revision=snapshot.name)
+    except errors.CachedRepoTreeNotFoundError:
+        return True
+    return False
 
 
 def is_snapshot(folder: Path) -> bool:
@@ -144,6 +161,8 @@ def told(repo: str, revision: str | None) -> Iterator[None]:
     page = f"{constants.ENDPOINT}/{repo}"
     try:
         yield
+    except errors.HFValidationError as error:
+        raise CheckpointError(f"{repo!r} can't be a name on the Hub: {error}", "Write org/name") from error
     except errors.GatedRepoError as error:
         hint = f"Ask for access on {page}, then `hf auth login`"
         raise CheckpointError(f"{repo} is gated", hint) from error

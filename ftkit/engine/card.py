@@ -6,15 +6,13 @@ Its head is the Hub's metadata. Cards are made to be shown: they name no path of
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from ftkit import exporters
-from ftkit.checkpoints.starters import STARTERS
+from ftkit import checkpoints, exporters
 from ftkit.data.hub import hub_name
 from ftkit.engine.gate import Proof, told
 from ftkit.engine.model import Trained
@@ -78,16 +76,8 @@ def _public(name: str) -> str:
 
 def _told_base(base: dict[str, Any]) -> str:
     """The checkpoint that an adapter builds on, by its name on the Hub or by its weights."""
-    named = _hub_id(base["checkpoint"])
+    named = checkpoints.hub_id(base["checkpoint"])
     return f"`{named}`" if named else f"a checkpoint that is on no Hub, its weights' SHA-256 {base['sha256'][:12]}..."
-
-
-def _hub_id(checkpoint: str) -> str:
-    """The Hub's name of a checkpoint; empty for a folder of this machine."""
-    if checkpoint in STARTERS:
-        return STARTERS[checkpoint].hub_id
-    is_path = checkpoint.startswith((".", "/", "~")) or "\\" in checkpoint or os.path.exists(checkpoint)
-    return "" if is_path else checkpoint
 
 
 def _metadata(
@@ -102,7 +92,7 @@ def _metadata(
     return ModelCardData(
         library_name=library,
         pipeline_tag=pipeline,
-        base_model=_hub_id(checkpoint) or None,
+        base_model=checkpoints.hub_id(checkpoint) or None,
         datasets=[source[0]] if source else None,
         metrics=sorted({result.metric_type for result in results}) or None,
         model_name=repo.rpartition("/")[2] if results else None,

@@ -7,6 +7,7 @@ weights that are not in the folder come from.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 
 import ftkit
 from ftkit import checkpoints, exporters, trust
-from ftkit.checkpoints.folder import CARD, CONTRACT
+from ftkit.checkpoints.folder import CARD, CONFIG, CONTRACT, MARK
 from ftkit.checkpoints.hub import is_snapshot
 from ftkit.engine import machine, served, spread
 from ftkit.engine.spread import Spread
@@ -257,6 +258,9 @@ def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Con
 def save_beside(folder: Path, tokenizer: Any, contract: Contract) -> None:
     """Write what a folder with weights lacks to be a trained one."""
     tokenizer.save_pretrained(folder)
+    if contract.format and (folder / CONFIG).is_file():
+        config = {**json.loads((folder / CONFIG).read_text(encoding="utf-8")), MARK: contract.ftkit}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (folder / CONTRACT).write_text(_contract_text(contract), encoding="utf-8")
     for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
         path.chmod((folder / CONTRACT).stat().st_mode)

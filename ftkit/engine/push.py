@@ -323,6 +323,8 @@ def _asking(repo: str) -> Iterator[None]:
         yield
     except FTKitError:
         raise
+    except UnicodeEncodeError:
+        raise MachineError("the token has letters that no token has", _LOG_IN.format(hub=constants.ENDPOINT)) from None
     except errors.HfHubHTTPError as error:
         raise _refusal(repo, error) from None  # a chain of errors may show the request, and its headers
     except (*connection_errors(), RuntimeError, ValueError) as error:
