@@ -38,6 +38,16 @@ def push(
 
     from ftkit import api, terminal
 
-    flags = {"public": public, "revision": revision, "message": message, "force": force, "dry_run": dry_run}
-    pushed = api.push(source, repo, **flags, data=data, rows=rows, say=terminal.say)
+    pushed = api.push(
+        source,
+        repo,
+        public=public,
+        revision=revision,
+        message=message,
+        force=force,
+        dry_run=dry_run,
+        data=data,
+        rows=rows,
+        say=terminal.say,
+    )
     print(json.dumps(pushed.as_json(), ensure_ascii=False) if as_json else pushed.url)

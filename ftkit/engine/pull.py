@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from ftkit import trust
 from ftkit.checkpoints.folder import CARD, CONTRACT

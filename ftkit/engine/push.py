@@ -30,7 +30,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, errors, get_token
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 import ftkit
 from ftkit import checkpoints, trust
@@ -316,6 +316,10 @@ def _git_hash(file: Path) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+_LIBRARYS: tuple[type[Exception], ...] = (*connection_errors(), RuntimeError, ValueError)
+"""What the library raises where it can't send, or is told by the Hub that a file or a card is not taken."""
+
+
 @contextmanager
 def _asking(repo: str) -> Iterator[None]:
     """While this lasts, what the Hub's library raises is an FTKitError that says what to do, without the token."""
@@ -327,7 +331,7 @@ def _asking(repo: str) -> Iterator[None]:
         raise MachineError("the token has letters that no token has", _LOG_IN.format(hub=constants.ENDPOINT)) from None
     except errors.HfHubHTTPError as error:
         raise _refusal(repo, error) from None  # a chain of errors may show the request, and its headers
-    except (*connection_errors(), RuntimeError, ValueError) as error:
+    except _LIBRARYS as error:
         status = [one for one in chain(error) if isinstance(one, errors.HfHubHTTPError)]
         if status:
             raise _refusal(repo, status[0]) from None
