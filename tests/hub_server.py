@@ -299,11 +299,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.accounts.heads[name, revision] = json.loads(body).get("startingPoint", COMMIT)
             self._json({})
         elif what == "preupload":
-            files = json.loads(body)["files"]
-            kinds = {file["path"]: "lfs" if file["path"].endswith(LFS) else "regular" for file in files}
-            self._json(
-                {"files": [{"path": path, "uploadMode": kind, "shouldIgnore": False} for path, kind in kinds.items()]}
-            )
+            if (found := self._at(parts, folder, revision)) is not None:
+                self._json({"files": [_asked(file["path"], found[1]) for file in json.loads(body)["files"]]})
         elif (found := self._at(parts, folder, revision)) is not None:
             self._commit(name, revision, found, [json.loads(line) for line in body.splitlines()])
 
@@ -376,6 +373,12 @@ def _entry(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     stored = {"lfs": {"oid": _etag(path), "size": size, "pointerSize": 134}} if path.suffix in LFS else {}
     return {"type": "file", "size": size, "oid": _etag(path)[:40], **stored}
+
+
+def _asked(path: str, folder: Path) -> dict[str, Any]:
+    """How a file is to be sent, and what is here under its name."""
+    here = {"oid": _etag(folder / path)} if (folder / path).is_file() else {}
+    return {"path": path, "uploadMode": "lfs" if path.endswith(LFS) else "regular", "shouldIgnore": False, **here}
 
 
 def _etag(path: Path) -> str:
