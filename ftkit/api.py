@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ftkit.engine.evaluate import Evaluation
     from ftkit.engine.finish import Finished
     from ftkit.engine.lift import Lifted
+    from ftkit.engine.push import Pushed
     from ftkit.engine.world import World
     from ftkit.inspection import Inspection
 
@@ -343,6 +344,43 @@ def export(
 
     allowed = Allowed(tolerance, allow_drop)
     return run_export(source, Path(to), format, say, data=str(data) if data else None, rows=rows, allowed=allowed)
+
+
+def push(
+    source: str | Path,
+    repo: str,
+    *,
+    public: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    data: str | Path | None = None,
+    rows: int | None = None,
+    say: Say = silence,
+) -> Pushed:
+    """Put a run's model, or an export as it is, into a repository of the Hugging Face Hub, as one commit.
+
+    A run is pushed as `export` writes it as a checkpoint, through the same proof (`data`, `rows`). A repository that is
+    new is private unless `public`; one that holds what ftkit has not pushed is changed with `force` alone. Whoever is
+    logged in (`hf auth login`, HF_TOKEN) owns a `repo` without an organization. With `dry_run`, `say` is told each
+    file, its size and where it would go, and nothing is changed. Raises FTKitError for whatever a person can mend.
+    """
+    from ftkit.engine.push import push as run_push
+
+    flags = {"public": public, "revision": revision, "message": message, "force": force, "dry_run": dry_run}
+    return run_push(source, repo, say, **flags, data=str(data) if data else None, rows=rows)  # type: ignore[arg-type]
+
+
+def pull(repo: str, to: str | Path, *, revision: str | None = None, say: Say = silence) -> Path:
+    """Fetch what `push` has put into a repository of the Hub into the folder `to`, which must not exist.
+
+    Raises FTKitError where it is not whole, or names code or paths outside of it (but for `ftkit.trust.allow()`); then
+    there is no folder.
+    """
+    from ftkit.engine.pull import pull as run_pull
+
+    return run_pull(repo, Path(to), say, revision=revision)
 
 
 def report(runs: str | Path | Iterable[str | Path], to: str | Path | None = None) -> Path:

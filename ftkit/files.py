@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -87,7 +87,7 @@ def amend(folder: Path, name: str, text: str) -> None:
         (beside / name).write_text(text, encoding="utf-8")
         flush(beside / name)
         if is_sealed(folder):
-            _write_seal(beside, {**_sealed(folder), name: sha256(beside / name)})
+            _write_seal(beside, {**sealed(folder), name: sha256(beside / name)})
 
 
 def is_sealed(folder: Path) -> bool:
@@ -95,10 +95,14 @@ def is_sealed(folder: Path) -> bool:
     return (folder / SEAL).is_file()
 
 
-def broken(folder: Path) -> list[str]:
-    """What is wrong with a sealed folder, a sentence for each file; that it has no seal, where it has none."""
+def broken(folder: Path, but: Container[str] = ()) -> list[str]:
+    """What is wrong with a sealed folder, a sentence for each file; that it has no seal, where it has none.
+
+    The files named in `but` are not looked at.
+    """
     try:
-        return [fault for name, known in _sealed(folder).items() if (fault := _fault(folder / name, known, name))]
+        known = {name: digest for name, digest in sealed(folder).items() if name not in but}
+        return [fault for name, digest in known.items() if (fault := _fault(folder / name, digest, name))]
     except (OSError, ValueError):
         return [f"it has no {SEAL} that can be read"]
 
@@ -117,14 +121,24 @@ def _write_seal(folder: Path, hashes: Mapping[str, str]) -> None:
     flush(folder)
 
 
-def _sealed(folder: Path) -> dict[str, str]:
-    """Name -> SHA-256 of the files that a seal tells of. Raises OSError or ValueError where it is none, or cut."""
+def sealed(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the files that a seal tells of.
+
+    Raises OSError or ValueError where it is none, is cut, or names what lies outside of the folder.
+    """
     text = (folder / SEAL).read_bytes().decode("utf-8")
     lines, end, digest = text.rpartition(_END)
     if not end or digest != f"{_digest(lines)}\n":
         raise ValueError(f"{folder / SEAL} is cut, or was changed")
     pairs = [line.split("  ", 1) for line in lines.removesuffix("\n").split("\n")] if lines else []
+    if outside := [name for _, name in pairs if not _is_inside(name)]:
+        raise ValueError(f"{folder / SEAL} names what lies outside of the folder: {', '.join(outside)}")
     return {name: known for known, name in pairs}
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name that a seal has is of a file in the folder or below it."""
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
 
 
 def _digest(text: str) -> str:
@@ -214,6 +228,20 @@ def replacing(path: Path) -> Iterator[Path]:
             remove(left)
     finally:
         remove(beside)
+
+
+@contextmanager
+def parents(path: Path) -> Iterator[None]:
+    """While this lasts, the folders above `path` are there; on an error those that were made are gone again."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+        raise
 
 
 def previous(path: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import checkpoints
+from ftkit.checkpoints.hub import is_snapshot
 from ftkit.errors import RunError, some
 from ftkit.files import replacing
 
@@ -37,7 +38,7 @@ def remember(recipe: Mapping[str, Any]) -> None:
 
     Each has a file of its own, so that trainings that begin at once lose none of each other's.
     """
-    named = {*code(recipe), *map(str, _paths(recipe))} - _lent
+    named = {*code(recipe), *map(str, paths(recipe))} - _lent
     _own.update(named)
     for name in sorted(named):
         file = _file(name)
@@ -66,7 +67,7 @@ def refuse_foreign(source: object, contract: Mapping[str, Any]) -> None:
 def refuse_outside(source: str | Path, contract: Mapping[str, Any]) -> None:
     """Raises RunError where a run's recipe or a folder's contract names a path outside of it that is not one's own."""
     home = Path(source).resolve()
-    others = [str(path) for path in _paths(contract) if not path.is_relative_to(home) and not _is_own(str(path))]
+    others = [str(path) for path in paths(contract) if not path.is_relative_to(home) and not _is_own(str(path))]
     if _allowed:
         _lent.update(others)
     elif others:
@@ -78,7 +79,7 @@ def refuse_links(folder: Path) -> None:
     if _allowed:
         return
     homes = [folder.resolve()]
-    if folder.absolute().parent.name == "snapshots":
+    if is_snapshot(folder):
         homes.append(folder.absolute().parents[1] / "blobs")
     links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
     leaving = [link for link in links if not any(_leads_to(link).is_relative_to(home) for home in homes)]
@@ -122,7 +123,7 @@ _NAMED = (
 """Where recipes and contracts name files, folders, or what is none (a Hub id, a share of rows)."""
 
 
-def _paths(raw: Mapping[str, Any]) -> Iterator[Path]:
+def paths(raw: Mapping[str, Any]) -> Iterator[Path]:
     """What is named as data, checkpoint or an option and is a path: it looks like one, or something stands there."""
     sections = [(raw.get(section), name) for section, name in _NAMED]
     named = [section.get(name) for section, name in sections if isinstance(section, Mapping)]

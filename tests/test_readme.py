@@ -61,7 +61,7 @@ def test_a_training_on_public_data_is_one_that_can_start(command: str, tmp_path:
     assert done.returncode == 0, done.stderr
 
 
-OTHERS = re.compile(r"ftkit (eval|predict|export|compare|report|doctor|init|data|augment|launch)")
+OTHERS = re.compile(r"ftkit (eval|predict|export|compare|report|doctor|init|data|augment|launch|push|pull)")
 
 
 @pytest.mark.parametrize("command", [c for c in FTKIT if OTHERS.match(c)])

@@ -13,7 +13,7 @@ from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
 from ftkit.errors import CheckpointError, nearest, problems
 from ftkit.terminal import Say
 
-__all__ = ["Located", "at_hand", "cache", "catalog", "has_tokenizer", "lacks", "locate", "weights_sha256"]
+__all__ = ["Located", "at_hand", "cache", "catalog", "has_tokenizer", "hub_id", "lacks", "locate", "weights_sha256"]
 
 
 def locate(checkpoint: str, revision: str | None = None, say: Say = terminal.say) -> Located:
@@ -53,6 +53,13 @@ def at_hand(checkpoint: str, revision: str | None = None) -> Path | None:
         return cached_folder(STARTERS[checkpoint]) if is_cached(STARTERS[checkpoint]) else None
     name = STARTERS[checkpoint].hub_id if checkpoint in STARTERS else checkpoint
     return hub.cached(name, revision) if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name, re.ASCII) else None
+
+
+def hub_id(checkpoint: str) -> str:
+    """The Hub's name of a checkpoint; empty for a folder of this machine."""
+    if checkpoint in STARTERS:
+        return STARTERS[checkpoint].hub_id
+    return "" if os.path.exists(os.path.expanduser(checkpoint)) or _is_path(checkpoint) else checkpoint
 
 
 def catalog() -> list[dict[str, str | int | bool]]:

@@ -19,6 +19,12 @@ WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 ADAPTER = "adapter_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+CONTRACT = "ftkit.json"
+"""What a folder that ftkit trained or exported promises; its files are listed in its seal."""
+MARK = "ftkit_version"
+"""In an export's config: other programs that fetch it leave the contract behind, and keep this."""
+CARD = "README.md"
+"""The model card: a text for people, which nothing reads, and which the Hub has a page to edit."""
 _OTHERS_MEAN = {
     "quantization_config": "ftkit reads weights that are not quantized",
     "transformers_weights": f"ftkit reads {WEIGHTS}",
@@ -55,6 +61,14 @@ def cache() -> Path:
 def is_trained_run(path: Path) -> bool:
     """Whether `path` is a run directory with the model that came of its recipe."""
     return (path / "recipe.yaml").is_file() and (path / "model").is_dir()
+
+
+def is_export(folder: Path) -> bool:
+    """Whether the config says that ftkit wrote it, and a contract with it."""
+    try:
+        return MARK in json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def lacks(folder: Path) -> list[str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ftkit.checkpoints.folder import Located, file_hashes, lacks, weights_sha256
+from ftkit.checkpoints.folder import CARD, CONTRACT, Located, file_hashes, is_export, lacks, weights_sha256
 from ftkit.errors import CheckpointError, problems
+from ftkit.files import SEAL, broken, is_sealed, sealed
 from ftkit.hub import connection_errors, unreachable
 from ftkit.terminal import Say
 
 # What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
 _TEXTS = ("*.json", "*.txt", "*.jinja", "*.model", "*.vocab", "*.bpe", "bpe.codes")
-_WANTED = ["model.safetensors", "model-*.safetensors", *_TEXTS]
+_WANTED = ["model.safetensors", "model-*.safetensors", SEAL, *_TEXTS]
 _UNWANTED = ["*/*"]
 _WAY_OUT = (
     "Give a local folder, or a starter, which the Python package index has too (`ftkit checkpoints list`); "
@@ -25,6 +29,8 @@ _WAY_OUT = (
 
 def locate(repo: str, revision: str | None, say: Say) -> Located:
     """Files of the Hub's `repo` (`org/name`, or an old one-word id) at a branch, tag or commit.
+
+    Of what ftkit has trained or exported they are all that its seal names, but for the card.
 
     Raises:
         CheckpointError: the Hub can't be reached, or has no such checkpoint in safetensors.
@@ -49,7 +55,7 @@ def locate(repo: str, revision: str | None, say: Say) -> Located:
 
 
 def cached(repo: str, revision: str | None) -> Path | None:
-    """The snapshot in the Hub's cache, unless the library knows that it lacks files. No network."""
+    """The snapshot in the Hub's cache, unless it is known that it lacks files. No network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -61,12 +67,37 @@ def cached(repo: str, revision: str | None) -> Path | None:
         return None
     except HFValidationError as error:
         raise CheckpointError(f"{repo!r} can't be a checkpoint's name: {error}", "Write org/name") from error
-    return Path(snapshot)
+    return None if _lacks_contract(repo, Path(snapshot)) else Path(snapshot)
+
+
+def _lacks_contract(repo: str, snapshot: Path) -> bool:
+    """Whether an export's contract was left on the Hub by another program, which reads weights and tokenizer alone.
+
+    An export says in its config that it is one; so may what others have made of it, which has no contract: then
+    the list of the repository's files is in the cache, once ftkit has fetched it.
+    """
+    from huggingface_hub import errors, get_cached_repo_tree
+
+    if (snapshot / CONTRACT).is_file() or not is_export(snapshot):
+        return False
+    try:
+        get_cached_repo_tree(repo, revision=snapshot.name)
+    except errors.CachedRepoTreeNotFoundError:
+        return True
+    return False
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Whether a folder lies in the Hub's cache."""
+    return folder.absolute().parent.name == "snapshots"
 
 
 def _faults(folder: Path) -> list[str]:
     """What the snapshot lacks, or which weights are not those the Hub stored."""
-    if faults := lacks(folder):
+    ours = (folder / CONTRACT).is_file()
+    if ours and is_sealed(folder):
+        return broken(folder, but={CARD})
+    if not ours and (faults := lacks(folder)):
         return faults
     # A file of the Hub's cache is a link to a blob (which may be a link itself) that is named by what it holds:
     # by its SHA-256 where it is large, by its hash in Git where it is small.
@@ -103,12 +134,35 @@ def _check_reachable(repo: str) -> None:
 
 
 def _download(repo: str, revision: str | None, again: bool) -> Path:
-    from huggingface_hub import constants, errors, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    fetch = partial(snapshot_download, repo, force_download=again)
+    with told(repo, revision):
+        folder = Path(fetch(revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+        if (folder / CONTRACT).is_file() and is_sealed(folder):
+            others = [glob.escape(name) for name in _sealed_names(folder) if not (folder / name).exists()]
+            folder = Path(fetch(revision=folder.name, allow_patterns=others)) if others else folder
+    return folder
+
+
+def _sealed_names(folder: Path) -> list[str]:
+    """The files that belong to a sealed folder, but for the card; none where its seal can't be read."""
+    try:
+        return [name for name in sealed(folder) if name != CARD]
+    except (OSError, ValueError):
+        return []
+
+
+@contextmanager
+def told(repo: str, revision: str | None) -> Iterator[None]:
+    """While this lasts, what the Hub's library raises of a download is a CheckpointError."""
+    from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{repo}"
-    fetch = partial(snapshot_download, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)
     try:
-        return Path(fetch(repo, revision=revision, force_download=again))
+        yield
+    except errors.HFValidationError as error:
+        raise CheckpointError(f"{repo!r} can't be a name on the Hub: {error}", "Write org/name") from error
     except errors.GatedRepoError as error:
         hint = f"Ask for access on {page}, then `hf auth login`"
         raise CheckpointError(f"{repo} is gated", hint) from error

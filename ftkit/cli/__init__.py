@@ -25,6 +25,8 @@ from ftkit.cli import (
     init,
     launch,
     predict,
+    pull,
+    push,
     recipes,
     report,
     serve,
@@ -69,6 +71,8 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("push")(push.push)
+app.command("pull")(pull.pull)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)

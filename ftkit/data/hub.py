@@ -32,6 +32,12 @@ def is_hub_id(source: str) -> bool:
     return _ID.fullmatch(source) is not None and not looks_like_file(source) and not Path(source).exists()
 
 
+def hub_name(source: str) -> tuple[str, str | None] | None:
+    """Name and configuration of the data set on the Hub that `source` means; None where it means none."""
+    matched = _ID.fullmatch(source) if is_hub_id(source) else None
+    return (matched[1], matched[2]) if matched else None
+
+
 def read_hub(source: str) -> dict[str, Table]:
     """The splits of `org/name`, `org/name:config` or `hf://org/name[:config][@revision]`, by the Hub's names.
 

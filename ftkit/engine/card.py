@@ -1,23 +1,55 @@
-"""The model card of an export: what it does, what it was trained on, what it scored, how to use it."""
+"""The model card of an export: what it does, what it was trained on, what it scored, how to use it.
+
+Its head is the Hub's metadata. Cards are made to be shown: they name no path of this machine.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from ftkit import exporters
+from huggingface_hub import EvalResult, ModelCardData
+
+from ftkit import checkpoints, exporters
+from ftkit.data.hub import hub_name
 from ftkit.engine.gate import Proof, told
 from ftkit.engine.model import Trained
+from ftkit.recipe import Recipe
 from ftkit.tasks._truncation import KEPT
 
+FOLDER = "THIS_FOLDER"
+"""What a card calls the folder that it lies in, where it has no name on the Hub."""
+_PIPELINES = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForConditionalGeneration": "summarization",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+}
+"""The Hub's word for what a model does, by the ending of its class."""
 
-def model_card(trained: Trained, scores: dict[str, Any], proof: Proof | None = None, program: str = "") -> str:
-    """A README.md in the Hub's form; `proof` and `program` are an export's."""
-    contract = trained.contract
-    name, method = contract.task["name"], contract.method["name"]
-    base = f", on top of `{contract.base['checkpoint']}`" if contract.base else ""
+
+def model_card(
+    trained: Trained,
+    scores: dict[str, Any],
+    proof: Proof | None = None,
+    program: str = "",
+    recipe: Recipe | None = None,
+    name: str = FOLDER,
+) -> str:
+    """A README.md in the Hub's form; `proof` and `program` are an export's, `recipe` a run's.
+
+    `name` is what the folder is called where somebody is told to use it.
+    """
+    repo, contract = name, trained.contract
+    name, method = _public(contract.task["name"]), _public(contract.method["name"])
+    base = f", on top of {_told_base(contract.base)}" if contract.base else ""
     library = exporters.find(proof.format).library if proof else "transformers"
     parts = [
-        f"---\nlibrary_name: {library}\ntags:\n- ftkit\n---\n",
+        f"---\n{_metadata(trained, scores, library, recipe, repo).to_yaml()}\n---\n",
         f"# {type(trained.model).__name__} for {name}\n",
         f"{trained.task.summary[0].upper()}{trained.task.summary[1:]}. Fine-tuned with ftkit {contract.ftkit},"
         f" method `{method}`{base}.\n",
@@ -31,10 +63,64 @@ def model_card(trained: Trained, scores: dict[str, Any], proof: Proof | None = N
         parts.append(_scores(scores))
     if proof:
         parts.append(_proof(proof))
-    parts.append('## Use\n\n```console\nftkit predict THIS_FOLDER "Some text."\n```\n')
+    parts.append("## Use\n\n```console\nftkit predict " + repo + ' "Some text."\n```\n')
     if program:
         parts.append(f"Without ftkit, as `example.py` does:\n\n```python\n{program}```\n")
     return "\n".join(parts)
+
+
+def _public(name: str) -> str:
+    """A plug-in's name; of code of one's own its last part, which tells nothing of this machine."""
+    return Path(name).stem if name.endswith(".py") else name
+
+
+def _told_base(base: dict[str, Any]) -> str:
+    """The checkpoint that an adapter builds on, by its name on the Hub or by its weights."""
+    named = checkpoints.hub_id(base["checkpoint"])
+    return f"`{named}`" if named else f"a checkpoint that is on no Hub, its weights' SHA-256 {base['sha256'][:12]}..."
+
+
+def _metadata(
+    trained: Trained, scores: dict[str, Any], library: str, recipe: Recipe | None, repo: str
+) -> ModelCardData:
+    """What the Hub lists and filters models by."""
+    checkpoint = recipe.model.checkpoint if recipe else str((trained.contract.base or {}).get("checkpoint", ""))
+    kind = type(trained.model).__name__
+    pipeline = next((word for ending, word in _PIPELINES.items() if kind.endswith(ending)), None)
+    source = _data_set(recipe)
+    results = list(_results(scores, pipeline or "other", source))
+    return ModelCardData(
+        library_name=library,
+        pipeline_tag=pipeline,
+        base_model=checkpoints.hub_id(checkpoint) or None,
+        datasets=[source[0]] if source else None,
+        metrics=sorted({result.metric_type for result in results}) or None,
+        model_name=repo.rpartition("/")[2] if results else None,
+        eval_results=results or None,
+        tags=["ftkit"],
+    )
+
+
+def _data_set(recipe: Recipe | None) -> tuple[str, str | None] | None:
+    """Name and configuration of the data set on the Hub that all rows are of; of files not even the name is told."""
+    return hub_name(recipe.data.train) if recipe and isinstance(recipe.data.train, str) else None
+
+
+def _results(scores: dict[str, Any], pipeline: str, source: tuple[str, str | None] | None) -> Iterator[EvalResult]:
+    """The scores of held-out rows in the Hub's form."""
+    name, config = source or ("held-out rows of the trainer's own", None)
+    for split in ("validation", "test"):
+        for metric, score in scores.get(split, {}).items():
+            if isinstance(score["value"], (int, float)) and math.isfinite(score["value"]):
+                yield EvalResult(
+                    task_type=pipeline,
+                    dataset_type=name if source else "own",
+                    dataset_name=name,
+                    dataset_config=config,
+                    dataset_split=split,
+                    metric_type=metric,
+                    metric_value=round(score["value"], 4),
+                )
 
 
 def _done_by_ftkit(trained: Trained) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -15,16 +14,17 @@ import numpy as np
 from datasets import Dataset
 
 from ftkit import exporters
+from ftkit.checkpoints.folder import CARD
 from ftkit.engine import gate, infer, machine, served
 from ftkit.engine import model as models
-from ftkit.engine.card import model_card
+from ftkit.engine.card import FOLDER, model_card
 from ftkit.engine.evaluate import data_spec, held_out, read_rows, recipe_of
 from ftkit.engine.graphs import graphs
 from ftkit.engine.prepare import check
 from ftkit.errors import DataError, FTKitError, RunError, every, problems
 from ftkit.exporters._base import Exporter
 from ftkit.exporters._example import example
-from ftkit.files import replacing, seal, sha256, write_json
+from ftkit.files import parents, replacing, seal, sha256, write_json
 from ftkit.methods._layers import plain_model
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
@@ -45,12 +45,14 @@ def export(
     data: str | None = None,
     rows: int | None = None,
     allowed: gate.Allowed | None = None,
+    called: str = FOLDER,
 ) -> Path:
     """Write the model of a run, or of an earlier export, to the folder `to`; of several formats each below it.
 
     `to` must not exist. Each folder is loaded again by its own runtime in another process and must answer held-out
     rows as the source does: `rows` of them, evenly of the run's test split, or of the file `data`. `say` is told what
-    was found. Raises GateError where one differs by more than is `allowed`; then there is none.
+    was found; their cards call each `called`. Raises GateError where one differs by more than is `allowed`; then
+    there is none.
     """
     names = list(dict.fromkeys([format] if isinstance(format, str) else format))
     chosen = dict(zip(names, every([partial(exporters.find, name) for name in names]), strict=True))
@@ -64,35 +66,23 @@ def export(
     settings = recipe.evaluate if recipe else EvaluateSpec()
     wanted = (recipe.train.metric if recipe else None) or trained.task.decider()
     try:
-        with _parents(to), replacing(to) as beside:
+        with parents(to), replacing(to) as beside:
             folders = [(each, name, beside / name if len(chosen) > 1 else beside) for name, each in chosen.items()]
             material = _Material(source, proving)
-            for exporter, name, folder in folders:
+            for exporter, kind, folder in folders:
                 folder.mkdir(parents=True)
                 contract = exporter.write(material, folder)
-                models.save_beside(folder, trained.tokenizer, contract.model_copy(update={"format": name}))
+                models.save_beside(folder, trained.tokenizer, contract.model_copy(update={"format": kind}))
             proofs = gate.prove(trained, folders, proving, settings, wanted, allowed or gate.Allowed())
             gate.refuse(proofs)
             for (exporter, _, folder), proof in zip(folders, proofs, strict=True):
-                _describe(trained, exporter, proof, folder, _scores(source))
+                program = example(trained, exporter, proof.format)
+                card = model_card(trained, _scores(source), proof, program, recipe, called)
+                _describe(trained, exporter, proof, folder, card, program)
                 say(proof.sentence())
     except OSError as error:
         raise RunError(f"{to} can't be written: {error.strerror or error}") from error
     return to
-
-
-@contextmanager
-def _parents(path: Path) -> Iterator[None]:
-    """While this lasts, the folders above `path` are there; on an error those that were made are gone again."""
-    made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):  # somebody else has put something there
-                folder.rmdir()
-        raise
 
 
 def _refuse(trained: models.Trained, chosen: dict[str, Exporter]) -> None:
@@ -170,13 +160,11 @@ def _few(trained: models.Trained, rows: Dataset) -> dict[str, Any]:
 
 
 def _describe(
-    trained: models.Trained, exporter: Exporter, proof: gate.Proof, folder: Path, scores: dict[str, Any]
+    trained: models.Trained, exporter: Exporter, proof: gate.Proof, folder: Path, card: str, program: str
 ) -> None:
     """Write example, card, manifest and seal."""
-    program = example(trained, exporter, proof.format)
     (folder / EXAMPLE).write_text(program, encoding="utf-8")
-    card = model_card(trained, scores, proof, program)
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     manifest = {
         "ftkit": trained.contract.ftkit,

@@ -7,6 +7,7 @@ weights that are not in the folder come from.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from safetensors import SafetensorError
 
 import ftkit
 from ftkit import checkpoints, exporters, trust
+from ftkit.checkpoints.folder import CARD, CONFIG, CONTRACT, MARK
+from ftkit.checkpoints.hub import is_snapshot
 from ftkit.engine import machine, served, spread
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
@@ -30,8 +33,6 @@ from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, explain_errors, resolve
 from ftkit.run import RunDirectory
 from ftkit.tasks._base import Labels, Task
-
-CONTRACT = "ftkit.json"
 
 
 class Contract(BaseModel):
@@ -257,6 +258,9 @@ def save(folder: Path, model: Any, tokenizer: Any, method: Method, contract: Con
 def save_beside(folder: Path, tokenizer: Any, contract: Contract) -> None:
     """Write what a folder with weights lacks to be a trained one."""
     tokenizer.save_pretrained(folder)
+    if contract.format and (folder / CONFIG).is_file():
+        config = {**json.loads((folder / CONFIG).read_text(encoding="utf-8")), MARK: contract.ftkit}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (folder / CONTRACT).write_text(_contract_text(contract), encoding="utf-8")
     for path in folder.glob("*.safetensors"):  # safetensors writes for the owner's eyes only, whatever the umask
         path.chmod((folder / CONTRACT).stat().st_mode)
@@ -300,7 +304,7 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     not the one it was trained on.
     """
     folder = _trained_folder(source)
-    found = _read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
+    found = read_contract(folder) if (folder / CONTRACT).is_file() else _infer_contract(folder)
     named = {"task": found.task, "method": found.method}
     trust.refuse_foreign(folder, named)
     trust.refuse_outside(folder, {**named, "base": found.base})
@@ -391,7 +395,8 @@ def refuse_damaged(folder: Path) -> None:
     ours = (folder / CONTRACT).is_file() or (
         is_sealed(folder) and CONTRACT in (folder / SEAL).read_text("utf-8", "replace")
     )
-    faults = broken(folder) if ours and is_sealed(folder) else []
+    unread = {CARD} if is_snapshot(folder) else ()  # which `checkpoints` leaves on the Hub
+    faults = broken(folder, unread) if ours and is_sealed(folder) else []
     if faults:
         raise problems(
             CheckpointError,
@@ -401,7 +406,8 @@ def refuse_damaged(folder: Path) -> None:
         )
 
 
-def _read_contract(folder: Path) -> Contract:
+def read_contract(folder: Path) -> Contract:
+    """The contract of a trained folder. Raises CheckpointError where it can't be read."""
     try:
         return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -461,17 +467,22 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
     if RunDirectory.is_run(path):
         path = RunDirectory.open(path).model
     refuse_damaged(path)
+    plain = None
     if not (path / CONTRACT).is_file():
-        return checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+        plain = checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+        path = plain.path
+        if not (path / CONTRACT).is_file():
+            return plain
     trust.refuse_links(path)
-    found = _read_contract(path)
+    found = read_contract(path)
     if found.format and not exporters.find(found.format).is_torch:
         raise CheckpointError(
             f"{checkpoint} is an export as {found.format}, whose weights can't be trained",
             "name the run that it comes of, or an export as checkpoint",
         )
     if found.base is None:
-        return checkpoints.locate(str(path))
+        _whole(path)
+        return plain or checkpoints.locate(str(path))
     return checkpoints.locate(str(_merged(path)))
 
 

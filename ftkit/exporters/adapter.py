@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftkit import checkpoints
+from ftkit.checkpoints.folder import ADAPTER
 from ftkit.exporters._base import Exporter, Material
 
 if TYPE_CHECKING:
@@ -25,4 +28,12 @@ class Adapter(Exporter):
         """As the run keeps it."""
         trained = material.trained()
         trained.method.save(trained.model, folder)
+        _name_base(folder / ADAPTER, checkpoints.hub_id((trained.contract.base or {})["checkpoint"]))
         return trained.contract
+
+
+def _name_base(config: Path, name: str) -> None:
+    """Have PEFT look for the base under the name that others know it by, and not where it lay in a cache here."""
+    if name and config.is_file():
+        told = {**json.loads(config.read_text(encoding="utf-8")), "base_model_name_or_path": name}
+        config.write_text(json.dumps(told, indent=2, sort_keys=True), encoding="utf-8")

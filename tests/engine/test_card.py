@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from ftkit import exporters
+from ftkit.checkpoints.starters import STARTERS
 from ftkit.engine import model as models
+from ftkit.engine.card import _results as card_results
 from ftkit.engine.card import model_card
 from ftkit.engine.export import export
 from ftkit.exporters._example import example
@@ -28,7 +31,8 @@ def card(lab: Lab, kind: str, method: str = "full", scores: object = None) -> st
 
 def test_front_matter_is_yaml_that_the_hub_reads(lab: Lab) -> None:
     head, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card(lab, "single"), re.DOTALL).groups()  # type: ignore[union-attr]
-    assert yaml.safe_load(head) == {"library_name": "transformers", "tags": ["ftkit"]}
+    told = {"library_name": "transformers", "pipeline_tag": "text-classification", "tags": ["ftkit"]}
+    assert yaml.safe_load(head) == told
     assert body.lstrip().startswith("# BertForSequenceClassification for classification\n")
 
 
@@ -44,6 +48,37 @@ def test_scores_are_a_table_and_none_are_no_section(lab: Lab) -> None:
     assert "Scores" not in card(lab, "single")
 
 
+def results(card: str) -> dict[tuple[str, str], tuple[str, float]]:
+    """Split and metric -> data set and value, as the Hub's library reads a card."""
+    found = ModelCard(card).data.eval_results or []
+    return {(one.dataset_split, one.metric_type): (one.dataset_type, one.metric_value) for one in found}
+
+
+def test_scores_of_held_out_rows_are_metadata(lab: Lab) -> None:
+    assert results(card(lab, "single", scores=SCORES)) == {("test", "accuracy"): ("own", 0.9877)}
+    nothing = {"test": {"f1": {"value": float("nan")}, "accuracy": {"value": None}}}
+    assert results(model_card(models.load(lab.trained("single", "full").run), {})) == {}
+    assert list(card_results(nothing, "text-classification", None)) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "name"), [("hf://org/reviews:en", "org/reviews"), ("sample:sentiment", None), ("rows/mine.csv", None)]
+)
+def test_data_of_the_hub_are_named_and_no_files(lab: Lab, train: str, name: str | None) -> None:
+    recipe = lab.recipe("single", "model.checkpoint=org/base", f"data.train={train}")
+    told = model_card(models.load(lab.trained("single", "full").run), SCORES, recipe=recipe, name="ada/reviews")
+    data = ModelCard(told).data
+    assert (data.base_model, data.datasets) == ("org/base", [name] if name else None)
+    assert results(told)["test", "accuracy"] == (name or "own", 0.9877)
+    assert data.model_name == "reviews" and 'ftkit predict ada/reviews "' in told and "mine" not in told
+
+
+def test_a_starter_is_named_as_the_hub_knows_it(lab: Lab) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    told = model_card(trained, {}, recipe=lab.recipe("single", "model.checkpoint=smollm2"))
+    assert ModelCard(told).data.base_model == STARTERS["smollm2"].hub_id
+
+
 def test_what_is_done_to_probabilities_is_told(lab: Lab) -> None:
     assert "Logits" not in card(lab, "single") and "withheld" not in card(lab, "qa")
     run = lab.train("single", "evaluate.calibrate=false", "task.temperature=3", "task.abstain=0.99")
@@ -53,7 +88,8 @@ def test_what_is_done_to_probabilities_is_told(lab: Lab) -> None:
 
 def test_adapter_names_what_it_builds_on_and_no_pipeline_that_would_lack_it(lab: Lab) -> None:
     told = card(lab, "single", "lora")
-    assert f"method `lora`, on top of `{lab.checkpoint('bert')}`" in told and "pipeline" not in told
+    assert "method `lora`, on top of a checkpoint that is on no Hub" in told and "pipeline(" not in told
+    assert str(lab.checkpoint("bert")) not in told
     plain = card(lab, "single", "full")
     assert "method `full`." in plain and "on top of" not in plain and "pipeline" in plain
 
