@@ -72,12 +72,13 @@ def other_tokenizer(folder: Path) -> None:
 
 def renamed_labels(folder: Path) -> None:
     """The labels by their names in another order."""
-    contract, config = (json.loads(path.read_text()) for path in (folder / "ftkit.json", folder / "config.json"))
-    contract["labels"] = contract["labels"][1:] + contract["labels"][:1]
-    config |= {"id2label": dict(enumerate(contract["labels"]))}
-    config |= {"label2id": {name: i for i, name in enumerate(contract["labels"])}}
-    for name, content in (("ftkit.json", contract), ("config.json", config)):
-        (folder / name).write_text(json.dumps(content))
+    contract = json.loads((folder / "ftkit.json").read_text())
+    labels = contract["labels"][1:] + contract["labels"][:1]
+    (folder / "ftkit.json").write_text(json.dumps({**contract, "labels": labels}))
+    if (folder / "config.json").exists():  # an adapter has none
+        config = json.loads((folder / "config.json").read_text())
+        numbers = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+        (folder / "config.json").write_text(json.dumps({**config, **numbers}))
 
 
 SAID = {
