@@ -52,7 +52,7 @@ def test_all_roads_lead_to_the_same_answers(lab: Lab, tmp_path: Path, kind: str,
         "data.validation=null",
         f"method={method}",
         "train.epochs=24",
-        RATES[method],
+        f"train.learning_rate={rate}",
     )
     run = lab.train(kind, *settings).run
     texts = [{"text": row["text"]} for row in rows(kind, "roads", COUNT)]
