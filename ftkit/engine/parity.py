@@ -148,7 +148,7 @@ def _average(ours: Sequence[Output], theirs: Sequence[Output]) -> float:
     """The mean difference of outputs that are alike in shape; 0 of none."""
     pairs = [(one[name], other[name]) for one, other in zip(ours, theirs, strict=True) for name in one]
     total = sum(float(np.abs(one.astype(np.float64) - other).sum()) for one, other in pairs)
-    return total / max(1, sum(one.size for one, _ in pairs))
+    return float(total / max(1, sum(one.size for one, _ in pairs)))
 
 
 def _apart(one: Output, other: Output) -> float:
