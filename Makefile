@@ -42,10 +42,10 @@ format: $(READY)  ## Put the code in order.
 	$(BIN)/ruff format .
 
 test: $(READY)  ## Every test but the slow ones.
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-all: $(READY)  ## Every test, also the slow ones and, where $$FTKIT_DATA names them, those on public data.
-	$(BIN)/python -m pytest -q -n auto -m ''
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m ''
 
 bench: $(READY)  ## Training speed beside the stock Trainer, on public data in $$FTKIT_DATA; more in benchmarks/README.md.
 	$(BIN)/python -m benchmarks.train_speed

@@ -38,8 +38,9 @@ def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Tiny checkpoints, data of every kind and trained runs, made when first asked for."""
-    folder = tmp_path_factory.mktemp("lab")
+    """Tiny checkpoints, data of every kind and trained runs, made when first asked for, once for all processes."""
+    folder, base = tmp_path_factory.mktemp("lab"), tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FTKIT_CACHE", str(folder / "cache"))
-        yield Lab(Path(folder))
+        yield Lab(Path(folder), shared)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from ftkit.engine import infer
@@ -136,20 +139,31 @@ def rows(kind: str, split: str, count: int | None = None) -> Rows:
 
 
 class Lab:
-    """Makes each checkpoint, data file and run once; everything lies under `folder`."""
+    """Makes each checkpoint, data file and run once.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Tests that go on side by side, in processes of their own, find what one of them has made under `shared`;
+    `folder` is this process's alone.
+    """
+
+    def __init__(self, folder: Path, shared: Path) -> None:
+        self.folder, self.shared = folder, shared
         self.runs: dict[tuple[Any, ...], Finished] = {}
         self.ready: dict[tuple[Any, ...], Prepared] = {}
 
+    def once(self, path: Path, make: Callable[[Path], Any]) -> Path:
+        """What `make` writes to a path below `shared`; whoever comes while it is being made waits."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f"{path.name}.lock")):
+            if not path.exists():
+                make(path)
+        return path
+
     def checkpoint(self, architecture: str) -> Path:
-        folder = self.folder / "checkpoints" / architecture
-        return folder if folder.is_dir() else save_tiny(folder, architecture)
+        return self.once(self.shared / "checkpoints" / architecture, lambda path: save_tiny(path, architecture))
 
     def file(self, kind: str, split: str) -> Path:
-        path = self.folder / "data" / kind / f"{split}.jsonl"
-        return path if path.is_file() else write_rows(path, rows(kind, split))
+        path = self.shared / "data" / kind / f"{split}.jsonl"
+        return self.once(path, lambda path: write_rows(path, rows(kind, split)))
 
     def recipe(self, kind: str, *settings: str) -> Recipe:
         """The kind's recipe, `settings` (as `--set` takes them) laid over what is usual here."""
@@ -175,7 +189,13 @@ class Lab:
         """The trained run of a recipe, which tests only read."""
         key = (kind, settings, processes)
         if key not in self.runs:
-            self.runs[key] = train(self.recipe(kind, *settings), self.new(), processes)
+            folder = self.shared / "trained" / sha256(repr(key).encode()).hexdigest()[:12]
+
+            def make(told: Path) -> None:
+                shutil.rmtree(folder, ignore_errors=True)  # of a training that failed
+                told.write_bytes(pickle.dumps(train(self.recipe(kind, *settings), folder, processes)))
+
+            self.runs[key] = pickle.loads(self.once(folder.with_suffix(".pickle"), make).read_bytes())
         return self.runs[key]
 
     def trained(self, kind: str, method: str) -> Finished:

@@ -45,6 +45,11 @@ class Allowed:
             exporter.allow_drop if self.allow_drop is None else self.allow_drop,
         )
 
+    def average(self, exporter: Exporter, run: Measured) -> float:
+        """Of all logits' differences; no bound but the tolerance where a person or the format names one."""
+        named = self.tolerance is not None or exporter.tolerance is not None
+        return float("inf") if named else exporter.average * run.spread
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -59,6 +64,8 @@ class Proof:
     """1 where more is better, else -1."""
     tolerance: float
     allow_drop: float
+    average: float = float("inf")
+    """How far logits may lie from the run's on average."""
 
     def faults(self) -> list[str]:
         """In what the export differs by more than is allowed; empty where it may pass."""
@@ -77,6 +84,8 @@ class Proof:
         if not found.difference <= self.tolerance:
             apart = f"{found.difference:.3g}" if found.difference < float("inf") else "another number of logits"
             told.append(f"its logits differ by up to {apart} (row {found.row}), and {self.tolerance:.3g} is allowed")
+        elif not found.average <= self.average:
+            told.append(f"its logits differ by {found.average:.3g} on average, and {self.average:.3g} is allowed")
         if self.drop > self.allow_drop:
             ours, theirs = (each.scores[self.metric]["value"] for each in (found, run))
             told.append(
@@ -114,6 +123,7 @@ class Proof:
             "tolerance": self.tolerance,
             "allow_drop": self.allow_drop,
             "largest_logit_difference": found.difference,
+            "average_logit_difference": found.average,
             "logit_range": run.spread,
             "agreement": found.agreement,
             "largest_confidence_difference": found.confidence,
@@ -148,7 +158,15 @@ def prove(
     run, found = in_a_fresh_process(trained.source, places, rows, settings)
     metric = metric if metric in run.scores else next(iter(run.scores), "")
     return [
-        Proof(format, run, measured, metric, trained.task.sign(metric), *allowed.of(exporter, run))
+        Proof(
+            format,
+            run,
+            measured,
+            metric,
+            trained.task.sign(metric),
+            *allowed.of(exporter, run),
+            average=allowed.average(exporter, run),
+        )
         for (exporter, format, _), measured in zip(folders, found, strict=True)
     ]
 

@@ -52,6 +52,8 @@ class Measured:
     """Largest difference of a logit."""
     row: int = 0
     """The encoded row where it is, counted from 1."""
+    average: float = 0.0
+    """Mean difference of all logits."""
     spread: float = 0.0
     """Range of the run's logits, 0 in it."""
     agreement: float = 1.0
@@ -123,6 +125,7 @@ def _measured(given: _Given, run: _Given, rows: Dataset, settings: EvaluateSpec)
         other_tokens=_other_tokens(given.encoded, run.encoded),
         difference=difference,
         row=row,
+        average=_average(given.logits, run.logits) if np.isfinite(difference) else difference,
         spread=max(0.0, *(float(v.max()) for v in values)) - min(0.0, *(float(v.min()) for v in values)),
         agreement=float(np.mean(same)),
         confidence=_confidence(t.task, given.predictions, run.predictions, same),
@@ -139,6 +142,13 @@ def _difference(ours: Sequence[Output], theirs: Sequence[Output]) -> tuple[float
     each = [_apart(one, other) for one, other in zip(ours, theirs, strict=True)]
     worst = int(np.argmax(each))
     return float(each[worst]), worst + 1
+
+
+def _average(ours: Sequence[Output], theirs: Sequence[Output]) -> float:
+    """The mean difference of outputs that are alike in shape; 0 of none."""
+    pairs = [(one[name], other[name]) for one, other in zip(ours, theirs, strict=True) for name in one]
+    total = sum(float(np.abs(one.astype(np.float64) - other).sum()) for one, other in pairs)
+    return float(total / max(1, sum(one.size for one, _ in pairs)))
 
 
 def _apart(one: Output, other: Output) -> float:

@@ -62,6 +62,8 @@ class Exporter:
     tolerance: ClassVar[float | None] = 1e-3
     """How far logits may lie from the run's; none: `share` of the range of the run's logits, 0 in it."""
     share: ClassVar[float] = 0.1
+    average: ClassVar[float] = 0.05
+    """How far they may lie on average, as such a share: rounding moves few logits far, a harmed layer moves all."""
     allow_drop: ClassVar[float] = 0.005
     """How much lower the deciding score may be than the run's."""
 

@@ -1,4 +1,4 @@
-"""Exports answer as the run does: in ftkit, and in plain transformers with nothing of ftkit."""
+"""What is exported of what, and what is refused; tests/exporters proves that exports answer as their runs do."""
 
 from __future__ import annotations
 
@@ -15,57 +15,17 @@ from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import train
 from ftkit.errors import CheckpointError, RunError
-from tests.runs import CASES, KINDS, Lab, answers, assert_close
-
-PLAIN = [case for case in CASES if case[1] != "adapter"]
-
-
-@pytest.mark.parametrize(("kind", "method"), PLAIN)
-def test_plain_transformers_gives_the_same_logits(lab: Lab, tmp_path: Path, kind: str, method: str) -> None:
-    run = lab.trained(kind, method)
-    folder = export(run.run, tmp_path / "out")
-    t = models.load(run.run)
-    model = getattr(transformers, t.task.model_class(t.model.config)).from_pretrained(folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    prepared = lab.prepared(kind)
-    text = "The council of Leeds will vote on the budget in Madrid."
-    batch = dict(tokenizer([text, text[:30]], padding=True, return_tensors="pt"))
-    if t.model.config.is_encoder_decoder:
-        batch["decoder_input_ids"] = torch.tensor([[0, 5, 6], [0, 7, 8]])
-    with torch.no_grad():
-        ours, theirs = t.model(**batch), model(**batch)
-    for name in [name for name in theirs if name.endswith("logits")]:
-        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=0)
-    if t.labels:
-        assert tuple(model.config.id2label.values()) == prepared.labels == t.labels
-
-
-@pytest.mark.parametrize(("kind", "method"), PLAIN)
-def test_export_answers_and_scores_as_the_run(lab: Lab, tmp_path: Path, kind: str, method: str) -> None:
-    run = lab.trained(kind, method)
-    folder = export(run.run, tmp_path / "deep" / "out")
-    examples = lab.prepared(kind).splits["test"].to_list()
-    assert_close(answers(folder, examples), answers(run.run, examples), 1e-5)
-    again = evaluate(folder, data=str(lab.file(kind, "test"))).scores
-    assert {name: s["value"] for name, s in again.items()} == pytest.approx(
-        {name: s["value"] for name, s in run.scores["test"].items()}, abs=1e-4
-    )
-
-
-@pytest.mark.parametrize(("kind", "method"), [c for c in CASES if c[1] in ("lora", "ia3", "adapter")])
-def test_adapter_export_answers_as_the_run_to_the_last_digit(lab: Lab, tmp_path: Path, kind: str, method: str) -> None:
-    run = lab.trained(kind, method)
-    folder = export(run.run, tmp_path / "out", "adapter")
-    examples = lab.prepared(kind).splits["test"].to_list()
-    assert answers(folder, examples) == answers(run.run, examples)
-    base = (lab.checkpoint(KINDS[kind][0]) / "model.safetensors").stat().st_size
-    assert sum(file.stat().st_size for file in folder.glob("*.safetensors")) < base / 2
+from tests.runs import Lab, answers, assert_close
 
 
 def test_plain_checkpoint_is_read_by_its_config_alone(lab: Lab, tmp_path: Path) -> None:
     for kind in ("single", "multi", "regression", "ner", "qa", "seq2seq", "causal"):
         run = lab.trained(kind, "full" if kind != "multi" else "lora")
         folder = export(run.run, tmp_path / kind)
+        again = evaluate(folder, data=str(lab.file(kind, "test"))).scores
+        assert {name: s["value"] for name, s in again.items()} == pytest.approx(
+            {name: s["value"] for name, s in run.scores["test"].items()}, abs=1e-4
+        )
         (folder / "ftkit.json").unlink()
         (folder / "SHA256SUMS").unlink()
         t = models.load(folder)

@@ -22,7 +22,7 @@ RUN = Measured(
 
 
 def proof(found: Measured, metric: str = "accuracy", sign: int = 1) -> Proof:
-    return Proof("onnx", RUN, found, metric, sign, 1e-3, 0.005)
+    return Proof("onnx", RUN, found, metric, sign, 1e-3, 0.005, average=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def proof(found: Measured, metric: str = "accuracy", sign: int = 1) -> Proof:
         ({"data": {"clean": ["html"]}}, "it reads rows in another way"),
         ({"other_tokens": 3}, "other tokens than the run's, of row 3 first"),
         ({"difference": 0.5, "row": 2}, r"its logits differ by up to 0.5 \(row 2\), and 0.001 is allowed"),
+        ({"difference": 9e-4, "average": 8e-4}, "its logits differ by 0.0008 on average, and 0.0001 is allowed"),
         ({"difference": float("inf")}, "another number of logits"),
         ({"difference": float("nan")}, "its logits differ"),
         ({"scores": {"accuracy": {"value": 0.8}}}, "its accuracy is 0.8000, the run's 0.9000: worse by 0.1000"),
@@ -64,6 +65,8 @@ def test_a_person_allows_more_or_less_than_the_format() -> None:
     assert Allowed().of(exact, RUN) == (1e-3, 0.005)
     assert Allowed().of(rounding, RUN) == (rounding.share * 4.0, 0.01)
     assert Allowed(0.5, 0.0).of(rounding, RUN) == (0.5, 0.0)
+    assert Allowed().average(rounding, RUN) == rounding.average * 4.0
+    assert Allowed().average(exact, RUN) == Allowed(0.5).average(rounding, RUN) == float("inf")
 
 
 def test_a_task_without_scores_is_judged_by_its_logits() -> None:

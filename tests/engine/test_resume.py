@@ -224,19 +224,18 @@ def test_changed_code_of_ones_own_is_refused(lab: Lab, monkeypatch: pytest.Monke
         resume(path)
 
 
-def test_other_rows_from_the_hub_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_rows_from_the_hub_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Under the same name: a file stands in for a data set whose `main` moves."""
-    monkeypatch.setattr(prepare, "is_hub_id", lambda source: source == str(lab.file("single", "train")))
+    file = Path(shutil.copy(lab.file("single", "train"), tmp_path / "train.jsonl"))
+    monkeypatch.setattr(prepare, "is_hub_id", lambda source: source == str(file))
     monkeypatch.setattr(prepare, "file_hashes", lambda recipe: {})
-    path = begun(lab, monkeypatch)
+    path = begun(lab, monkeypatch, f"data.train={file}")
     assert set(RunDirectory.open(path).read_json("begun")["sha256"]) == {"train"}
-    rows = lab.file("single", "train").read_text()
-    try:
-        lab.file("single", "train").write_text(rows.replace("arts", "trade", 1))
-        with pytest.raises(RunError, match="has changed since it began"):
-            resume(path)
-    finally:
-        lab.file("single", "train").write_text(rows)
+    rows = file.read_text()
+    file.write_text(rows.replace("arts", "trade", 1))
+    with pytest.raises(RunError, match="has changed since it began"):
+        resume(path)
+    file.write_text(rows)
     assert resume(path).scores
 
 

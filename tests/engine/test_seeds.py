@@ -69,7 +69,7 @@ def test_averaged_weights_are_kept_where_they_are_better(lab: Lab, monkeypatch: 
         return found
 
     monkeypatch.setattr(seeds.evaluation, "score", better)
-    run = lab.train("single", "train.seeds=2", *LEARN).run
+    run = train(lab.recipe("single", "train.seeds=2", *LEARN), lab.new()).run
     parts = [weights(path) for path in sorted((run / "seeds").iterdir())]
     for name, value in load_file(run / "model" / "model.safetensors").items():
         torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
