@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         plan,
         report,
         resume,
+        survey,
         train,
     )
     from ftkit.engine.predict import Predictor
@@ -60,6 +61,7 @@ __all__ = [
     "plan",
     "report",
     "resume",
+    "survey",
     "train",
 ]
 
@@ -82,6 +84,7 @@ _HOMES = {
     "plan": "ftkit.api",
     "report": "ftkit.api",
     "resume": "ftkit.api",
+    "survey": "ftkit.api",
     "train": "ftkit.api",
 }
 

@@ -77,7 +77,7 @@ def test_schema_describes_every_setting_and_every_plug_in() -> None:
         described = definition(schema, schema["properties"][section])["properties"][name] if name else None
         if described is not None:
             assert described["description"], setting
-    for setting in ("task", "method"):
+    for setting in ("task", "method", "objective"):
         choices = schema["properties"][setting]["anyOf"]
         assert choices[0]["type"] == "string"
         assert [choice["properties"]["name"]["const"] for choice in choices[1:]] == plugins.names(setting)
@@ -103,7 +103,7 @@ def test_recipes_on_the_shelf_keep_to_the_schema(name: str) -> None:
         if isinstance(value, str):
             continue
         place = schema["properties"][section]
-        if section in ("task", "method"):
+        if section in ("task", "method", "objective"):
             place = next(c for c in place["anyOf"][1:] if c["properties"]["name"]["const"] == value["name"])
         assert set(value) <= set(definition(schema, place)["properties"])
 

@@ -78,7 +78,7 @@ def refused(
     """An export of a harmed model is refused in each format, and leaves nothing."""
     run, formats = lab.trained(kind, method).run, offered(lab, kind, method)
     load = exporting.models.load
-    monkeypatch.setattr(exporting._Material, "trained", lambda self: harm(load(self.source)))
+    monkeypatch.setattr(exporting.Material, "trained", lambda self: harm(load(self.source)))
     with pytest.raises(GateError) as caught:
         export(run, tmp_path / "deep" / "out", formats)
     assert caught.value.exit_code == 4
