@@ -12,12 +12,13 @@ import yaml
 
 from ftkit import plugins, shelf
 from ftkit.methods._base import Method
+from ftkit.objectives._base import Objective
 from ftkit.tasks._base import Task
 from tests.command import ftkit
 from tests.runs import Lab
 from tests.test_recipe import SETTINGS
 
-BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method))
+BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method), ("objective", Objective))
 
 
 def test_list_has_a_line_for_each_recipe() -> None:
@@ -51,7 +52,7 @@ def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> Non
         assert found, heading
         assert re.fullmatch(r"    (\[\w+\] )?\S.{10,}[.`)]", sentence), (heading, sentence)
         explained[found[1]] = found[2]
-    assert {*SETTINGS} - {"train.sharding"} <= {*explained}  # a section of its own, of which each part is
+    assert {*SETTINGS} - {"train.sharding", "model.prune"} <= {*explained}  # sections, of which each part is
     assert "train.sharding.stage" in explained
     for setting, base in BASES:
         for name in plugins.names(setting):
