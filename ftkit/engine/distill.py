@@ -26,6 +26,7 @@ from ftkit.objectives._base import TEACHER
 from ftkit.tasks._base import Task, Weighting
 from ftkit.tasks._tensors import Choices
 from ftkit.tasks.classification import Classification
+from ftkit.terminal import Say, silence
 
 Told = dict[str, list[Any]]
 """Encoded column -> what a teacher says of one row."""
@@ -86,7 +87,13 @@ def _refuse_other_tokens(prepared: Prepared, teacher: models.Trained) -> None:
 
 
 def with_answers(
-    prepared: Prepared, train: Dataset, places: Sequence[int], rows: Dataset, rank: int = 0, world: int = 1
+    prepared: Prepared,
+    train: Dataset,
+    places: Sequence[int],
+    rows: Dataset,
+    rank: int = 0,
+    world: int = 1,
+    say: Say = silence,
 ) -> Dataset:
     """The encoded `rows` (of those of `train` at `places`) with what the teacher says of each; as they are without one.
 
@@ -95,6 +102,7 @@ def with_answers(
     objective = prepared.objective
     if objective.teacher is None:
         return rows
+    say(f"the teacher {objective.teacher} answers {len(rows)} training rows")
     teacher = models.load(objective.teacher)
     asked = _Asked(prepared, teacher, objective)
     if isinstance(prepared.task, Classification):

@@ -100,10 +100,10 @@ def fit(
     dropout.install(model)
     places = sampled(prepared, train)
     rows, cut = encode_training(prepared, train, places)
-    pruned = prune.prune(model, prepared, rows)
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
-    rows = distill.with_answers(prepared, train, places, rows, args.process_index, args.world_size)
+    pruned = prune.prune(model, prepared, rows)
+    rows = distill.with_answers(prepared, train, places, rows, args.process_index, args.world_size, say)
     clock = trial or Clock(progress, settings.batch)
     whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
 

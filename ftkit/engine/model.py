@@ -394,8 +394,11 @@ def _trained_folder(source: str | Path) -> Path:
 def fingerprint(source: str | Path) -> str:
     """A SHA-256 of all that a trained folder answers by: weights, config, tokenizer, contract."""
     folder = _trained_folder(source)
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in (".json", ".safetensors"))
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _ANSWERS_BY)
     return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+
+
+_ANSWERS_BY = (".json", ".safetensors", ".txt", ".model")
 
 
 def refuse_damaged(folder: Path) -> None:

@@ -46,8 +46,10 @@ def check(prepared: Prepared) -> None:
     if prepared.recipe.train.sharding.name:
         raise RecipeError("model.prune and train.sharding: zeros are not kept where weights are split", "set one")
     config = read_config(prepared.base.path)
-    trained = prepared.task.model_class(config).removeprefix("AutoModel") in (config.architectures or [""])[0]
-    if spec.heads and not (trained and (not prepared.labels or label_names(config) == prepared.labels)):
+    has_head = prepared.task.model_class(config).removeprefix("AutoModel") in (config.architectures or [""])[0]
+    trained = has_head and (not prepared.labels or label_names(config) == prepared.labels)
+    writes = prepared.task.generation(config, prepared.tokenizer) is not None  # which a checkpoint comes with
+    if spec.heads and not (trained or writes):
         raise RecipeError(
             f"model.prune.heads: {prepared.recipe.model.checkpoint} has not learned this task, so no head is important"
             " for it yet",
