@@ -50,7 +50,8 @@ def shortened(model: Any, count: int) -> Any:
             "leave model.layers out, or take another checkpoint",
         )
     smaller.load_state_dict(weights)
-    smaller.generation_config = model.generation_config
+    if hasattr(model, "generation_config"):  # what writes has one
+        smaller.generation_config = model.generation_config
     return smaller.train(model.training)
 
 

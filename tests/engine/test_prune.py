@@ -15,7 +15,7 @@ from ftkit.engine.prepare import encode_training, prepare
 from ftkit.methods._layers import linears, sublayer_outputs
 from tests.engine.test_resume import Stops, same, stopped
 from tests.runs import Lab, refused, weights
-from tests.tiny import batch, tiny
+from tests.tiny import batch, tiny, usual_kind
 
 HALF = "model.prune.weights=0.5"
 
@@ -87,7 +87,8 @@ def test_heads_that_are_shut_stay_so(lab: Lab, kind: str) -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "deberta_v2", "modernbert", "llama", "t5"])
 def test_a_shut_head_gives_nothing(architecture: str) -> None:
-    model = tiny(architecture)
+    kind = usual_kind(architecture)
+    model = tiny(architecture, kind)
     name = sublayer_outputs(model).attention[0]
     layer = model.get_submodule(name)
     masks = prune._without_heads(model, [(name, 1)])
@@ -95,7 +96,7 @@ def test_a_shut_head_gives_nothing(architecture: str) -> None:
     layer.register_forward_pre_hook(lambda module, args: read.append(args[0]))
     with torch.no_grad():
         layer.weight.mul_(masks[name])
-        model(**batch())
+        model(**batch(kind))
         width = read[0].shape[-1] // 2
         changed = read[0].clone()
         changed[..., width:] = 7.0  # what the second head gives is not looked at
