@@ -185,7 +185,7 @@ def measure(
             line.error = error.message
             continue
         line.score = dict(found.scores.get(metric) or {})
-        line.bytes = sum(file.stat().st_size for file in trained.source.rglob("*") if file.is_file())
+        line.bytes = _bytes(trained)
         if found.evidence:
             found.evidence.save(aside / f"{number}.npz")
         ready[number] = trained, spec
@@ -193,6 +193,14 @@ def measure(
         for number, seconds in by_turns([_batches(*one, rows, size) for one in ready.values()], list(ready)).items():
             lines[number].milliseconds[str(size)] = 1000 * seconds / size
     return lines
+
+
+def _bytes(trained: models.Trained) -> int:
+    """The size of a folder, with that of the checkpoint that an adapter can't do without."""
+    base, folders = trained.contract.base, [trained.source]
+    if base:
+        folders.append(models.locate_base(base["checkpoint"], base.get("revision")).path)
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
 
 
 def _batches(trained: models.Trained, settings: EvaluateSpec, rows: Dataset, size: int) -> list[Callable[[], Any]]:

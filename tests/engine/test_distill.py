@@ -114,7 +114,9 @@ def test_tokens_of_another_tokenizer_are_refused(lab: Lab, kind: str, architectu
 
 
 def test_other_labels_and_other_tasks_are_refused(lab: Lab, tmp_path: Path) -> None:
-    renamed = refused(lab.recipe("single", *taught(lab, "single"), "data.labels={arts: art, sport: sport, trade: trade}"), lab.new())
+    renamed = refused(
+        lab.recipe("single", *taught(lab, "single"), "data.labels={arts: art, sport: sport, trade: trade}"), lab.new()
+    )
     assert "knows the labels arts, sport, trade, and the data has art, sport, trade" in str(renamed)
     for kind, other in (("single", "ner"), ("single", "multi"), ("regression", "multi")):
         error = refused(lab.recipe(kind, *taught(lab, other)), lab.new())
