@@ -83,16 +83,17 @@ def prune(model: nn.Module, prepared: Prepared, rows: Dataset) -> str:
     if spec.heads:
         shut = gather_object([_least_important(model, prepared, rows, spec.heads)])[0]
         kept |= _without_heads(model, shut)
-    for name in linears(model) if spec.weights else ():
+    share = spec.weights or 0.0
+    for name in linears(model) if share else ():
         weight = _weight(model, name)
-        kept[name] = kept.get(name, torch.ones_like(weight, dtype=torch.bool)) & _largest(weight, 1 - spec.weights)
+        kept[name] = kept.get(name, torch.ones_like(weight, dtype=torch.bool)) & _largest(weight, 1 - share)
     digest = hashlib.sha256()
     for name, mask in kept.items():
         weight = _weight(model, name)
         with torch.no_grad():
             weight.mul_(mask)
         if weight.requires_grad:
-            weight.register_hook(partial(torch.mul, other=mask))  # no gradient, no step, and no decay: it stays zero
+            weight.register_hook(partial(torch.mul, other=mask))  # type: ignore[no-untyped-call]  # no gradient, no step, and no decay: it stays zero
         digest.update(name.encode() + np.packbits(mask.cpu().numpy()).tobytes())
     return digest.hexdigest() if kept else ""
 
@@ -152,7 +153,8 @@ def importance(model: nn.Module, prepared: Prepared, rows: Dataset) -> dict[str,
         given = args[0]
         share = torch.ones(len(given), 1, layers[name], 1, device=given.device, requires_grad=True)
         shares.append((name, share))
-        return ((given.unflatten(-1, (layers[name], -1)) * share).flatten(-2), *args[1:])
+        split = given.reshape(*given.shape[:-1], layers[name], -1)
+        return ((split * share).flatten(-2), *args[1:])
 
     hooks = [core.get_submodule(name).register_forward_pre_hook(partial(scale, name)) for name in layers]
     model.eval()

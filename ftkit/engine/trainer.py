@@ -137,7 +137,7 @@ class FTTrainer(Trainer):
         say: Say = silence,
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
-        self.objective = objective or Objective(Objective.Options())
+        self.objective: Objective = objective or Objective(Objective.Options())
         self.validate, self.rows = validate, rows
         self.keeping, self.say = keeping, say
         self.limit = limit or Limit(settings.batch_tokens)

@@ -94,11 +94,12 @@ class Distill(Objective):
 
         logits, said = choices.logits.float(), batch[TEACHER]
         if choices.kind == "number":
-            return ((logits - said.view_as(logits)) ** 2 * choices.weight[:, None]).sum()
-        heat = self.options.temperature
+            apart: torch.Tensor = (logits - said.view_as(logits)) ** 2
+            return (apart * choices.weight[:, None]).sum()
+        heat: float = self.options.temperature
         if choices.kind == "each":
             each = _binary_divergence(logits / heat, said.view_as(logits) / heat)
-            return heat**2 * (each * choices.weight[:, None]).sum()
+            return (each * choices.weight[:, None]).sum() * heat**2
         ours = (logits / heat).log_softmax(-1)
         if _NUMBERS in batch:
             numbers = batch[_NUMBERS].view(len(logits), MOST)
@@ -109,7 +110,8 @@ class Distill(Objective):
             theirs = (spread / heat).log_softmax(-1)
         gone = theirs == -float("inf")
         each = theirs.exp() * (theirs.masked_fill(gone, 0) - ours.masked_fill(gone, 0))
-        return heat**2 * (each.sum(-1) * choices.weight).sum()
+        total: torch.Tensor = (each.sum(-1) * choices.weight).sum()
+        return total * heat**2
 
 
 def _with_rest(scores: torch.Tensor) -> torch.Tensor:
