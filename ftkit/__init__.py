@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         push,
         report,
         resume,
+        survey,
         train,
     )
     from ftkit.engine.predict import Predictor
@@ -64,6 +65,7 @@ __all__ = [
     "push",
     "report",
     "resume",
+    "survey",
     "train",
 ]
 
@@ -88,6 +90,7 @@ _HOMES = {
     "push": "ftkit.api",
     "report": "ftkit.api",
     "resume": "ftkit.api",
+    "survey": "ftkit.api",
     "train": "ftkit.api",
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftkit.engine.finish import Finished
     from ftkit.engine.lift import Lifted
     from ftkit.engine.push import Pushed
+    from ftkit.engine.survey import Survey
     from ftkit.engine.world import World
     from ftkit.inspection import Inspection
 
@@ -381,6 +382,32 @@ def pull(repo: str, to: str | Path, *, revision: str | None = None, say: Say = s
     from ftkit.engine.pull import pull as run_pull
 
     return run_pull(repo, Path(to), say, revision=revision)
+
+
+def survey(
+    source: str | Path,
+    beside: Iterable[str | Path] = (),
+    formats: Iterable[str] = (),
+    to: str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    rows: int | None = None,
+    tolerance: float | None = None,
+    allow_drop: float | None = None,
+    say: Say = silence,
+) -> Survey:
+    """Size, speed and score of a run as it is and in each of `formats` (all that are installed), and of runs `beside`.
+
+    All are measured by turns in one process, on the run's test rows or those of `data`, so many `rows`. The exports of
+    the run are kept in the folder `to` where it is named, proven as `export` does with `tolerance` and `allow_drop`.
+    Raises FTKitError for what can't be measured together.
+    """
+    from ftkit.engine.gate import Allowed
+    from ftkit.engine.survey import survey as run_survey
+
+    place, file = None if to is None else Path(to), None if data is None else str(data)
+    allowed = Allowed(tolerance, allow_drop)
+    return run_survey(source, list(beside), list(formats), place, say, data=file, rows=rows, allowed=allowed)
 
 
 def report(runs: str | Path | Iterable[str | Path], to: str | Path | None = None) -> Path:

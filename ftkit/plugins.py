@@ -22,6 +22,7 @@ _loaded: dict[str, str] = {}
 FOLDERS = {
     "task": "tasks",
     "method": "methods",
+    "objective": "objectives",
     "baseline": "baselines",
     "check": "checks",
     "augmenter": "augmenters",
@@ -47,7 +48,7 @@ class Choice(BaseModel):
 
 
 def names(setting: str) -> list[str]:
-    """The shipped plug-ins of a kind (`task`, `method`, `baseline`, `check`, `augmenter` or `exporter`), sorted."""
+    """The shipped plug-ins of a kind (`task`, `method`, `objective`, `baseline` and so on), sorted."""
     folder = Path(__file__).parent / FOLDERS[setting]
     return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 

@@ -31,6 +31,8 @@ class Recipe(Section):
     augment: AugmentSpec = AugmentSpec()
     method: Choice = Choice(name="full")
     """How much of the checkpoint learns: a shipped method, or a path to one's own."""
+    objective: Choice = Choice(name="labels")
+    """What it learns from: the labels alone, a teacher's answers beside them, or a path to one's own."""
     train: TrainSpec = TrainSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
 
@@ -115,9 +117,10 @@ def _read_value(name: str, text: str) -> Any:
 def plugin_bases() -> dict[str, type]:
     """The base class of each kind of plug-in that a recipe chooses."""
     from ftkit.methods._base import Method
+    from ftkit.objectives._base import Objective
     from ftkit.tasks._base import Task
 
-    return {"task": Task, "method": Method}
+    return {"task": Task, "method": Method, "objective": Objective}
 
 
 def augmenter_base() -> type:
@@ -185,6 +188,8 @@ def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
             raw[setting] = _absolute_path(choice, base)
         elif isinstance(choice, dict) and str(choice.get("name", "")).endswith(".py"):
             choice["name"] = _absolute_path(choice["name"], base)
+    if "objective" in raw:
+        raw["objective"] = _absolute_choice(raw["objective"], base)
     if isinstance(raw.get("augment"), dict):
         raw["augment"]["by"] = [_absolute_choice(choice, base) for choice in _several(raw["augment"].get("by"))]
     metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
@@ -199,7 +204,7 @@ def _several(by: Any) -> list[Any]:
 
 
 def _absolute_choice(choice: Any, base: Path) -> Any:
-    """An augmenter whose file, and whose checkpoints among its options, are absolute."""
+    """A plug-in whose file, and whose checkpoints among its options, are absolute."""
     if not isinstance(choice, dict):
         return _absolute_path(choice, base) if str(choice).endswith(".py") else choice
     options = {name: value for name, value in choice.items() if name != "name" and isinstance(value, str)}

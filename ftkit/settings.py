@@ -19,6 +19,15 @@ MOST_SEED = 2**32 - 1
 """NumPy takes no larger one."""
 
 
+class PruneSpec(Section):
+    """Weights that are zero from the first step on, and stay so. It makes nothing faster: see `model.layers`."""
+
+    weights: float | None = Field(None, gt=0, lt=1)
+    """Share of each matrix of the layers, its smallest weights, that becomes zero (Han et al. 2015)."""
+    heads: float | None = Field(None, gt=0, lt=1)
+    """Share of the attention heads, the least important on training rows, that give nothing (Michel et al. 2019)."""
+
+
 class ModelSpec(Section):
     """Where training starts."""
 
@@ -28,6 +37,10 @@ class ModelSpec(Section):
     """Branch, tag or commit of a Hub checkpoint."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Every dropout rate of the model; as the checkpoint has them when not set."""
+    layers: int | None = Field(None, ge=1)
+    """Layers of the checkpoint that are kept, evenly spaced, the first and the last among them; all when not set."""
+    prune: PruneSpec = PruneSpec()
+    """What of it becomes zero before training, and stays so."""
 
     @model_validator(mode="before")
     @classmethod

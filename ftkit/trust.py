@@ -99,7 +99,7 @@ def _leads_to(link: Path) -> Path:
 
 
 def code(raw: Mapping[str, Any]) -> list[str]:
-    """Files and modules named as task, method or augmenters, and metrics that are none of ftkit's own."""
+    """Files and modules named as task, method, objective or augmenters, and metrics that are none of ftkit's own."""
     names = [
         str(choice.get("name", "")) if isinstance(choice, Mapping) else str(choice or "") for choice in _choices(raw)
     ]
@@ -110,9 +110,9 @@ def code(raw: Mapping[str, Any]) -> list[str]:
 
 
 def _choices(raw: Mapping[str, Any]) -> list[Any]:
-    """Task, method and augmenters."""
+    """Task, method, objective and augmenters."""
     by = raw["augment"].get("by") if isinstance(raw.get("augment"), Mapping) else None
-    return [raw.get("task"), raw.get("method"), *(by if isinstance(by, (list, tuple)) else [by])]
+    return [raw.get("task"), raw.get("method"), raw.get("objective"), *(by if isinstance(by, (list, tuple)) else [by])]
 
 
 _NAMED = (

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "config", "edits", "files", "findings", "hub", "vader", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "recipe", "explain", "jobs", "run", "trust", "checkpoints"},
-    {"data", "tasks", "methods", "baselines", "augmenters", "checks"},
+    {"data", "tasks", "methods", "objectives", "baselines", "augmenters", "checks"},
     {"engine", "exporters", "reporting", "inspection", "mending", "repair"},
     {"api", "init", "recognise", "serving", "testing"},
     {"cli"},

@@ -13,11 +13,17 @@ from ftkit.baselines._base import Baseline
 from ftkit.config import Section
 from ftkit.errors import RecipeError
 from ftkit.methods._base import Method
+from ftkit.objectives._base import Objective
 from ftkit.plugins import Choice, explain_errors, find, names, resolve
 from ftkit.tasks._base import Task
 
 SOURCE = "from ftkit.tasks.classification import Classification\nclass Mine(Classification):\n    summary = '{}'\n"
-PLUG_INS = [("task", "tasks", Task), ("method", "methods", Method), ("baseline", "baselines", Baseline)]
+PLUG_INS = [
+    ("task", "tasks", Task),
+    ("method", "methods", Method),
+    ("objective", "objectives", Objective),
+    ("baseline", "baselines", Baseline),
+]
 
 
 @pytest.mark.parametrize(("setting", "folder", "base"), PLUG_INS)

@@ -27,10 +27,10 @@ def write(path: Path, **more: Any) -> Path:
     return path
 
 
-SETTINGS = ["task", "method"] + [
+SETTINGS = ["task", "method", "objective"] + [
     f"{section}.{name}"
     for section, field in Recipe.model_fields.items()
-    if section not in ("task", "method")
+    if section not in ("task", "method", "objective")
     for name in field.annotation.model_fields  # type: ignore[union-attr]
 ]
 

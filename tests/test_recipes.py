@@ -13,6 +13,7 @@ from ftkit.recipe import load_recipe, parse_recipe
 WANTED = {
     *(f"sentiment/{name}" for name in ("full", "head", "lora", "adapter", "discriminative")),
     *(f"classification/{name}" for name in ("full", "lora", "multilabel", "pair")),
+    *(f"{task}/distilled" for task in ("sentiment", "classification")),
     *(f"{task}/augmented" for task in ("sentiment", "classification", "ner", "qa")),
     *("ner/full", "ner/lora", "qa/full", "qa/lora", "summarization/causal-lora", "summarization/seq2seq"),
 }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ftkit.cli.evaluate import AllowCode, Source
 
+if TYPE_CHECKING:
+    from ftkit.engine.survey import Line, Survey
+
 
 def export(
     source: Source,
-    to: Annotated[Path, typer.Option(help="The folder to make; with several formats, each has one below it.")],
+    to: Annotated[
+        Path | None, typer.Option(help="The folder to make; with several formats, each has one below it.")
+    ] = None,
     format: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,6 +37,13 @@ def export(
     allow_drop: Annotated[
         float | None, typer.Option(min=0, help="How much worse the score may be.", show_default="the format's")
     ] = None,
+    survey: Annotated[
+        bool, typer.Option("--survey", help="Print size, speed and score of all formats; nothing is kept without --to.")
+    ] = False,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="With --survey: another run to measure beside it; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --survey: print one JSON object.")] = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Write a run's model as a folder that others can use, proven to answer as the run does (else exit code 4).
@@ -39,6 +52,40 @@ def export(
     """
     from ftkit import api, terminal
 
-    formats = format or ["checkpoint"]
     limits = {"tolerance": tolerance, "allow_drop": allow_drop}
-    print(api.export(source, to, formats, data=data, rows=rows, **limits, say=terminal.say))
+    if survey:
+        found = api.survey(source, beside or [], format or [], to, data=data, rows=rows, say=terminal.say, **limits)
+        print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else _table(found))
+        return
+    if to is None:
+        raise typer.BadParameter("name the folder to make, or say --survey", param_hint="--to")
+    if beside or as_json:
+        raise typer.BadParameter("it is for --survey", param_hint="--beside" if beside else "--json")
+    print(api.export(source, to, format or ["checkpoint"], data=data, rows=rows, **limits, say=terminal.say))
+
+
+def _table(found: Survey) -> str:
+    """A row for each model in each format, and what the figures are."""
+    from ftkit import terminal
+
+    sizes = list(found.lines[0].milliseconds)
+    header = ["run", "format", "MB", *(f"ms a row ({size})" for size in sizes), found.metric, "difference"]
+    return "\n".join(
+        [
+            terminal.table(header, [_row(line, sizes) for line in found.lines]),
+            f"{found.rows} held-out rows; [...]: {found.level:.0%} intervals; ms a row with so many rows at once,"
+            " tokenizing left out, all measured by turns; difference: from the first line, over the same rows",
+        ]
+    )
+
+
+def _row(line: Line, sizes: list[str]) -> list[str]:
+    if line.error:
+        return [line.model, line.format, line.error, *[""] * (len(sizes) + 2)]
+    times = [f"{line.milliseconds[size]:.2f}" for size in sizes]
+    score, apart = line.score, line.difference
+    told = f"{score['value']:.4f}" if score else "-"
+    if "low" in score:
+        told += f" [{score['low']:.4f}, {score['high']:.4f}]"
+    differs = f"{apart['value']:+.4f} [{apart['low']:+.4f}, {apart['high']:+.4f}]" if apart else "-"
+    return [line.model, line.format, f"{line.bytes / 1e6:.1f}", *times, told, differs]

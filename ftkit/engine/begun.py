@@ -20,6 +20,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     return {
         "sha256": prepared.files,
         "checkpoint": prepared.base.sha256,
+        "teacher": prepared.teacher,
         "code": code_hashes(prepared.recipe),
         "versions": _versions(),
     }
@@ -39,6 +40,8 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
     found = [f"{name} has changed since it began" for name in names]
     if begun["checkpoint"] != prepared.base.sha256:
         found.append(f"the checkpoint {recipe.model.checkpoint} has other weights than when it began")
+    if begun.get("teacher", "") != prepared.teacher:
+        found.append(f"the teacher {prepared.objective.teacher} is not as it was when it began")
     return found
 
 

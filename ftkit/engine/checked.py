@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftkit.engine import calibrate, machine, sharding, teacher
+from ftkit.engine import calibrate, distill, machine, prune, sharding, teacher
 from ftkit.engine import model as models
 from ftkit.engine.arguments import micro_batch
 from ftkit.engine.nonfinite import refuse_overflow
@@ -21,4 +21,6 @@ def checked(recipe: Recipe, processes: int = 1) -> Prepared:
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)
+    distill.check(prepared)
+    prune.check(prepared)
     return prepared

@@ -217,7 +217,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
 
     trained, recipe = models.load(name), home.recipe
     home.refuse_outside()
-    if not _same_task(trained.task, resolve("task", recipe.task, Task)):
+    if not same_task(trained.task, resolve("task", recipe.task, Task)):
         raise RunError(f"{name} and {home.path} are of different tasks", "compare what answers the same question")
     splits, _ = read_splits(recipe, trained.task)
     if split not in splits:
@@ -265,7 +265,7 @@ def _refuse_unlike(models: Sequence[Model], split: str) -> None:
 def _unlike(first: Model, other: Model) -> str:
     """Why two models can't be compared; empty where they can."""
     one, two = first.evidence, other.evidence
-    if not _same_task(first.task, other.task) or _kind(one) != _kind(two):
+    if not same_task(first.task, other.task) or _kind(one) != _kind(two):
         return f"{other.name} is of another task"
     if np.array_equal(one.rows, two.rows):
         return ""
@@ -283,7 +283,7 @@ def _kind(evidence: Evidence) -> tuple[type, str | None]:
     return type(evidence.tally), getattr(evidence.tally, "kind", None)
 
 
-def _same_task(one: Task, other: Task) -> bool:
+def same_task(one: Task, other: Task) -> bool:
     """Whether one's shipped class is or inherits the other's: a person's own may stand in several files."""
     first, second = (
         next(cls for cls in type(task).__mro__ if cls.__module__.startswith("ftkit.tasks.")) for task in (one, other)

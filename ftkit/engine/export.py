@@ -62,17 +62,15 @@ def export(
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
     trained, recipe = models.load(source), recipe_of(source, say)
     _refuse(trained, chosen)
-    proving = _rows(trained, recipe, source, data, rows, say)
+    proving = held_out_rows(trained, recipe, source, data, rows, say)
     settings = recipe.evaluate if recipe else EvaluateSpec()
     wanted = (recipe.train.metric if recipe else None) or trained.task.decider()
     try:
         with parents(to), replacing(to) as beside:
             folders = [(each, name, beside / name if len(chosen) > 1 else beside) for name, each in chosen.items()]
-            material = _Material(source, proving)
+            material = Material(source, proving)
             for exporter, kind, folder in folders:
-                folder.mkdir(parents=True)
-                contract = exporter.write(material, folder)
-                models.save_beside(folder, trained.tokenizer, contract.model_copy(update={"format": kind}))
+                write(exporter, kind, material, trained, folder)
             proofs = gate.prove(trained, folders, proving, settings, wanted, allowed or gate.Allowed())
             gate.refuse(proofs)
             for (exporter, _, folder), proof in zip(folders, proofs, strict=True):
@@ -85,13 +83,25 @@ def export(
     return to
 
 
-def _refuse(trained: models.Trained, chosen: dict[str, Exporter]) -> None:
-    """Raises RunError for formats that can't be had, all at once."""
+def write(exporter: Exporter, name: str, material: Material, trained: models.Trained, folder: Path) -> None:
+    """Write a model in the format `name` to a new folder, unproven, with all that it needs to be loaded."""
+    folder.mkdir(parents=True)
+    contract = exporter.write(material, folder)
+    models.save_beside(folder, trained.tokenizer, contract.model_copy(update={"format": name}))
+
+
+def refuse_served(trained: models.Trained) -> None:
+    """Raises RunError for an export that another runtime answers, of which no other can be made."""
     if served.is_served(trained.model):
         raise RunError(
             f"{trained.source} is an export as {trained.contract.format}, of which no other can be made",
             "name the run that it comes of, or an export as checkpoint",
         )
+
+
+def _refuse(trained: models.Trained, chosen: dict[str, Exporter]) -> None:
+    """Raises RunError for formats that can't be had, all at once."""
+    refuse_served(trained)
     found, extras = [], []
     for name, exporter in chosen.items():
         if missing := exporter.missing():
@@ -104,8 +114,14 @@ def _refuse(trained: models.Trained, chosen: dict[str, Exporter]) -> None:
         raise problems(RunError, "", found, hint)
 
 
-def _rows(
-    trained: models.Trained, recipe: Recipe | None, source: str | Path, data: str | None, rows: int | None, say: Say
+def held_out_rows(
+    trained: models.Trained,
+    recipe: Recipe | None,
+    source: str | Path,
+    data: str | None,
+    rows: int | None,
+    say: Say,
+    usual: int = ROWS,
 ) -> Dataset:
     """The rows that exports are proven on. Raises DataError or RunError where there are none."""
     if rows is not None and rows < 1:
@@ -122,12 +138,12 @@ def _rows(
     if not len(found):
         raise DataError("there are no held-out rows to prove an export on", "name a file with --data FILE")
     writes = trained.task.generation(trained.model.config, trained.tokenizer) is not None
-    most = min(len(found), rows or (WRITTEN if writes else ROWS))
+    most = min(len(found), rows or (WRITTEN if writes else usual))
     return found.select(np.linspace(0, len(found) - 1, most).astype(int))
 
 
 @dataclass
-class _Material:
+class Material:
     """The model of a run, for exporters."""
 
     source: str | Path

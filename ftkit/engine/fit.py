@@ -15,7 +15,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import dropout, frozen, generate, infer, interrupt, machine, sharding
+from ftkit.engine import distill, dropout, frozen, generate, infer, interrupt, machine, prune, sharding
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
 from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
@@ -87,7 +87,8 @@ def fit(
         return before
     settings = prepared.recipe.train
     set_seed(settings.seed)
-    model = models.build(prepared.base.path, prepared.task, prepared.labels, prepared.recipe.model.dropout)
+    spec = prepared.recipe.model
+    model = models.build(prepared.base.path, prepared.task, prepared.labels, spec.dropout, layers=spec.layers)
     if settings.activation_checkpointing and not model.supports_gradient_checkpointing:
         raise RecipeError(
             f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",
@@ -101,6 +102,8 @@ def fit(
     rows, cut = encode_training(prepared, train, places)
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
+    pruned = prune.prune(model, prepared, rows)
+    rows = distill.with_answers(prepared, train, places, rows, args.process_index, args.world_size, say)
     clock = trial or Clock(progress, settings.batch)
     whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
 
@@ -118,6 +121,7 @@ def fit(
         settings=settings,
         weighting=weighting(prepared, train),
         tokenizer=prepared.tokenizer,
+        objective=prepared.objective,
         rows=rows,
         validate=Validation(prepared, validation),
         callbacks=[Record(run), clock, *best],
@@ -135,7 +139,7 @@ def fit(
     if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
         try:
-            notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping)
+            notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping, pruned)
         finally:
             progress.stop()
     steps = keeping.step if keeping else trainer.state.global_step
@@ -209,14 +213,19 @@ def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
     raise RecipeError(f"train.metric: {metric!r} is no score of this task", f"there are: {', '.join(known)}")
 
 
-def _train(trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping | None) -> tuple[str, ...]:
-    """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept."""
+def _train(
+    trainer: FTTrainer, prepared: Prepared, store: Path, keeping: Keeping | None, pruned: str
+) -> tuple[str, ...]:
+    """Train; what a person should know of how. `store` is where the outputs of frozen layers are kept.
+
+    `pruned` tells which weights were made zero.
+    """
     model: Any = trainer.model
     if trainer.is_sharded:  # it keeps no checkpoints, and a signal ends it at once
         trainer.train()
         return (sharding.NOTE,)
     most = int(prepared.recipe.train.frozen_cache * 2**30)
-    origin = f"{prepared.base.sha256} {prepared.contract.method}"
+    origin = f"{prepared.base.sha256} {prepared.contract.method} {prepared.recipe.model.layers} {pruned}"
     with (
         interrupt.heeded() if keeping else nullcontext(),
         machine.memory_kept(),

@@ -6,10 +6,11 @@ own runtime. The run's answers are those of its weights in float32.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -188,17 +189,22 @@ def in_a_fresh_process(
     """What a process of its own measures of a run and of exports (format, folder)."""
     from ftkit.engine.parity import Measured
 
+    job = {
+        "run": str(run.absolute()),
+        "folders": [(format, str(folder.absolute())) for format, folder in folders],
+        "settings": settings.model_dump(mode="json"),
+    }
+    result = asked("ftkit.engine.parity", job, rows)
+    return Measured(**result["run"]), [Measured(**each) for each in result["exports"]]
+
+
+def asked(module: str, job: Mapping[str, Any], rows: Dataset) -> dict[str, Any]:
+    """What a module of ftkit's, run as a program, makes of a job and of rows, which it is told the place of."""
     with TemporaryDirectory() as aside:
         rows.save_to_disk(f"{aside}/rows")
-        job = {
-            "run": str(run.absolute()),
-            "folders": [(format, str(folder.absolute())) for format, folder in folders],
-            "rows": f"{aside}/rows",
-            "settings": settings.model_dump(mode="json"),
-            "result": f"{aside}/result.json",
-        }
-        write_json(Path(aside) / "job.json", job)
-        command = [sys.executable, "-m", "ftkit.engine.parity", f"{aside}/job.json"]
+        told = {**job, "rows": f"{aside}/rows", "result": f"{aside}/result.json"}
+        write_json(Path(aside) / "job.json", told)
+        command = [sys.executable, "-m", module, f"{aside}/job.json"]
         done = subprocess.run(command, env=_environment(), capture_output=True, text=True, errors="replace")
         if done.returncode:
             raise RunError(
@@ -206,14 +212,8 @@ def in_a_fresh_process(
                 f" {one_line(done.stderr[-2000:], 2000)}",
                 "if memory ran out, try fewer --rows",
             )
-        return _read(Path(aside) / "result.json", Measured)
-
-
-def _read(path: Path, kind: type[Measured]) -> tuple[Measured, list[Measured]]:
-    import json
-
-    result = json.loads(path.read_text(encoding="utf-8"))
-    return kind(**result["run"]), [kind(**each) for each in result["exports"]]
+        result: dict[str, Any] = json.loads(Path(aside, "result.json").read_text(encoding="utf-8"))
+        return result
 
 
 def _environment() -> dict[str, str]:

@@ -83,23 +83,54 @@ def run(
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
-    outputs: list[Output] = [{}] * len(lengths)
+    names = [name for name in tokenizer.model_input_names if name in encoded]
     device = spread.device(model)
+
+    def answer(places: list[int]) -> list[Output]:
+        rows = [{name: encoded[name][i] for name in names} for i in places]
+        batch = {name: value.to(device) for name, value in task.collate(rows, tokenizer).items()}
+        found = compute(model, task, tokenizer, batch)
+        kept = [lengths[i] if task.per_token else None for i in places]
+        return [{name: value[row][:most] for name, value in found.items()} for row, most in enumerate(kept)]
+
+    return _each(model, task, lengths, settings, answer, limit or Limit(settings.batch_tokens), room)
+
+
+def looked_at(
+    model: torch.nn.Module,
+    task: Task,
+    tokenizer: Any,
+    rows: Sequence[dict[str, Any]],
+    settings: EvaluateSpec,
+    look: Callable[[Any, Mapping[str, torch.Tensor]], list[Any]],
+) -> list[Any]:
+    """What `look` makes of the model's outputs for a batch, an entry a row, of some encoded rows with their targets."""
+    device = spread.device(model)
+
+    def answer(places: list[int]) -> list[Any]:
+        batch = {name: v.to(device) for name, v in task.collate([rows[i] for i in places], tokenizer).items()}
+        return look(task.forward(model, batch), batch)
+
+    lengths = [len(row["input_ids"]) for row in rows]
+    return _each(model, task, lengths, settings, answer, Limit(settings.batch_tokens))
+
+
+def _each(
+    model: torch.nn.Module,
+    task: Task,
+    lengths: Sequence[int],
+    settings: EvaluateSpec,
+    answer: Callable[[list[int]], list[Any]],
+    limit: Limit,
+    room: int = 0,
+) -> list[Any]:
+    """What `answer` gives for each row, in order, asked for batches of rows of similar length."""
+    found: list[Any] = [None] * len(lengths)
     with _answering(model), _quickly(model, task, settings.precision):
-
-        def answer(places: list[int]) -> list[Output]:
-            names = [name for name in tokenizer.model_input_names if name in encoded]
-            rows = [{name: encoded[name][i] for name in names} for i in places]
-            batch = {name: value.to(device) for name, value in task.collate(rows, tokenizer).items()}
-            found = compute(model, task, tokenizer, batch)
-            kept = [lengths[i] if task.per_token else None for i in places]
-            return [{name: value[row][:most] for name, value in found.items()} for row, most in enumerate(kept)]
-
-        limit = limit or Limit(settings.batch_tokens)
         for places in batches(lengths, limit, room):
             for i, output in zip(places, limit.within(answer, places, lengths[places[0]] + room), strict=True):
-                outputs[i] = output
-    return outputs
+                found[i] = output
+    return found
 
 
 def batches(lengths: Sequence[int], limit: Limit, room: int = 0) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ weights that are not in the folder come from.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -24,10 +25,11 @@ from ftkit import checkpoints, exporters, trust
 from ftkit.checkpoints.folder import CARD, CONFIG, CONTRACT, MARK
 from ftkit.checkpoints.hub import is_snapshot
 from ftkit.engine import machine, served, spread
+from ftkit.engine.shrink import shortened
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
 from ftkit.exporters._base import Exporter
-from ftkit.files import SEAL, amend, broken, is_sealed, replacing, seal
+from ftkit.files import SEAL, amend, broken, is_sealed, replacing, seal, sha256
 from ftkit.methods._base import Method
 from ftkit.methods._layers import head_modules
 from ftkit.plugins import Choice, explain_errors, resolve
@@ -49,7 +51,8 @@ class Contract(BaseModel):
     method: dict[str, Any]
     """Name and options; `full` where the folder is a plain checkpoint."""
     base: dict[str, Any] | None = None
-    """Checkpoint, revision and SHA-256 of the weights that the folder builds on; none for a plain checkpoint."""
+    """Checkpoint, revision and SHA-256 of the weights that the folder builds on, and how many of its `layers` where
+    not all are; none for a plain checkpoint."""
 
     data: dict[str, Any] = {}
     """How the rows that it was trained on are read: columns, labels renamed, delimiter, how texts are cleaned."""
@@ -133,8 +136,11 @@ def build(
     dropout: float | None = None,
     new_head: bool = True,
     over: Spread | None = None,
+    layers: int | None = None,
 ) -> Any:
     """The checkpoint in `folder` with a head for the task, in float32; laid over several devices where asked for.
+
+    Of its layers `layers` are kept, where that is given.
 
     A head that is missing or was trained on other labels is made anew, or, without `new_head`, refused: what
     answers must have been trained. Raises CheckpointError then, and where the weights can't be read or lack more.
@@ -178,6 +184,7 @@ def build(
     _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)
+    model = model if layers is None else shortened(model, layers)
     _align(model)
     return model
 
@@ -330,7 +337,8 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     if runtime and not runtime.is_torch:
         model = _served(folder, runtime, task, found.labels)
     else:
-        model = build(base, task, found.labels, new_head=found.base is not None, over=over)
+        layers = (found.base or {}).get("layers")
+        model = build(base, task, found.labels, new_head=found.base is not None, over=over, layers=layers)
         model = _load_adapter(method, model, folder)
         model = model if spread.is_spread(model) else model.to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
@@ -385,6 +393,16 @@ def _trained_folder(source: str | Path) -> Path:
     if (path / CONTRACT).is_file():  # a plain checkpoint is the person's own choice, whatever its links are
         trust.refuse_links(path.parent if is_run else path)
     return path
+
+
+def fingerprint(source: str | Path) -> str:
+    """A SHA-256 of all that a trained folder answers by: weights, config, tokenizer, contract."""
+    folder = _trained_folder(source)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _ANSWERS_BY)
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+
+
+_ANSWERS_BY = (".json", ".safetensors", ".txt", ".model")
 
 
 def refuse_damaged(folder: Path) -> None:

@@ -80,7 +80,7 @@ def _losses(trainer: Any, rows: list[dict[str, Any]]) -> tuple[list[str], str]:
     layer = "the loss"
     with torch.no_grad(), trainer.compute_loss_context_manager():
         for row in rows:
-            batch = trainer._prepare_inputs(trainer.task.collate([row], trainer.tokenizer))
+            batch = trainer._prepare_inputs(trainer.collated([row]))
             with _first_lost(trainer.model) as found:
                 loss = trainer.compute_loss(trainer.model, batch)
             if _is_lost(loss):

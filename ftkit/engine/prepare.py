@@ -20,13 +20,14 @@ from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
-from ftkit.engine import baselines
+from ftkit.engine import baselines, prune
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every
 from ftkit.findings import Finding, located, merged
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
+from ftkit.objectives._base import Objective
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, unused_without_validation
 from ftkit.tasks._base import Labels, Task, Weighting
@@ -52,6 +53,8 @@ class Prepared:
     """The training rows as they were read, before the task's `unify`."""
     augmented: Augmented | None = None
     """Variants of the training rows, where the recipe asks for some."""
+    teacher: str = ""
+    """SHA-256 of the model whose answers are learned from, where there is one."""
 
     def training(self, places: Sequence[int] | None = None) -> Dataset:
         """What is learned from: the training rows (those at `places` where given) and, behind them, their variants."""
@@ -64,6 +67,11 @@ class Prepared:
     def metric(self) -> str:
         """The score that decides which model is kept: the recipe's, or the task's own."""
         return self.recipe.train.metric or self.task.decider()
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised."""
+        return resolve("objective", self.recipe.objective, Objective)
 
     @property
     def contract(self) -> models.Contract:
@@ -79,6 +87,7 @@ class Prepared:
                 "checkpoint": spec.checkpoint,
                 "revision": self.base.revision or spec.revision,
                 "sha256": self.base.sha256,
+                **({} if spec.layers is None else {"layers": spec.layers}),
             },
             self.recipe.data.model_dump(mode="json", include={"columns", "labels", "delimiter", "clean"}),
             "bf16" if self.recipe.evaluate.precision == "bf16" else "fp32",
@@ -124,7 +133,8 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     made = augmented(
         Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
     )
-    return replace(made, notes=(*notes, *_balance_notes(made)))
+    made = replace(made, teacher=models.fingerprint(made.objective.teacher) if made.objective.teacher else "")
+    return replace(made, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
 
 
 def _loaded(recipe: Recipe, task: Task) -> tuple[dict[str, str], Splits]:

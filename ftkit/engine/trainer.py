@@ -19,6 +19,7 @@ from ftkit.engine.checkpoint import put_optimizer_and_schedule, put_random
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.memory import Limit
 from ftkit.engine.rates import param_groups
+from ftkit.objectives._base import Objective
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Task, Weighting
 from ftkit.terminal import Say, silence
@@ -127,6 +128,7 @@ class FTTrainer(Trainer):
         settings: TrainSpec,
         weighting: Weighting,
         tokenizer: Any,
+        objective: Objective | None = None,
         rows: Any,
         validate: Callable[[Any, int, int], dict[str, float]],
         callbacks: list[Any],
@@ -135,6 +137,7 @@ class FTTrainer(Trainer):
         say: Say = silence,
     ) -> None:
         self.task, self.settings, self.weighting, self.tokenizer = task, settings, weighting, tokenizer
+        self.objective: Objective = objective or Objective(Objective.Options())
         self.validate, self.rows = validate, rows
         self.keeping, self.say = keeping, say
         self.limit = limit or Limit(settings.batch_tokens)
@@ -167,7 +170,11 @@ class FTTrainer(Trainer):
     def micro_batches(self, rows: list[Row]) -> list[Tensors]:
         """This process's share of a step as micro-batches; empty where the step has fewer rows than processes."""
         share = rows[self.args.process_index :: self.args.world_size]
-        return [self.task.collate([share[i] for i in part], self.tokenizer) for part in self._parts(share)]
+        return [self.collated([share[i] for i in part]) for part in self._parts(share)]
+
+    def collated(self, rows: list[Row]) -> Tensors:
+        """Encoded rows as tensors, with what the objective reads."""
+        return self.objective.collate(self.task, rows, self.tokenizer)
 
     def _parts(self, share: list[Row]) -> list[list[int]]:
         size = self.args.per_device_train_batch_size
@@ -198,7 +205,7 @@ class FTTrainer(Trainer):
         """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
         own = self.micro_batches(inputs)
         blank = self._forwards(inputs) - len(own)
-        batches = [self.task.collate(inputs[:1], self.tokenizer)] * blank + own
+        batches = [self.collated(inputs[:1])] * blank + own
         size = self._step_size(batches, blank)
         total = torch.zeros((), device=self.args.device)
         for i, batch in enumerate(batches):
@@ -221,9 +228,8 @@ class FTTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Tensors, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The task's loss, summed over the targets of one micro-batch."""
-        outputs = self.task.forward(model, inputs)
-        loss = self.task.loss(outputs, inputs, self.weighting)
+        """The objective's loss, summed over the targets of one micro-batch."""
+        loss, outputs = self.objective.loss(self.task, model, inputs, self.weighting)
         return (loss, outputs) if return_outputs else loss
 
     def _step_size(self, batches: list[Tensors], blank: int) -> torch.Tensor:

@@ -70,6 +70,7 @@ def sources(prepared: Prepared) -> dict[str, str]:
         **{f"data.{name}": digest for name, digest in prepared.files.items()},
         **code_hashes(prepared.recipe),
         "model.checkpoint": prepared.base.sha256,
+        "objective.teacher": prepared.teacher,
     }
 
 

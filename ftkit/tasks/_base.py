@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ftkit.metrics import ClassScores, Scores
     from ftkit.metrics.calibration import Decisions
     from ftkit.metrics.tally import Tally
+    from ftkit.tasks._tensors import Choices
 
 Kind = Literal["text", "tokens", "label", "labels", "number", "tags", "entities", "answers", "references"]
 INPUT_KINDS = frozenset({"text", "tokens"})
@@ -262,6 +263,12 @@ class Task:
         from ftkit.tasks._tensors import target_weight
 
         return target_weight(batch["labels"], weighting)
+
+    def choices(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> Choices:
+        """The logits that `loss` compares with the targets, and how much each target counts."""
+        from ftkit.tasks._tensors import choices
+
+        return choices(outputs.logits, batch["labels"], weighting)
 
     # ------------------------------------------------------------------ how outputs become answers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,47 @@ def collate(
 def _padded(values: list[Any], width: int, side: str) -> list[Any]:
     padding = [IGNORED] * (width - len(values))
     return values + padding if side == "right" else padding + values
+
+
+class Choices(NamedTuple):
+    """What a loss compares with targets, a line for each target: there a teacher's answers can be put beside them."""
+
+    logits: torch.Tensor
+    """(targets, classes)"""
+    weight: torch.Tensor
+    """(targets): how much each counts, as `loss_size` adds it up."""
+    row: torch.Tensor
+    """(targets): the row of the batch that each is of, ascending."""
+    rows: int
+    """Rows of the batch."""
+    kind: Literal["one", "token", "each", "number"] = "one"
+    """One of the classes is right; one of a vocabulary; each may be right by itself; or they are numbers."""
+    padding: torch.Tensor | None = None
+    """(targets, classes): which classes are none; None where all can be chosen."""
+
+    @property
+    def real(self) -> torch.Tensor:
+        """(targets, classes): which classes can be chosen."""
+        import torch
+
+        return torch.ones_like(self.logits, dtype=torch.bool) if self.padding is None else ~self.padding
+
+
+def choices(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weighting: Weighting,
+    weight: torch.Tensor | None = None,
+    kind: Literal["one", "token"] = "one",
+) -> Choices:
+    """Those of the targets that are not -100. logits (rows, ..., classes), targets and `weight` (rows, ...)."""
+    import torch
+
+    real = targets != IGNORED
+    classes = class_weights(weighting, logits)
+    each = torch.ones_like(targets, dtype=torch.float32) if weight is None else weight
+    counted = each[real] if classes is None else each[real] * classes[targets[real]]
+    return Choices(logits[real], counted, real.nonzero()[:, 0], len(targets), kind)
 
 
 def cross_entropy(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.metrics.tally import Tally
+    from ftkit.tasks._tensors import Choices
 
 _LEAST = 8
 """Tokens that a window must be longer than: what a tokenizer puts around two texts, and something of both."""
@@ -225,6 +226,20 @@ class Classification(Task):
             return labels.new_tensor(labels.numel()).float()
         return share.sum() * (labels.shape[1] if self.options.kind == "multi" else 1)
 
+    def choices(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> Choices:
+        """One for each text, or window of one, which counts for its share; weights of classes are for one label."""
+        import torch
+
+        from ftkit.tasks._tensors import Choices, choices
+
+        share, labels, logits = batch.get("weight"), batch["labels"], outputs.logits
+        if self.options.kind == "single":
+            return choices(logits, labels, weighting, share)
+        count = len(labels)
+        weight = torch.ones(count, device=logits.device) if share is None else share
+        kind: Literal["each", "number"] = "each" if self.options.kind == "multi" else "number"
+        return Choices(logits, weight, torch.arange(count, device=logits.device), count, kind)
+
     # ------------------------------------------------------------------ how outputs become answers
 
     def decode(
@@ -237,10 +252,10 @@ class Classification(Task):
     ) -> list[Prediction]:
         """{"label", "score"}; {"labels", "scores"} where several may be given; {"value"} for a number.
 
-        A text's windows answer together: see `_logits`. A label whose probability lies below `abstain` stands under
+        A text's windows answer together: see `joined`. A label whose probability lies below `abstain` stands under
         "withheld", and "label" is None.
         """
-        logits = self._logits(outputs, encoded)
+        logits = self.joined(outputs, encoded)
         if self.options.kind == "regression":
             return [{"value": float(row[0])} for row in logits]
         if self.options.kind == "multi":
@@ -248,7 +263,7 @@ class Classification(Task):
         scores = softmax(logits, self.options.temperature).max(-1)
         return [self._one(labels[i], float(score)) for i, score in zip(logits.argmax(-1), scores, strict=True)]
 
-    def _logits(self, outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
+    def joined(self, outputs: Sequence[Output], encoded: Batch) -> np.ndarray:
         """(examples, outputs), in float64: the mean over an example's windows; of several labels each one's highest.
 
         Measured on made-up documents with parts on several topics, one seed each: of one label, the mean of logits was
@@ -279,7 +294,7 @@ class Classification(Task):
         self, outputs: Sequence[Output], encoded: Batch, examples: Sequence[Example], labels: Labels
     ) -> Decisions:
         """One for each row."""
-        logits = self._logits(outputs, encoded).astype(np.float32)
+        logits = self.joined(outputs, encoded).astype(np.float32)
         number = {name: index for index, name in enumerate(labels)}
         truth = np.array([number[example["label"]] for example in examples])
         return Decisions(logits, np.arange(len(truth)), logits.argmax(-1) == truth, truth)
@@ -336,7 +351,7 @@ class Classification(Task):
         """The label answered, and the next likely one, where a row has one label."""
         if self.options.kind != "single" or len(labels) < 2:
             return None
-        said, other = self._logits(outputs, encoded)[0].argsort()[::-1][:2]
+        said, other = self.joined(outputs, encoded)[0].argsort()[::-1][:2]
         return example, labels[said], labels[other]
 
 

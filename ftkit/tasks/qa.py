@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.metrics.tally import Tally
+    from ftkit.tasks._tensors import Choices
 
 _QUESTION_WORDS = ("who", "whose", "whom", "what", "which", "when", "where", "why", "how")
 
@@ -156,6 +157,19 @@ class QuestionAnswering(Task):
         """Windows."""
         places = batch["start_positions"]
         return places.new_tensor(places.numel()).float()
+
+    def choices(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> Choices:
+        """The start and the end of each window, half a target each, among its real tokens."""
+        import torch
+
+        from ftkit.tasks._tensors import Choices
+
+        padding = ~batch["attention_mask"].bool().repeat_interleave(2, 0)
+        logits = torch.stack([outputs.start_logits, outputs.end_logits], 1).flatten(0, 1).float()
+        count = len(batch["attention_mask"])
+        row = torch.arange(count, device=logits.device).repeat_interleave(2)
+        weight = torch.full((2 * count,), 0.5, device=logits.device)
+        return Choices(logits.masked_fill(padding, -float("inf")), weight, row, count, "one", padding)
 
     # ------------------------------------------------------------------ how outputs become answers
 

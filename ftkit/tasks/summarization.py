@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.metrics.tally import Tally
+    from ftkit.tasks._tensors import Choices
 
 
 _MARGIN = 2
@@ -227,6 +228,16 @@ class Summarization(Task):
             return cross_entropy(outputs.logits, batch["labels"], weighting)
         written = _written(batch["labels"])
         return cross_entropy(outputs.logits[:, -written - 1 : -1], batch["labels"][:, -written:], weighting)
+
+    def choices(self, outputs: Any, batch: Mapping[str, torch.Tensor], weighting: Weighting) -> Choices:
+        """The next token at each place of a summary."""
+        from ftkit.tasks._tensors import choices
+
+        logits, labels = outputs.logits, batch["labels"]
+        if self.causal:
+            written = _written(labels)
+            logits, labels = logits[:, -written - 1 : -1], labels[:, -written:]
+        return choices(logits, labels, weighting, kind="token")
 
     # ------------------------------------------------------------------ how outputs become answers
 

@@ -12,12 +12,13 @@ import yaml
 
 from ftkit import plugins, shelf
 from ftkit.methods._base import Method
+from ftkit.objectives._base import Objective
 from ftkit.tasks._base import Task
 from tests.command import ftkit
 from tests.runs import Lab
 from tests.test_recipe import SETTINGS
 
-BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method))
+BASES: tuple[tuple[str, Any], ...] = (("task", Task), ("method", Method), ("objective", Objective))
 
 
 def test_list_has_a_line_for_each_recipe() -> None:
@@ -51,7 +52,7 @@ def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> Non
         assert found, heading
         assert re.fullmatch(r"    (\[\w+\] )?\S.{10,}[.`)]", sentence), (heading, sentence)
         explained[found[1]] = found[2]
-    assert {*SETTINGS} - {"train.sharding"} <= {*explained}  # a section of its own, of which each part is
+    assert {*SETTINGS} - {"train.sharding", "model.prune"} <= {*explained}  # sections, of which each part is
     assert "train.sharding.stage" in explained
     for setting, base in BASES:
         for name in plugins.names(setting):
@@ -77,7 +78,7 @@ def test_schema_describes_every_setting_and_every_plug_in() -> None:
         described = definition(schema, schema["properties"][section])["properties"][name] if name else None
         if described is not None:
             assert described["description"], setting
-    for setting in ("task", "method"):
+    for setting in ("task", "method", "objective"):
         choices = schema["properties"][setting]["anyOf"]
         assert choices[0]["type"] == "string"
         assert [choice["properties"]["name"]["const"] for choice in choices[1:]] == plugins.names(setting)
@@ -103,7 +104,7 @@ def test_recipes_on_the_shelf_keep_to_the_schema(name: str) -> None:
         if isinstance(value, str):
             continue
         place = schema["properties"][section]
-        if section in ("task", "method"):
+        if section in ("task", "method", "objective"):
             place = next(c for c in place["anyOf"][1:] if c["properties"]["name"]["const"] == value["name"])
         assert set(value) <= set(definition(schema, place)["properties"])
 

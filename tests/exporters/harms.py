@@ -24,7 +24,7 @@ from ftkit.methods._layers import blocks, head_modules, plain_model
 
 _TRACED: dict[Path, dict[str, Any]] = {}
 """Run -> its graphs: the tracer takes longer than all else."""
-_trace = exporting._Material.graphs
+_trace = exporting.Material.graphs
 
 
 def permuted_labels(trained: Trained) -> Trained:
@@ -93,7 +93,7 @@ SAID = {
 
 def trace_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the graphs of a run that are traced first serve all its exports."""
-    monkeypatch.setattr(exporting._Material, "graphs", _traced)
+    monkeypatch.setattr(exporting.Material, "graphs", _traced)
 
 
 def do(name: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,11 +111,11 @@ def do(name: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         trace_once(monkeypatch)
         monkeypatch.setattr(exporting.models, "save_beside", saved)
     else:
-        monkeypatch.setattr(exporting._Material, "graphs", graphs)
-        monkeypatch.setattr(exporting._Material, "trained", lambda material: harm(load(material.source)))
+        monkeypatch.setattr(exporting.Material, "graphs", graphs)
+        monkeypatch.setattr(exporting.Material, "trained", lambda material: harm(load(material.source)))
 
 
-class _Untouched(exporting._Material):
+class _Untouched(exporting.Material):
     """A run's model as it is, whatever is done to others."""
 
     def trained(self) -> Trained:

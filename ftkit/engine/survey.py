@@ -1,0 +1,249 @@
+"""`export --survey`: what each format of a run, and of other runs beside it, is worth: size, speed, score.
+
+All are measured in one process that wrote none of them, on the same rows. Speed is taken by turns: each batch goes
+through all models one after the other, again and again, so that what else the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, load_from_disk
+
+from ftkit import exporters
+from ftkit.engine import evaluate as evaluation
+from ftkit.engine import gate, infer, machine
+from ftkit.engine import model as models
+from ftkit.engine.compare import same_task
+from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
+from ftkit.engine.parity import SIZES
+from ftkit.errors import FTKitError, RunError, every
+from ftkit.exporters._base import Exporter
+from ftkit.files import write_json
+from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.intervals import differences, of_differences
+from ftkit.settings import EvaluateSpec
+from ftkit.terminal import Say, silence
+
+AS_IT_IS = "fp32"
+"""What the run itself is listed as, computed in float32."""
+PATIENCE = 3.0
+"""Seconds that each model is timed for with each number of rows, unless to compute each batch twice takes longer."""
+_FORMATS = ("torch-bf16", "onnx", "onnx-int8", "openvino")
+_MANY = 10**9
+
+
+@dataclass
+class Line:
+    """One model in one format."""
+
+    model: str
+    format: str
+    error: str = ""
+    """Why it does not answer; then the rest is empty."""
+    bytes: int = 0
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    """For a row, by the number of rows that are computed at once; tokenizing is left out."""
+    score: dict[str, Any] = field(default_factory=dict)
+    difference: dict[str, Any] | None = None
+    """Of the score from the first line's, over the same rows; None of the first, and where a task has no tally."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A run in all formats, then others beside it."""
+
+    metric: str
+    rows: int
+    level: float
+    lines: list[Line]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return asdict(self)
+
+
+def survey(
+    source: str | Path,
+    beside: Sequence[str | Path] = (),
+    formats: Sequence[str] = (),
+    to: Path | None = None,
+    say: Say = silence,
+    *,
+    data: str | None = None,
+    rows: int | None = None,
+    allowed: gate.Allowed | None = None,
+) -> Survey:
+    """Measure the run `source` as it is and in each of `formats` (all that are installed), and the runs `beside` it.
+
+    The exports of the run are kept, proven, in the folder `to` where it is named; all others are thrown away. Raises
+    FTKitError for what can't be loaded or is of another task, and GateError as `export` does.
+    """
+    first, *others = every([_loader(one) for one in (source, *beside)])
+    _refuse_unlike(first, others)
+    recipe = evaluation.recipe_of(source, say)
+    taken = held_out_rows(first, recipe, source, data, rows, say, usual=_MANY)
+    settings = recipe.evaluate if recipe else EvaluateSpec()
+    metric = (recipe.train.metric if recipe else None) or first.task.decider()
+    with ExitStack() as stack:
+        aside = Path(stack.enter_context(TemporaryDirectory()))
+        places: list[tuple[str, str, Path]] = []
+        for number, (name, trained) in enumerate(zip((source, *beside), (first, *others), strict=True)):
+            chosen = _chosen(trained, formats, say)
+            places.append((str(name), AS_IT_IS, trained.source))
+            if to is not None and number == 0 and chosen:
+                folder = export(name, to, list(chosen), say, data=data, rows=rows, allowed=allowed)
+                places += [(str(name), one, folder / one if len(chosen) > 1 else folder) for one in chosen]
+                continue
+            material = Material(name, taken)
+            for one, exporter in chosen.items():
+                folder = aside / str(number) / one
+                write(exporter, one, material, trained, folder)
+                places.append((str(name), one, folder))
+        lines = _measured(places, taken, settings, metric, aside)
+    return Survey(metric, len(taken), settings.level, lines)
+
+
+def _loader(source: str | Path) -> Callable[[], models.Trained]:
+    return lambda: models.load(source)
+
+
+def _refuse_unlike(first: models.Trained, others: Sequence[models.Trained]) -> None:
+    """Raises RunError for models that don't answer what the first one does."""
+    for trained in (first, *others):
+        refuse_served(trained)
+        if not same_task(first.task, trained.task) or set(first.labels) != set(trained.labels):
+            raise RunError(
+                f"{trained.source} is of another task, or of other labels, than {first.source}",
+                "name runs that answer the same question",
+            )
+
+
+def _chosen(trained: models.Trained, formats: Sequence[str], say: Say) -> dict[str, Exporter]:
+    """The exporters of those formats that can be had, or of all; it is said which can't."""
+    usual = _FORMATS if trained.method.standalone else ("checkpoint", *_FORMATS)
+    found = {name: exporters.find(name) for name in dict.fromkeys(formats or usual)}
+    for name, exporter in list(found.items()):
+        missing = exporter.missing()
+        why = f"it needs {', '.join(missing)}: pip install 'ftkit[{exporter.extra}]'" if missing else ""
+        if why := why or exporter.refuses(trained):
+            say(f"note: {name} is left out: {why}")
+            del found[name]
+    return found
+
+
+def _measured(
+    places: Sequence[tuple[str, str, Path]], rows: Dataset, settings: EvaluateSpec, metric: str, aside: Path
+) -> list[Line]:
+    """A line for each model (name, format, folder), from a process of its own."""
+    job = {
+        "places": [(name, format, str(folder.absolute())) for name, format, folder in places],
+        "metric": metric,
+        "settings": settings.model_dump(mode="json"),
+        "aside": str(aside),
+    }
+    lines = [Line(**line) for line in gate.asked("ftkit.engine.survey", job, rows)["lines"]]
+    first = aside / "0.npz"
+    if lines[0].error:
+        raise RunError(f"{lines[0].model} does not answer: {lines[0].error}")
+    for number, line in enumerate(lines[1:], 1):
+        own = aside / f"{number}.npz"
+        if first.is_file() and own.is_file():
+            base = Evidence.load(first)
+            spread = of_differences(settings.level, settings.resamples)
+            found = differences(Evidence.load(own).tally, base.tally, base.groups, spread)
+            line.difference = found[metric]._asdict() if metric in found else None
+    return lines
+
+
+# ---------------------------------------------------------------------- in the process that measures
+
+
+def measure(
+    places: Sequence[tuple[str, str, Path]], rows: Dataset, settings: EvaluateSpec, metric: str, aside: Path
+) -> list[Line]:
+    """A line for each model, without differences; what its score was taken of goes to `aside` by its number."""
+    lines = [Line(name, format) for name, format, _ in places]
+    ready: dict[int, tuple[models.Trained, EvaluateSpec]] = {}
+    for number, (_, format, folder) in enumerate(places):
+        line = lines[number]
+        try:
+            trained = models.load(folder)
+            precision = "fp32" if format == AS_IT_IS else exporters.find(format).precision
+            spec = settings.model_copy(update={"precision": precision if machine.has_bf16() else "fp32"})
+            found = evaluation.score(trained, rows, spec)
+        except FTKitError as error:
+            line.error = error.message
+            continue
+        line.score = dict(found.scores.get(metric) or {})
+        line.bytes = _bytes(trained)
+        if found.evidence:
+            found.evidence.save(aside / f"{number}.npz")
+        ready[number] = trained, spec
+    for size in SIZES:
+        for number, seconds in by_turns([_batches(*one, rows, size) for one in ready.values()], list(ready)).items():
+            lines[number].milliseconds[str(size)] = 1000 * seconds / size
+    return lines
+
+
+def _bytes(trained: models.Trained) -> int:
+    """The size of a folder, with that of the checkpoint that an adapter can't do without."""
+    base, folders = trained.contract.base, [trained.source]
+    if base:
+        folders.append(models.locate_base(base["checkpoint"], base.get("revision")).path)
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+
+
+def _batches(trained: models.Trained, settings: EvaluateSpec, rows: Dataset, size: int) -> list[Callable[[], Any]]:
+    """What computes the answers' logits for some batches of so many rows, taken evenly of all."""
+    t = trained
+    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
+    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int).tolist()
+
+    def batch(some: list[int]) -> Callable[[], Any]:
+        encoded = infer.encode(t.task, [rows[i] for i in some], t.tokenizer, t.labels)
+        return lambda: infer.run(t.model, t.task, t.tokenizer, encoded, settings)
+
+    return [batch(places[start : start + size]) for start in range(0, len(places), size)]
+
+
+def by_turns(
+    models: Sequence[Sequence[Callable[[], Any]]], numbers: Sequence[int], patience: float = PATIENCE
+) -> dict[int, float]:
+    """Seconds of a batch, the mean over a model's batches, of each its shortest time; by the model's number.
+
+    The models take turns at each batch, another one first each time. The first round warms up.
+    """
+    best = [[float("inf")] * len(batches) for batches in models]
+    begun, rounds = time.perf_counter(), 0
+    while models and (rounds < 3 or time.perf_counter() - begun < patience * len(models)):
+        for place in range(len(models[0])):
+            for turn in range(len(models)):
+                model = (turn + rounds + place) % len(models)
+                before = time.perf_counter()
+                models[model][place]()
+                if rounds:
+                    best[model][place] = min(best[model][place], time.perf_counter() - before)
+        rounds += 1
+    return {number: float(np.mean(times)) for number, times in zip(numbers, best, strict=True)}
+
+
+if __name__ == "__main__":
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    found = measure(
+        [(name, format, Path(folder)) for name, format, folder in job["places"]],
+        load_from_disk(job["rows"]),
+        EvaluateSpec.model_validate(job["settings"]),
+        job["metric"],
+        Path(job["aside"]),
+    )
+    write_json(Path(job["result"]), {"lines": [asdict(line) for line in found]})

@@ -1,0 +1,125 @@
+"""A survey measures all formats alike: the same rows, by turns; and keeps nothing that nobody asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from ftkit.engine import evaluate, gate, survey
+from ftkit.errors import RunError
+from ftkit.settings import EvaluateSpec
+from tests.command import ftkit
+from tests.runs import KINDS, METHODS, Lab
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured in this process, where all is imported already, and once."""
+
+    def asked(module: str, job: Mapping[str, Any], rows: Dataset) -> dict[str, Any]:
+        assert module == survey.__name__
+        places = [(name, format, Path(folder)) for name, format, folder in job["places"]]
+        settings = EvaluateSpec.model_validate(job["settings"])
+        found = survey.measure(places, rows, settings, job["metric"], Path(job["aside"]))
+        return {"lines": [asdict(line) for line in found]}
+
+    monkeypatch.setattr(gate, "asked", asked)
+    monkeypatch.setattr(survey, "PATIENCE", 0.0)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi", "regression", "ner", "qa", "seq2seq"])
+def test_every_kind_of_task_is_surveyed(lab: Lab, here: None, kind: str) -> None:
+    run = lab.trained(kind, METHODS[kind][0]).run
+    found = survey.survey(run, formats=["torch-bf16"])
+    assert [line.format for line in found.lines] == ["fp32", "torch-bf16"]
+    first, second = found.lines
+    own = evaluate.evaluate(run, precision="fp32")
+    assert first.score["value"] == pytest.approx(own.scores[found.metric]["value"])
+    assert first.difference is None and second.difference is not None
+    assert second.difference["value"] == pytest.approx(second.score["value"] - first.score["value"])
+    for line in found.lines:
+        assert not line.error and line.bytes > 0 and set(line.milliseconds) == {"1", "32"}
+        assert all(0 < value < 1e5 for value in line.milliseconds.values())
+    assert second.bytes < first.bytes and KINDS[kind]
+
+
+def test_runs_beside_it_are_measured_against_the_first(lab: Lab, here: None) -> None:
+    run, other = lab.trained("single", "full").run, lab.train("single", "model.layers=1").run
+    found = survey.survey(run, [other], ["torch-bf16"])
+    assert [(line.model, line.format) for line in found.lines] == [
+        (str(one), format) for one in (run, other) for format in ("fp32", "torch-bf16")
+    ]
+    third = found.lines[2]
+    assert third.difference is not None
+    assert third.difference["value"] == pytest.approx(third.score["value"] - found.lines[0].score["value"])
+    assert third.difference["low"] <= third.difference["value"] <= third.difference["high"]
+    assert third.bytes < found.lines[0].bytes
+
+
+def test_an_adapter_is_measured_merged_too(lab: Lab, here: None) -> None:
+    said: list[str] = []
+    found = survey.survey(lab.trained("single", "lora").run, say=said.append)
+    assert [line.format for line in found.lines][:3] == ["fp32", "checkpoint", "torch-bf16"]
+    assert not any(line.error for line in found.lines)
+    left = [note for note in said if "is left out" in note]
+    assert len(found.lines) + len(left) == 6
+
+
+def test_models_of_other_tasks_are_refused(lab: Lab, here: None) -> None:
+    with pytest.raises(RunError, match="is of another task, or of other labels"):
+        survey.survey(lab.trained("single", "full").run, [lab.trained("ner", "full").run])
+
+
+def test_models_take_turns_and_the_first_round_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def batch(name: str) -> Any:
+        return lambda: order.append(name)
+
+    clock = iter(range(10**6))
+    monkeypatch.setattr(survey.time, "perf_counter", lambda: float(next(clock)))
+    found = survey.by_turns([[batch("a1"), batch("a2")], [batch("b1"), batch("b2")]], [0, 7], patience=0)
+    assert order[:8] == ["a1", "b1", "b2", "a2", "b1", "a1", "a2", "b2"]
+    assert len(order) == 12 and found == {0: 1.0, 7: 1.0}
+
+
+# ---------------------------------------------------------------------- the command
+
+
+def test_the_command_prints_a_table_and_leaves_nothing(
+    lab: Lab, here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = lab.trained("single", "full").run
+    done = ftkit("export", run, "--survey", "--format", "torch-bf16", "--rows", 5)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].split()[:3] == ["run", "format", "MB"] and len(lines) == 4
+    assert "5 held-out rows" in lines[-1] and not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_json_and_keeps_what_it_is_told_to(lab: Lab, here: None, tmp_path: Path) -> None:
+    run = lab.trained("single", "full").run
+    flags = ("--format", "torch-bf16", "--to", tmp_path / "out", "--tolerance", 9, "--allow-drop", 1)
+    done = ftkit("export", run, "--survey", "--json", *flags)
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert [line["format"] for line in told["lines"]] == ["fp32", "torch-bf16"]
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("flags", [(), ("--to", "out", "--json"), ("--to", "out", "--beside", "other")])
+def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], tmp_path: Path) -> None:
+    assert ftkit("export", tmp_path, *flags).code == 2
+
+
+@pytest.mark.slow
+def test_it_is_measured_in_a_process_of_its_own(lab: Lab) -> None:
+    found = survey.survey(lab.trained("single", "full").run, formats=["torch-bf16"], rows=4)
+    assert found.rows == 4 and not any(line.error for line in found.lines)
