@@ -27,6 +27,7 @@ from ftkit.engine.arguments import arguments
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
 from ftkit.engine.prepare import encode_training, prepare, weighting
+from ftkit.engine.steps import AtHand
 from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer, _split
 from tests.runs import Lab, Rows, log, qa, read_jsonl, refused, rows, text, write_rows
@@ -45,7 +46,7 @@ def trainer(lab: Lab, folder: Path, *settings: str) -> FTTrainer:
         settings=recipe.train,
         weighting=weighting(prepared, prepared.splits["train"]),
         tokenizer=prepared.tokenizer,
-        rows=encoded,
+        rows=AtHand(encoded, recipe.train.batch, recipe.train.seed),
         validate=lambda *_: {},
         callbacks=[],
     )
