@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from ftkit import checks
 from ftkit.checkpoints import Located
+from ftkit.checks._base import Data
 from ftkit.data import balance
 from ftkit.data.hub import is_hub_id
 from ftkit.data.load import Splits, load, unified
@@ -158,7 +159,7 @@ def _require_labels(recipe: Recipe, loaded: Splits) -> None:
     if loaded.stream is None or recipe.data.labels:
         return
     assert loaded.train is not None
-    seen = checks.Data(loaded.shape, {"train": loaded.train.to_dict()})
+    seen = Data(loaded.shape, {"train": loaded.train.to_dict()})
     if seen.has_names:
         raise RecipeError(
             "data.labels must list all labels of a stream: its first rows need not have each",
