@@ -132,7 +132,7 @@ def fit(
     if trainer.is_world_process_zero():
         environment = _environment(args, model, processes, None if prepared.stream else args.num_train_epochs)
         run.write_json("environment", environment)
-        run.write_json("data", describe(prepared, rows))
+        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
     notes = keeping.noted if keeping else ()
     if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
@@ -141,9 +141,9 @@ def fit(
         finally:
             progress.stop()
     steps = keeping.step if keeping else trainer.state.global_step
-    fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, notes)
+    fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()))
     if trainer.is_world_process_zero() and not trial:
-        run.write_json("data", describe(prepared, rows))
+        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
     if not trial and (not args.num_train_epochs or not validation):

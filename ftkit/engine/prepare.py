@@ -24,7 +24,6 @@ from ftkit.data.stream import Stream, stamps
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines
 from ftkit.engine import model as models
-from ftkit.engine.steps import Rows
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every
 from ftkit.findings import Finding, located, merged, unusable
@@ -309,7 +308,7 @@ def weighting(prepared: Prepared, split: Dataset) -> Weighting:
     return Weighting(settings.label_smoothing, tuple(weights.get(label, 1.0) for label in labels))
 
 
-def describe(prepared: Prepared, rows: Rows) -> dict[str, Any]:
+def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
     """What the run records of its data: rows, label counts, checksums, what was cut, guessed and warned of."""
     labelled = prepared.task.stratify()
     return {
@@ -318,11 +317,10 @@ def describe(prepared: Prepared, rows: Rows) -> dict[str, Any]:
             name: dict(Counter(column(split, labelled))) for name, split in prepared.counted.items() if labelled
         },
         "sha256": prepared.files,
-        "truncated_training_rows": rows.cut,
+        "truncated_training_rows": cut,
         "notes": list(prepared.notes),
         "warnings": [finding.as_json(rows=False) for finding in prepared.warnings],
         **_describe_variants(prepared),
-        **rows.told(),
     }
 
 

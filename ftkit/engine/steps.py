@@ -101,6 +101,9 @@ class Rows(Protocol):
     def told(self) -> dict[str, Any]:
         """What the run records of rows that are not counted beforehand."""
 
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the rows that went by."""
+
 
 class AtHand:
     """Encoded rows that are all there; see `Rows` for what `learned` and `cut` count."""
@@ -126,6 +129,10 @@ class AtHand:
     def told(self) -> dict[str, Any]:
         """Nothing."""
         return {}
+
+    def notes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
 
 class StepLoader(DataLoader[Any]):

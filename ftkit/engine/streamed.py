@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from ftkit import checks
 from ftkit.data.clean import GIVEN
 from ftkit.data.load import unified
+from ftkit.data.read import counted
 from ftkit.data.stream import Part
 from ftkit.data.typed import as_dataset, column, in_parts
 from ftkit.engine.prepare import Prepared, encode_training
@@ -114,6 +115,11 @@ class Streamed:
         at = self.at
         seen = {"rows": at.rows, "rows_again": at.again, "left_out": at.left_out, "whole_passes": at.passes}
         return {"stream": {**seen, "shuffle_buffer": self.prepared.recipe.data.shuffle_buffer}}
+
+    def notes(self) -> tuple[str, ...]:
+        """How many rows were left out."""
+        out = self.at.left_out
+        return (f"{counted(out, 'row')} of the stream left out, which can't be read or labelled",) if out else ()
 
     # ------------------------------------------------------------------ which rows
 

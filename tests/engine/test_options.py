@@ -76,7 +76,7 @@ def test_a_step_is_split_into_that_many_micro_batches(
     lab: Lab, tmp_path: Path, accumulate: int, count: int, sizes: list[int]
 ) -> None:
     made = trainer(lab, tmp_path, f"train.accumulate={accumulate}")
-    step = made.rows.to_list()[:count]
+    step = made.rows.dataset.to_list()[:count]
     parts = made.micro_batches(step)
     assert [len(part["input_ids"]) for part in parts] == sizes
     assert torch.cat([part["labels"] for part in parts]).tolist() == [row["labels"] for row in step]

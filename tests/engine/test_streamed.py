@@ -197,7 +197,9 @@ def test_a_bad_row_stops_the_training_which_is_saved(lab: Lab, tmp_path: Path) -
 def test_bad_rows_are_skipped_and_counted(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = spoilt(lab, tmp_path, {"text": "a"})
     given = settings("single", 6, bad, "data.bad_rows=skip", *NONE)
-    whole = train(lab.recipe("single", *given), tmp_path / "whole")
+    said: list[str] = []
+    whole = train(lab.recipe("single", *given), tmp_path / "whole", say=said.append)
+    assert "note: 1 row of the stream left out, which can't be read or labelled" in said
     found = told(whole.run)["stream"]
     assert (found["rows"], found["left_out"], found["rows_again"]) == (40, 1, 8)
     Stops(monkeypatch, (3,))
