@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
-from ftkit.recipe import Recipe, changed, load_recipe
+from ftkit.recipe import Recipe, changed, load_recipe, refuse_stream
 from ftkit.run import RunDirectory, default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
 
@@ -173,7 +173,10 @@ def check_data(
     """
     from ftkit.inspection import inspect, recipe_for
 
-    found = inspect(changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say))
+    checked = changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say)
+    for name in [name for name, asked in (("--noise", noise), ("--fix", fix)) if asked]:
+        refuse_stream(checked, f"`ftkit data check {name}`")
+    found = inspect(checked)
     if noise:
         from ftkit.engine.noise import with_suspects
 
@@ -234,8 +237,12 @@ def _study(
 ) -> tuple[Recipe, Path]:
     """The recipe and the folder of a study, which may be there already."""
     checked, name = _checked(recipe, settings)
+    refuse_stream(checked, _STUDIES[kind])
     default = default_path(name)
     return checked, Path(run) if run else default.with_name(f"{kind}-{default.name}")
+
+
+_STUDIES = {"curve": "`ftkit data curve`", "lift": "`ftkit augment --lift`"}
 
 
 def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: Say = silence) -> Augmentation:
@@ -245,6 +252,7 @@ def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: S
     notes. Raises FTKitError for whatever a person can mend.
     """
     checked, _ = _checked(recipe, settings)
+    refuse_stream(checked, "`ftkit augment`")
     from ftkit.engine.augment import augmentation
 
     found = augmentation(checked)

@@ -157,6 +157,12 @@ def _located(place: Place, locate: Mapping[str, Callable[[int], str]]) -> Place:
     return place._replace(at=at, like_at=locate[like[0]](like[1]) if like and like[0] in locate else place.like_at)
 
 
+def unusable(findings: Iterable[Finding]) -> set[int] | None:
+    """The numbers of the rows of one split that errors name; None where one is of no row."""
+    stops = list(errors(findings))
+    return {place.row for each in stops for place in each.places} if all(each.places for each in stops) else None
+
+
 def errors(findings: Iterable[Finding]) -> Iterator[Finding]:
     """Those that stop."""
     return (finding for finding in findings if finding.level == "error")

@@ -285,10 +285,47 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield "evaluate.wished_precision and evaluate.wished_coverage: both say what to withhold; set one of them"
     if wished and not recipe.evaluate.calibrate:
         yield f"evaluate.{wished[0]}: its threshold is found by calibration, and evaluate.calibrate is false"
+    if train.steps and train.epochs != "auto":
+        yield "train.steps and train.epochs: both say how long it takes; set one of them"
+    yield from _against_streaming(recipe) if recipe.data.stream else _for_streams_alone(recipe)
     for name in ("validation", "test"):
         share = getattr(recipe.data, name)
         if isinstance(share, float) and not 0 <= share < 1:
             yield f"data.{name}: a share must lie between 0 and 1, and it is {share}"
+
+
+def _against_streaming(recipe: Recipe) -> Iterator[str]:
+    """What a stream lacks, and what takes all rows, which it never has."""
+    data, train = recipe.data, recipe.train
+    if not train.steps:
+        yield "data.stream: nobody knows how many rows a stream has; say with train.steps how many steps to take"
+    for name in ("validation", "test"):
+        if isinstance(share := getattr(data, name), float) and share:
+            yield f"data.{name}: no share of a stream can be set aside; name a file with its rows, or 0 for none"
+    asked = {
+        "train.folds": (train.folds, "folds are parts of all rows"),
+        "data.limit": (data.limit, "it draws from all rows; train.steps says how many are learned from"),
+        "data.balance": (data.balance, "it counts the labels of all rows; train.class_weights names weights"),
+        "data.unlabeled": (data.unlabeled, "self-training goes over all rows again"),
+        "model.prune.heads": (recipe.model.prune.heads, "their importance is taken of some of all rows"),
+        "augment.by": (recipe.augment.by, "`ftkit augment --to FILE` writes variants, which can be streamed"),
+        "train.class_weights": (train.class_weights == "balanced", "it counts the labels of all rows; name weights"),
+        "train.evaluate_every": (train.evaluate_every == "epoch", "a stream may have no end; set a number of steps"),
+    }
+    for name, (is_set, why) in asked.items():
+        if is_set:
+            yield f"{name}: not with data.stream: {why}"
+
+
+def _for_streams_alone(recipe: Recipe) -> Iterator[str]:
+    if recipe.data.bad_rows == "skip":
+        yield "data.bad_rows: only rows of a stream are skipped; `ftkit data check --fix` leaves bad rows out"
+
+
+def refuse_stream(recipe: Recipe, what: str) -> None:
+    """Raises RecipeError for a stream where `what` goes over all rows."""
+    if recipe.data.stream:
+        raise RecipeError(f"{what} goes over all rows, and data.stream is set", "--set data.stream=false reads them")
 
 
 def unused_without_validation(recipe: Recipe) -> list[str]:

@@ -67,6 +67,12 @@ class DataSpec(Section):
     """The probability from which the label that the model gives such a text is taken for true."""
     unlabeled_rounds: int = Field(1, ge=1, le=10)
     """Times that such texts are labelled, each time by the model of the round before."""
+    stream: bool = False
+    """Learn from the first rows while the others are still unread: for files and Hub data sets of any size."""
+    shuffle_buffer: int = Field(10_000, gt=0)
+    """Rows of a stream that are held, of which the next is drawn; more of them are better mixed."""
+    bad_rows: Literal["stop", "skip"] = "stop"
+    """What a row of a stream does that can't be read or labelled: stop the training, or be left out and counted."""
     columns: dict[str, str | int] = {}
     """The task's column -> the file's column: a name, or a number from 0 where the file has no header."""
     labels: tuple[str, ...] | dict[str, str] | None = None
@@ -170,6 +176,8 @@ class TrainSpec(Section):
 
     epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
     """Times the training rows are gone over; `auto` is 3, and more on small data, until 200 steps (20 at most)."""
+    steps: int | None = Field(None, gt=0)
+    """Steps in all, in place of `epochs`: as many passes over the training rows as they take."""
     batch: int = Field(16, gt=0)
     """Examples a step, over all processes and micro-batches."""
     accumulate: int = Field(1, gt=0)
@@ -215,7 +223,7 @@ class TrainSpec(Section):
     metric: str | None = None
     """Decides which epoch is kept; the task's own when not set."""
     evaluate_every: Literal["auto", "epoch"] | int = "auto"
-    """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, 5 times in `epochs: auto`."""
+    """When validation is scored: each epoch, or every so many steps; `auto`: each epoch, or 5 times in all."""
     checkpoint_every: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """Steps between checkpoints to resume from; `auto`: 1 % of the time, a minute apart at least; 0: when stopped."""
     patience: int | None = Field(None, gt=0)

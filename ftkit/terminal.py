@@ -244,11 +244,11 @@ def in_colour(stream: TextIO = sys.stdout) -> bool:
 
 def plan_table(plan: Mapping[str, Any]) -> str:
     """What a training would do, a line each."""
-    rows = ", ".join(f"{count} {name}" for name, count in plan["rows"].items())
+    rows = ", ".join(f"{count} {name}" for name, count in plan["rows"].items()) or "a stream"
     lines = {
         "rows": rows,
         "labels": some(plan["labels"], _MOST_LABELS) or "none",
-        "training": f"{plan['epochs']:g} epochs, {plan['steps']} steps, in {plan['precision']}",
+        "training": f"{_epochs(plan)}{plan['steps']} steps, in {plan['precision']}",
         "checkpoint": plan["checkpoint"],
     }
     if "seconds" in plan:
@@ -257,6 +257,10 @@ def plan_table(plan: Mapping[str, Any]) -> str:
         lines["memory"] = f"{memory} in a step of the longest rows; about {plan['batch']} of them would fit at once"
     found = [f"note: {note}" for note in plan["notes"]] + [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join([*(f"{name:<11} {value}" for name, value in lines.items()), *found])
+
+
+def _epochs(plan: Mapping[str, Any]) -> str:
+    return "" if plan["epochs"] is None else f"{plan['epochs']:g} epochs, "
 
 
 def findings_table(found: Inspection) -> str:

@@ -6,12 +6,15 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ftkit.data import mapped
+from ftkit.data.formats._base import AT_ONCE
 from ftkit.data.mapped import Mapped, Row
 from ftkit.data.read import Table, looks_like_file
+from ftkit.data.split import SPLITS
 from ftkit.errors import DataError, first
 from ftkit.files import SEAL, broken, is_sealed, seal
 from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, unreachable
@@ -43,12 +46,7 @@ def read_hub(source: str) -> dict[str, Table]:
 
     A copy in the cache is used where the Hub can't be reached; where there is none, DataError within seconds.
     """
-    matched = _ID.fullmatch(source)
-    if matched is None:
-        raise DataError(
-            f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
-        )
-    name, config, revision = matched.groups()
+    name, config, revision = _parsed(source)
     reason = unreachable(BRIEF_SECONDS if _is_kept(name) else PROBE_SECONDS)
     notes = (f"{source}: the Hub is out of reach ({reason}); the copy in the cache is used",) if reason else ()
     if reason and revision:
@@ -57,6 +55,75 @@ def read_hub(source: str) -> dict[str, Table]:
     with _no_counting(), _offline(bool(reason)):
         splits = _load(source, name, config, revision, reason)
     return {split: _table(f"{source} ({split})", data.data.table, notes) for split, data in splits.items()}
+
+
+@dataclass(frozen=True)
+class HubRows:
+    """A split on the Hub that is fetched while it is gone through."""
+
+    source: str
+    commit: str
+    data: Any
+
+    def tables(self) -> Iterator[Table]:
+        """Its rows, some at a time. Raises DataError where the connection is lost."""
+        before, features = 0, self.data.features
+        batches = iter(self.data.with_format("arrow").iter(AT_ONCE))
+        while (batch := self._next(batches)) is not None:
+            rows = [{name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()]
+            numbers = range(before + 1, before + len(rows) + 1)
+            before += len(rows)
+            yield Table(self.source, tuple(batch.column_names), rows, numbers, "record")
+
+    def whole(self) -> Table:
+        """All of its rows."""
+        parts = list(self.tables())
+        rows = [row for part in parts for row in part.rows]
+        if not rows:
+            raise DataError(f"{self.source} has no rows", "name another split or data set")
+        return Table(self.source, parts[0].columns, rows, range(1, len(rows) + 1), "record")
+
+    def _next(self, batches: Iterator[pa.Table]) -> pa.Table | None:
+        import httpx
+
+        try:
+            return next(batches, None)
+        except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+            what = f"{self.source} can't be read on: {str(error).strip() or type(error).__name__}"
+            raise DataError(what, "see to the network, and call this again") from error
+
+
+def stream_hub(source: str, split: str) -> HubRows:
+    """One split of what `read_hub` reads as a whole: the one that is called so, or the only one; nothing is kept of it.
+
+    Raises DataError where the Hub is out of reach, or has no such split.
+    """
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    name, config, revision = _parsed(source)
+    if reason := unreachable(PROBE_SECONDS):
+        raise DataError(f"{source}: the Hub is out of reach ({reason}), from which a stream comes", _OFFLINE_HINT)
+    try:
+        with _no_counting():
+            commit = _commit(name, revision)
+            builder = datasets.load_dataset_builder(name, config, revision=commit)
+            verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
+            found = dict(datasets.load_dataset(name, config, revision=commit, streaming=True, **verbatim))
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        raise _not_loaded(source, error) from error
+    chosen = [own for own in found if SPLITS.get(own) == split or len(found) == 1]
+    if not chosen:
+        raise DataError(f"{source} has no split called {split}", f"its splits: {', '.join(found)}")
+    data = found[chosen[0]]
+    return HubRows(f"{source} ({chosen[0]})", commit, data if data.features else data._resolve_features())
+
+
+def _commit(name: str, revision: str | None) -> str:
+    """The commit that a data set has now, so that all that read it read the same."""
+    from huggingface_hub import HfApi
+
+    return str(HfApi().dataset_info(name, revision=revision, timeout=PROBE_SECONDS).sha)
 
 
 def rows_of(table: pa.Table) -> Sequence[Row]:
@@ -77,6 +144,21 @@ def _decoder(schema: pa.Schema) -> Callable[[pa.RecordBatch], list[Row]]:
 
 
 # ---------------------------------------------------------------------- private
+
+
+def _parsed(source: str) -> tuple[str, str | None, str | None]:
+    """Name, config and revision that a source names."""
+    matched = _ID.fullmatch(source)
+    if matched is None:
+        raise DataError(
+            f"{source} does not name a data set", "write hf://org/name, hf://org/name:config or ...@revision"
+        )
+    return matched[1], matched[2], matched[3]
+
+
+def _not_loaded(source: str, error: Exception) -> DataError:
+    hint = "a name is org/name, with :config where there are several; a private one needs `hf auth login`"
+    return DataError(f"{source} can't be loaded from the Hub: {str(error).strip()}", hint)
 
 
 def _is_kept(name: str) -> bool:
@@ -124,8 +206,7 @@ def _load(source: str, name: str, config: str | None, revision: str | None, reas
         if reason:
             message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache: {reason}"
             raise DataError(message, _OFFLINE_HINT) from error
-        hint = "a name is org/name, with :config where there are several; a private one needs `hf auth login`"
-        raise DataError(f"{source} can't be loaded from the Hub: {str(error).strip()}", hint) from error
+        raise _not_loaded(source, error) from error
 
 
 def _drop_damaged(source: str, name: str, reason: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ftkit.data.clean import GIVEN, changed, cleaned
 from ftkit.data.columns import Unread, canonical, empty_inputs, find
 from ftkit.data.hub import is_hub_id
-from ftkit.data.load import read_file, unified, whole_table
+from ftkit.data.load import unified, whole_table
+from ftkit.data.sources import read_file
 from ftkit.data.typed import as_dataset
 
 if TYPE_CHECKING:

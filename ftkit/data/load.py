@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.clean import GIVEN, changed, cleaned, with_reading
+from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.columns import Found, Raw, Unread, canonical, empty_inputs, find
-from ftkit.data.hub import is_hub_id, read_hub
+from ftkit.data.examples import Schemes, cleaned, labelled, spelled
+from ftkit.data.hub import is_hub_id, read_hub, stream_hub
 from ftkit.data.mapped import Row
-from ftkit.data.read import SHOWN, Locate, Table, counted, read
-from ftkit.data.samples import sample
+from ftkit.data.read import SHOWN, Locate, Table, counted
 from ftkit.data.several import read_all
+from ftkit.data.sources import read_file
 from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
+from ftkit.data.stream import Stream, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.findings import merged
-from ftkit.metrics.schemes import scheme_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,6 +50,8 @@ class Splits:
     """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
     locate: Mapping[str, Locate] = field(default_factory=dict)
     """By split, where rows stand by their `row`; only of splits whose rows are of several files."""
+    stream: Stream | None = None
+    """All training rows, where they are streamed: `train` is the first of them."""
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
@@ -75,15 +78,19 @@ def load(
     DataError with all problems; when not `strict`, values that can't be read are none.
     """
     _check(spec)
-    tables, notes = _tables(spec, shapes)
+    stream = open_stream(spec, shapes) if spec.stream else None
+    tables, notes = _tables(spec, shapes, stream)
     group = _group_column(tables["train"], spec, groups)
-    examples, found, more = _examples(tables, spec, shapes, group, strict)
+    schemes: Schemes = {}
+    examples, found, more = _examples(tables, spec, shapes, group, strict, schemes)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
     located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
     shape = examples["train"].shape
     examples = {name: part for name, part in examples.items() if part.rows}
-    examples, told = _cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
+    examples, told = cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
     more += told
+    if stream:
+        stream = stream.read_as(found["train"], group, tables["train"].source, schemes)
     home = {name: name if name in examples else "train" for name in SPLIT_NAMES}
     if "train" in examples:
         more += _shared_out(examples, spec, stratify)
@@ -94,6 +101,7 @@ def load(
         unread=unread,
         raw={} if strict else {name: _raw(home[name], part, tables, found, group) for name, part in examples.items()},
         locate=located,
+        stream=stream,
     )
 
 
@@ -116,9 +124,9 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     examples = canonical(table, found, spec, group=group, targets=targets)
-    parts, told = _spelled({"test": examples}, {"test": table.source})
+    parts, told = spelled({"test": examples}, {"test": table.source})
     notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
-    parts, told = _cleaned(parts, {"test": table.source}, spec)
+    parts, told = cleaned(parts, {"test": table.source}, spec)
     return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
 
 
@@ -173,16 +181,23 @@ def _check(spec: DataSpec) -> None:
             )
 
 
-def _tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None) -> tuple[dict[str, Table], list[str]]:
     """The splits that are given as such, `train` first."""
     files = {name: sources for name in ("validation", "test") if (sources := spec.sources(name))}
-    calls: list[Callable[[], Any]] = [partial(_train_tables, spec, shapes)]
+    train = partial(_first_rows, stream) if stream else partial(_train_tables, spec, shapes)
+    calls: list[Callable[[], Any]] = [train]
     calls += [partial(whole_table, sources, name, spec, shapes) for name, sources in files.items()]
     (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
         notes.append(f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file")
     return {**own, **given}, notes
+
+
+def _first_rows(stream: Stream) -> tuple[dict[str, Table], list[str]]:
+    head = stream.head()
+    told = f"{head.source}: a stream, of which the first {counted(len(head.rows), 'row')} were looked at"
+    return {"train": head}, [*stream.notes, told]
 
 
 def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
@@ -234,6 +249,8 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
 def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
     """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
     source = sources[0]
+    if spec.stream and len(sources) == 1 and is_hub_id(source):
+        return stream_hub(source, name).whole()
     if len(sources) > 1 or not is_hub_id(source):
         return read_all(sources, partial(read_file, spec=spec, shapes=shapes))
     tables = read_hub(source)
@@ -241,38 +258,6 @@ def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shape
     if not named:
         raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
     return named[0]
-
-
-def read_file(
-    source: str, spec: DataSpec, shapes: Shapes, on_disk: bool = False, unread: list[tuple[int, str]] | None = None
-) -> Table:
-    """The rows of a file, or of a sample."""
-    path = sample(source.removeprefix("sample:")) if source.startswith("sample:") else source
-    numbers = [isinstance(column, int) for column in spec.columns.values()]
-    if any(numbers) and not all(numbers):
-        raise DataError(
-            f"data.columns mixes names and numbers: {spec.columns}",
-            "name all columns of a file with a header; number all of one without, from 0",
-        )
-    header = not any(numbers)
-    tokens = any(column.kind == "tokens" for shape in shapes for column in shape)
-    table = read(path, header=header, tokens=tokens, encoding=spec.encoding, on_disk=on_disk, unread=unread)
-    return table if header else _without_header(table, spec)
-
-
-def _without_header(table: Table, spec: DataSpec) -> Table:
-    """A table read by column numbers, less a first line that names the columns after all."""
-    mapped = {name: table.rows[0][str(n)] for name, n in spec.columns.items() if str(n) in table.rows[0]}
-    if (
-        table.unit not in ("line", "row")
-        or not mapped
-        or any(str(value).strip().casefold() != name for name, value in mapped.items())
-    ):
-        return table
-    note = f"{table.source}: its first line is a header ({', '.join(mapped)}), not a row"
-    if len(table.rows) == 1:
-        raise DataError(f"{table.source} has a header and no rows", "a row for each example is needed")
-    return replace(table.take(range(1, len(table.rows))), notes=(*table.notes, note))
 
 
 # ---------------------------------------------------------------------- how rows are read
@@ -292,70 +277,25 @@ def _group_column(table: Table, spec: DataSpec, usual: Sequence[str]) -> str | N
 
 
 def _examples(
-    tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None, strict: bool
+    tables: dict[str, Table], spec: DataSpec, shapes: Shapes, group: str | None, strict: bool, schemes: Schemes
 ) -> tuple[dict[str, Examples], dict[str, Found], list[str]]:
     """Canonical rows of each table, all in the shape of the training rows; where its columns are, and notes."""
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
-    tables, notes = _labelled(tables, found)
+    tables, notes = labelled(tables, found)
     files = [name for name in tables if name == "train" or spec.sources(name)]
     blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
     notes += [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = [name for name in tables if name not in blank]
-    examples = every([partial(canonical, tables[name], found[name], spec, group=group, strict=strict) for name in used])
+    refuses = {name: strict and not (name == "train" and spec.bad_rows == "skip") for name in used}
+    examples = every(
+        [partial(canonical, tables[name], found[name], spec, group=group, strict=refuses[name]) for name in used]
+    )
     notes += [note for part in examples for note in part.notes]
-    spelled, told = _spelled(dict(zip(used, examples, strict=True)), {name: tables[name].source for name in used})
-    return spelled, found, notes + told
-
-
-def _labelled(tables: dict[str, Table], found: dict[str, Found]) -> tuple[dict[str, Table], list[str]]:
-    """The tables without the rows that annotators left without a label: an empty list where others have one label."""
-    kept, notes = {}, []
-    for name, table in tables.items():
-        homes = [found[name].homes[column.name] for column in found[name].shape if column.kind == "label"]
-        out = {i for i, row in enumerate(table.rows) if any(row.get(home) == [] for home in homes)} if homes else None
-        kept[name] = table.take([i for i in range(len(table.rows)) if i not in out]) if out else table
-        if out:
-            notes.append(f"{table.source}: {counted(len(out), 'row')} left out that have no label")
-    return kept, notes
-
-
-def _spelled(examples: dict[str, Examples], sources: dict[str, str]) -> tuple[dict[str, Examples], list[str]]:
-    """The examples with bare types as tags, and of what scheme the tags of each source are."""
-    found = {column.name for part in examples.values() for column in part.shape if column.kind == "tags"}
-    told: dict[str, list[str]] = {}
-    for tags in found:
-        for source in dict.fromkeys(sources.values()):
-            own = [name for name in examples if sources[name] == source]
-            scheme = scheme_of([row[tags] for name in own for row in examples[name].rows if tags in row])
-            if scheme is None:
-                continue
-            told.setdefault(scheme.told, []).append(source)
-            examples |= {name: _with_tags(examples[name], tags, scheme.spelled) for name in own}
-    return examples, [f"{', '.join(names)}: tags are read as {what}" for what, names in told.items()]
-
-
-def _with_tags(part: Examples, name: str, spelled: Callable[[Sequence[str]], Sequence[str]]) -> Examples:
-    return part.changed({**row, name: spelled(row[name])} if name in row else row for row in part.rows)
-
-
-def _cleaned(
-    examples: dict[str, Examples], sources: dict[str, str], spec: DataSpec
-) -> tuple[dict[str, Examples], list[str]]:
-    """The examples with their texts cleaned, and how many rows that changed."""
-    if not spec.clean:
-        return examples, []
-    calls = []
-    for name, part in examples.items():
-        inputs = [column.name for column in part.shape if column.is_input]
-        calls.append(partial(_clean, part, inputs, spec.clean, sources[name]))
-    found = dict(zip(examples, every(calls), strict=True))
-    return found, [changed((row for part in found.values() for row in part.rows), spec.clean)]
-
-
-def _clean(part: Examples, inputs: Sequence[str], steps: Sequence[str], source: str) -> Examples:
-    return part.changed(cleaned(part.rows, inputs, steps, source), GIVEN)
+    sources = {name: tables[name].source for name in used}
+    tagged, told = spelled(dict(zip(used, examples, strict=True)), sources, schemes)
+    return tagged, found, notes + told
 
 
 def _has_no_answers(table: Table, found: Found) -> bool:

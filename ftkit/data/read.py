@@ -6,12 +6,12 @@ a format leaves out on the way is counted in the table's notes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ftkit import trust
-from ftkit.data.formats import HEADED, READERS, folder_reader
+from ftkit.data.formats import HEADED, READERS, STREAMS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
 from ftkit.data.formats._encoding import AUTO
 from ftkit.errors import DataError, nearest
@@ -27,6 +27,7 @@ __all__ = [
     "missing",
     "parted",
     "read",
+    "stream",
 ]
 
 
@@ -55,6 +56,33 @@ def read(
     if not table.rows:
         raise DataError(f"{source.name} has no rows", "a file with a row for each example is needed")
     return replace(table, notes=(*source.notes, *table.notes))
+
+
+def stream(
+    path: str | Path,
+    *,
+    header: bool,
+    tokens: bool = False,
+    encoding: str = AUTO,
+    unread: list[tuple[int, str]] | None = None,
+) -> Iterator[Table]:
+    """The rows of a file, some at a time, of which few are held; the same as `read` gives, where its beginning tells
+    how it is read.
+
+    Raises DataError at the first rows that can't be read, unless `unread` takes them; and, before any, for what can
+    only be read as a whole and is large.
+    """
+    file, part = parted(str(path))
+    source = Source(Path(file), part, header, encoding, unread=unread)
+    reader = _reader(source, tokens)
+    in_parts = None if source.is_packed and source.suffix == ".parquet" else STREAMS.get(source.suffix)
+    if in_parts is None and (source.path.is_dir() or source.is_large):
+        raise DataError(
+            f"{source.name} can only be read as a whole, which data.stream is not for",
+            f"a stream is of files in {', '.join(STREAMS)}; leave data.stream out, or write it in one of these",
+        )
+    tables = in_parts(source) if in_parts else map(reader, [source])
+    return (replace(table, notes=tuple(source.notes)) for table in tables)
 
 
 def looks_like_file(name: str) -> bool:

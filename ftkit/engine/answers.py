@@ -110,7 +110,7 @@ class FileAnswers:
         for batch in batches(rows, [name for name in wanted if name in rows.column_names]):
             for cells in zip(*batch.values(), strict=True):
                 row = dict(zip(batch, cells, strict=True))
-                line = {name: row[name] for name in ("row", "id") if name in row}
+                line: Line = {name: row[name] for name in ("row", "id") if name in row}
                 yield {**line, "texts": texts_as_given(task, row)} if self.texts else line
 
     # ------------------------------------------------------------------ into a file

@@ -21,16 +21,25 @@ _AUTO_SCORINGS = 5
 
 def epochs(settings: TrainSpec, rows: int) -> float:
     """Times the training rows are gone over; `auto` grows on small data, where three epochs are too few steps."""
+    steps = -(-rows // settings.batch)
+    if settings.steps:
+        return settings.steps / steps
     if settings.epochs != "auto":
         return float(settings.epochs)
-    steps = -(-rows // settings.batch)
     return float(min(max(_AUTO_EPOCHS, -(-_AUTO_STEPS // steps)), _AUTO_MOST))
+
+
+def steps(settings: TrainSpec, rows: int) -> int:
+    """Steps of a training on so many rows."""
+    return settings.steps or math.ceil(-(-rows // settings.batch) * epochs(settings, rows))
 
 
 def evaluation_steps(settings: TrainSpec, rows: int) -> int | None:
     """Steps from one scoring of the validation rows to the next; None for each epoch's end."""
     if isinstance(settings.evaluate_every, int):
         return settings.evaluate_every
+    if settings.steps and settings.evaluate_every == "auto":
+        return math.ceil(settings.steps / _AUTO_SCORINGS)
     times = epochs(settings, rows)
     if settings.evaluate_every == "epoch" or settings.epochs != "auto" or times <= _AUTO_SCORINGS:
         return None
@@ -66,6 +75,7 @@ def arguments(settings: TrainSpec, rows: int, folder: Path, validates: bool, mod
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=epochs(settings, rows),
+        max_steps=settings.steps or -1,
         activation_checkpointing=settings.activation_checkpointing,
         per_device_train_batch_size=micro_batch(settings, world),
         learning_rate=settings.learning_rate,

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ftkit import trust
+from ftkit.data.stream import times
 from ftkit.engine.prepare import Prepared, changed_files
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
@@ -19,11 +20,17 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     """What is written down where it begins."""
     return {
         "sha256": prepared.files,
+        "modified": modified(prepared.recipe),
         "checkpoint": prepared.base.sha256,
         "teacher": prepared.teacher,
         "code": code_hashes(prepared.recipe),
         "versions": _versions(),
     }
+
+
+def modified(recipe: Recipe) -> dict[str, int]:
+    """When each file of a stream was written, of which the SHA-256 is not taken as a whole."""
+    return times(recipe.data.sources("train")) if recipe.data.stream else {}
 
 
 def code_hashes(recipe: Recipe) -> dict[str, str]:
@@ -36,6 +43,8 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
     """What is not as it was, a sentence for each."""
     recipe, code = prepared.recipe, code_hashes(prepared.recipe)
     names = changed_files(recipe, begun["sha256"], prepared.files)
+    then, now = begun.get("modified", {}), modified(recipe)
+    names += [name for name in now if then.get(name) != now[name] and not any(told.endswith(name) for told in names)]
     names += [name for name in code if begun["code"].get(name) != code[name]]
     found = [f"{name} has changed since it began" for name in names]
     if begun["checkpoint"] != prepared.base.sha256:

@@ -39,6 +39,11 @@ def check(prepared: Prepared) -> None:
     objective.check(prepared.task)
     if objective.teacher is None:
         return
+    if prepared.stream:
+        raise RecipeError(
+            "objective: a teacher answers all rows before the first step, and a stream has no end",
+            "--set data.stream=false, or leave the objective out",
+        )
     teacher = models.load(objective.teacher)
     if is_served(teacher.model):
         raise _refused(teacher, f"is an export as {teacher.contract.format}", "name the run that it comes of")

@@ -174,7 +174,7 @@ def _analyse(
 ) -> None:
     """Keep where the model goes wrong on one split."""
     rows, settings = prepared.splits[split], prepared.recipe.evaluate
-    seen = words(prepared.task, prepared.splits["train"])
+    seen = () if prepared.stream else words(prepared.task, prepared.splits["train"])
     where = analysis(
         trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen, EXPLAINED
     )

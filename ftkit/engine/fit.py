@@ -23,7 +23,9 @@ from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
 from ftkit.engine.prepare import Prepared, describe, encode_training, sampled, weighting
-from ftkit.engine.trainer import FTTrainer, examples_of
+from ftkit.engine.steps import AtHand
+from ftkit.engine.streamed import Streamed
+from ftkit.engine.trainer import FTTrainer
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
@@ -98,12 +100,15 @@ def fit(
         generate.check(model, writes)
     model = prepared.method.apply(model, prepared.task.peft_name())
     dropout.install(model)
-    places = sampled(prepared, train)
-    rows, cut = encode_training(prepared, train, places)
+    rows = _rows(prepared, train, trial is not None)
     validation = None if trial else prepared.splits.get("validation")
-    args = arguments(settings, len(examples_of(rows)), run.path, validation is not None, model)
-    pruned = prune.prune(model, prepared, rows)
-    rows = distill.with_answers(prepared, train, places, rows, args.process_index, args.world_size, say)
+    args = arguments(settings, rows.size, run.path, validation is not None, model)
+    pruned = prune.prune(model, prepared, rows.dataset)
+    if isinstance(rows, AtHand):
+        told = distill.with_answers(
+            prepared, train, rows.places, rows.dataset, args.process_index, args.world_size, say
+        )
+        rows = AtHand(told, settings.batch, settings.seed, rows.places, rows.cut)
     clock = trial or Clock(progress, settings.batch)
     whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
 
@@ -111,7 +116,8 @@ def fit(
         _save(run, prepared, trainer, whole)
 
     best = _best(prepared, save) if validation else []
-    keeping = None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), [clock, *best], say)
+    kept = [clock, *best, *([rows] if isinstance(rows, Streamed) else [])]
+    keeping = None if trial or settings.sharding.name else Keeping(run, checkpoint_steps(settings), kept, say)
     if keeping:
         keeping.resume(model, lambda: _lost(run))
     trainer = FTTrainer(
@@ -132,9 +138,9 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero():
-        environment = _environment(args, model, processes)
+        environment = _environment(args, model, processes, None if prepared.stream else args.num_train_epochs)
         run.write_json("environment", environment)
-        run.write_json("data", describe(prepared, cut))
+        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
     notes = keeping.noted if keeping else ()
     if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
@@ -143,8 +149,9 @@ def fit(
         finally:
             progress.stop()
     steps = keeping.step if keeping else trainer.state.global_step
-    fitted = Fitted(steps, clock.seconds, len(places if isinstance(places, range) else set(places)), cut, notes)
+    fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()))
     if trainer.is_world_process_zero() and not trial:
+        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
     if not trial and (not args.num_train_epochs or not validation):
@@ -155,6 +162,16 @@ def fit(
     if keeping:
         interrupt.stop_if_asked("the training, which is saved")
     return fitted
+
+
+def _rows(prepared: Prepared, train: Dataset, is_trial: bool) -> Streamed | AtHand:
+    """What is learned from, step by step; a trial takes the rows that it is given."""
+    if prepared.stream and not is_trial:
+        return Streamed(prepared)
+    places = sampled(prepared, train)
+    encoded, cut = encode_training(prepared, train, places)
+    settings = prepared.recipe.train
+    return AtHand(encoded, settings.batch, settings.seed, places, cut)
 
 
 def _lost(run: RunDirectory) -> str:
@@ -224,7 +241,7 @@ def _train(
     if trainer.is_sharded:  # it keeps no checkpoints, and a signal ends it at once
         trainer.train()
         return (sharding.NOTE,)
-    most = int(prepared.recipe.train.frozen_cache * 2**30)
+    most = 0 if prepared.stream else int(prepared.recipe.train.frozen_cache * 2**30)
     origin = f"{prepared.base.sha256} {prepared.contract.method} {prepared.recipe.model.layers} {pruned}"
     with (
         interrupt.heeded() if keeping else nullcontext(),
@@ -265,14 +282,14 @@ def _best(prepared: Prepared, save: Callable[[], None]) -> list[Best]:
     return [Best(save, prepared.metric, lower_is_better, prepared.recipe.train.patience)]
 
 
-def _environment(args: Any, model: Any, processes: int) -> dict[str, Any]:
+def _environment(args: Any, model: Any, processes: int, epochs: float | None) -> dict[str, Any]:
     learning, all_weights = trainable(model)
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     return {
         **machine.environment(),
         "precision": precision,
         "processes": processes,
-        "epochs": args.num_train_epochs,
+        "epochs": epochs,
         "trainable_parameters": learning,
         "parameters": all_weights,
     }

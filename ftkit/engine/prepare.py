@@ -14,17 +14,19 @@ from datasets import Dataset
 
 from ftkit import checks
 from ftkit.checkpoints import Located
+from ftkit.checks._base import Data
 from ftkit.data import balance
 from ftkit.data.hub import is_hub_id
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
+from ftkit.data.stream import Stream, stamps
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines, prune
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import DataError, RecipeError, every
-from ftkit.findings import Finding, located, merged
+from ftkit.findings import Finding, located, merged, unusable
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
 from ftkit.objectives._base import Objective
@@ -55,6 +57,13 @@ class Prepared:
     """Variants of the training rows, where the recipe asks for some."""
     teacher: str = ""
     """SHA-256 of the model whose answers are learned from, where there is one."""
+    stream: Stream | None = None
+    """All training rows, where they are streamed: those of the split are the first of them, which were looked at."""
+
+    @property
+    def counted(self) -> dict[str, Dataset]:
+        """The splits of which all rows are known."""
+        return {name: rows for name, rows in self.splits.items() if not (self.stream and name == "train")}
 
     def training(self, places: Sequence[int] | None = None) -> Dataset:
         """What is learned from: the training rows (those at `places` where given) and, behind them, their variants."""
@@ -111,14 +120,18 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     )
     (files, loaded), base = read
     files, notes = {**files, **_hub_hashes(recipe, loaded)}, loaded.notes
+    _require_labels(recipe, loaded)
     config = models.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
+    if recipe.data.bad_rows == "skip":
+        splits, found = _skipped(splits, found)
     warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
     labels = in_order_of(labels, models.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
-    baselines.of(task)
+    if baselines.of(task) and loaded.stream:
+        notes = (*notes, "no baselines are scored beside a stream: they learn from all rows at once")
     tokenizer = models.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
@@ -131,10 +144,44 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
         notes = (*notes, *data.notes)
     made = augmented(
-        Prepared(recipe, fitting, method, base, tokenizer, labels, splits, notes, tuple(warnings), files, loaded.train)
+        Prepared(
+            recipe,
+            fitting,
+            method,
+            base,
+            tokenizer,
+            labels,
+            splits,
+            notes,
+            tuple(warnings),
+            files,
+            loaded.train,
+            stream=loaded.stream,
+        )
     )
     made = replace(made, teacher=models.fingerprint(made.objective.teacher) if made.objective.teacher else "")
     return replace(made, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
+
+
+def _require_labels(recipe: Recipe, loaded: Splits) -> None:
+    """Raises RecipeError where only the first rows of a stream would tell which labels there are."""
+    if loaded.stream is None or recipe.data.labels:
+        return
+    assert loaded.train is not None
+    seen = Data(loaded.shape, {"train": loaded.train.to_dict()})
+    if seen.has_names:
+        raise RecipeError(
+            "data.labels must list all labels of a stream: its first rows need not have each",
+            f"--set 'data.labels=[{', '.join(sorted(seen.counts('train')))}]' lists those that they have",
+        )
+
+
+def _skipped(splits: dict[str, Dataset], found: list[Finding]) -> tuple[dict[str, Dataset], list[Finding]]:
+    """The splits and findings without the training rows that errors name."""
+    own = [finding for finding in found if finding.level == "error" and "train" in finding.splits]
+    bad, train = unusable(own) or (), splits["train"]
+    kept = [i for i, row in enumerate(column(train, "row")) if row not in bad]
+    return {**splits, "train": train.select(kept)}, [finding for finding in found if finding not in own]
 
 
 def _loaded(recipe: Recipe, task: Task) -> tuple[dict[str, str], Splits]:
@@ -275,8 +322,10 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
     """What the run records of its data: rows, label counts, checksums, what was cut, guessed and warned of."""
     labelled = prepared.task.stratify()
     return {
-        "rows": {name: len(split) for name, split in prepared.splits.items()},
-        "labels": {name: dict(Counter(column(split, labelled))) for name, split in prepared.splits.items() if labelled},
+        "rows": {name: len(split) for name, split in prepared.counted.items()},
+        "labels": {
+            name: dict(Counter(column(split, labelled))) for name, split in prepared.counted.items() if labelled
+        },
         "sha256": prepared.files,
         "truncated_training_rows": cut,
         "notes": list(prepared.notes),
@@ -291,8 +340,15 @@ def _describe_variants(prepared: Prepared) -> dict[str, Any]:
 
 
 def file_hashes(recipe: Recipe) -> dict[str, str]:
-    """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several."""
-    found = {split: hashes(recipe.data.sources(split)) for split in (*SPLIT_NAMES, "unlabeled")}
+    """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several.
+
+    Files of a stream are told from others by less.
+    """
+    data = recipe.data
+    found = {
+        split: (stamps if data.stream and split == "train" else hashes)(data.sources(split))
+        for split in (*SPLIT_NAMES, "unlabeled")
+    }
     return {
         split if len(files) == 1 else f"{split}: {file}": digest
         for split, files in found.items()
@@ -307,7 +363,11 @@ def from_hub(recipe: Recipe, split: str) -> bool:
 
 
 def _hub_hashes(recipe: Recipe, loaded: Splits) -> dict[str, str]:
-    return {name: fingerprint(rows) for name, rows in loaded.items() if from_hub(recipe, name)}
+    return {
+        name: f"commit:{loaded.stream.commit}" if loaded.stream and name == "train" else fingerprint(rows)
+        for name, rows in loaded.items()
+        if from_hub(recipe, name)
+    }
 
 
 def changed_files(recipe: Recipe, recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -73,7 +73,7 @@ def notes(spec: PruneSpec) -> Iterator[str]:
         )
 
 
-def prune(model: nn.Module, prepared: Prepared, rows: Dataset) -> str:
+def prune(model: nn.Module, prepared: Prepared, rows: Any) -> str:
     """Make weights zero and keep them so while `model` is trained; a hash of which they are, empty for none.
 
     `rows` are the encoded training rows. Every process has to call it.

@@ -143,7 +143,7 @@ class Study:
         recipe = _with_train(self.prepared.recipe, seed=int(seed))
         learned = rows(self.run.part(name, seed, recipe))
         if steps is not None:
-            recipe = _with_train(recipe, epochs=steps / -(-len(learned) // recipe.train.batch))
+            recipe = _with_train(recipe, steps=None, epochs=steps / -(-len(learned) // recipe.train.batch))
         part = self.run.part(name, seed, recipe)
         prepared = replace(self.prepared, recipe=recipe)
         self.say(f"training {name}, seed {seed}: {len(learned)} rows")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from ftkit.data.typed import fingerprint
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import machine, selftrain, teacher
 from ftkit.engine import model as models
-from ftkit.engine.arguments import epochs
+from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
 from ftkit.engine.begun import FILE as _BEGUN
 from ftkit.engine.begun import changes, identity, version_note
@@ -29,7 +28,7 @@ from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared, encode_training, from_hub, sampled
 from ftkit.engine.seeds import keep_best, seeds, with_seed
-from ftkit.engine.trainer import examples_of
+from ftkit.engine.steps import examples_of
 from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.engine.world import World, alone
@@ -47,20 +46,20 @@ def plan(recipe: Recipe, processes: int | None = None, world: World | None = Non
     Raises FTKitError as `train` would.
     """
     prepared = _ready(recipe, Crew(world or alone(processes))).prepared
-    rows = {name: len(split) for name, split in prepared.splits.items()}
+    rows = {name: len(split) for name, split in prepared.counted.items()}
     train = prepared.training()
     encoded, cut = encode_training(prepared, train, sampled(prepared, train))
     examples = len(examples_of(encoded))
-    times = epochs(recipe.train, examples)
+    times = None if prepared.stream else epochs(recipe.train, examples)
     return {
         "rows": rows,
         "labels": list(prepared.labels),
         "epochs": times,
-        "steps": math.ceil(-(-examples // recipe.train.batch) * times),
+        "steps": steps(recipe.train, examples),
         "precision": machine.precision(recipe.train.precision),
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
-        **(measure(prepared, encoded) if times else {}),
+        **({} if times == 0 else measure(prepared, encoded)),
         "notes": list(prepared.notes),
         "warnings": [str(finding) for finding in prepared.warnings],
     }
@@ -181,7 +180,7 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
     if prepared.augmented:
         say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
         run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
-    beside = run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
+    beside = {} if prepared.stream else run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
     folds = _cross_validate(run, prepared, ready.parts, crew, progress, say) if ready.parts else {}
     each = _train_seeds(run, prepared, crew, progress, say)
     if ready.unlabeled is not None:

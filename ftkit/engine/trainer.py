@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from ftkit.data.typed import column
 from ftkit.engine import nonfinite, sharding
 from ftkit.engine.adamw import RowAdamW, sparsify
 from ftkit.engine.callbacks import Keeping
@@ -19,83 +17,18 @@ from ftkit.engine.checkpoint import put_optimizer_and_schedule, put_random
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.memory import Limit
 from ftkit.engine.rates import param_groups
+from ftkit.engine.steps import Row, Rows
+from ftkit.errors import FTKitError
 from ftkit.objectives._base import Objective
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Task, Weighting
 from ftkit.terminal import Say, silence
 
-Row = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
-WINDOW = 50
-"""Steps whose rows are sorted by length together: wide enough for little padding, random enough to learn well."""
-
-
-class Steps(Sampler[list[int]]):
-    """The row numbers of each step of an epoch: random windows, rows of similar length together, steps shuffled.
-
-    The order depends on the seed, the epoch and the rows alone, so it is the same for any number of processes.
-    `examples` are the rows of each example, where these stay together; a step is `batch` of them then.
-    """
-
-    def __init__(
-        self, lengths: Sequence[int], batch: int, seed: int, examples: Sequence[Sequence[int]] | None = None
-    ) -> None:
-        self.rows = lengths
-        self.examples = Alone(len(lengths)) if examples is None else examples
-        self.lengths = array("Q", (sum(lengths[i] for i in rows) for rows in self.examples))
-        self.batch, self.seed, self.epoch = batch, seed, 0
-
-    def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = array("Q", torch.randperm(len(self.lengths), generator=generator).numpy().tobytes())
-        for start in range(0, len(order), self.batch * WINDOW):
-            window = slice(start, start + self.batch * WINDOW)
-            order[window] = array("Q", sorted(order[window], key=lambda i: -self.lengths[i]))
-        for place in torch.randperm(len(self), generator=generator).tolist():
-            step = order[place * self.batch : (place + 1) * self.batch]
-            yield sorted((i for example in step for i in self.examples[example]), key=lambda i: -self.rows[i])
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch; the Trainer calls it."""
-        self.epoch = epoch
-
-
-class Alone(Sequence[Sequence[int]]):
-    """The rows of each example, where each row is one."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: Any) -> Any:
-        return (range(self.size)[index],)
-
-
-def examples_of(rows: Any) -> Sequence[Sequence[int]]:
-    """The numbers of the encoded rows of each example; each row alone where they need not stay together."""
-    if "example" not in rows.column_names:
-        return Alone(len(rows))
-    found: dict[int, list[int]] = {}
-    for i, example in enumerate(column(rows, "example")):
-        found.setdefault(example, []).append(i)
-    return list(found.values())
 
 
 _CLIPS = all(hasattr(Trainer, name) for name in ("_clip_grad_norm", "_get_grad_norm"))
 """Whether the Trainer clips where `FTTrainer` lets `RowAdamW` do it."""
-
-
-class StepLoader(DataLoader[Any]):
-    """Gives each process all rows of a step; which of them it computes, `FTTrainer.training_step` decides."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch; the Trainer calls it."""
-        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
 
 
 def _split(lengths: Sequence[int], size: int, tokens: int) -> list[list[int]]:
@@ -128,8 +61,8 @@ class FTTrainer(Trainer):
         settings: TrainSpec,
         weighting: Weighting,
         tokenizer: Any,
+        rows: Rows,
         objective: Objective | None = None,
-        rows: Any,
         validate: Callable[[Any, int, int], dict[str, float]],
         callbacks: list[Any],
         keeping: Keeping | None = None,
@@ -145,7 +78,9 @@ class FTTrainer(Trainer):
         callbacks = [*callbacks, keeping] if keeping else callbacks
         self.low: LowWeights | None = None
         """Copies of the weights in bfloat16, where the caller keeps some."""
-        super().__init__(model=model, args=args, train_dataset=rows, eval_dataset=rows, callbacks=callbacks)
+        super().__init__(
+            model=model, args=args, train_dataset=rows.dataset, eval_dataset=rows.dataset, callbacks=callbacks
+        )
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
 
@@ -156,16 +91,18 @@ class FTTrainer(Trainer):
 
     # ------------------------------------------------------------------ which rows
 
-    def get_train_dataloader(self) -> StepLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Steps of rows, in the same order in every process."""
-        steps = Steps(
-            array("Q", column(self.rows, "length")), self.settings.batch, self.settings.seed, examples_of(self.rows)
-        )
-        return StepLoader(self.rows, batch_sampler=steps, collate_fn=list)
+        return self.rows.loader()
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> tuple[list[Any], None]:
         """The rows of the next step; their targets are counted in `training_step`."""
-        return [next(epoch_iterator)], None
+        try:
+            return [next(epoch_iterator)], None
+        except FTKitError:  # of rows that are read now: what was learned of those before is kept
+            if self.keeping and self.state.global_step and self.args.world_size == 1:  # others may have read on
+                self.keeping.write(self)
+            raise
 
     def micro_batches(self, rows: list[Row]) -> list[Tensors]:
         """This process's share of a step as micro-batches; empty where the step has fewer rows than processes."""
@@ -296,7 +233,7 @@ class FTTrainer(Trainer):
         model: Any = self.model
         training = model.training
         model.eval()
-        self.task.forward(model, self._prepare_inputs(self.task.collate([self.rows[0]], self.tokenizer)))
+        self.task.forward(model, self._prepare_inputs(self.task.collate([self.rows.first()], self.tokenizer)))
         model.train(training)
 
     @property

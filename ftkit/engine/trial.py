@@ -16,11 +16,11 @@ from datasets import Dataset
 
 from ftkit.data.typed import column
 from ftkit.engine import machine
-from ftkit.engine.arguments import epochs
+from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.callbacks import Clock
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared, encode_training
-from ftkit.engine.trainer import examples_of
+from ftkit.engine.steps import examples_of
 from ftkit.recipe import changed
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress
@@ -41,6 +41,8 @@ def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
     tokens, times = _steps(prepared, chosen, epochs=2)
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
+    if prepared.stream:
+        return {"seconds": round(steps(settings, len(encoded)) * first, 1), **memory}
     per_epoch = sum(column(encoded, "length")) / tokens * half
     trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
     if prepared.recipe.data.unlabeled:
@@ -77,14 +79,16 @@ def _sizes(values: Iterable[Any]) -> list[int]:
 def _steps(prepared: Prepared, rows: Dataset, epochs: int, batch: int | None = None) -> tuple[int, list[float]]:
     """The tokens of some rows, and the seconds of each step when the recipe is trained on them; `batch` at once."""
     at_once = [f"train.batch={batch}", "train.accumulate=1"] if batch else []
-    recipe = changed(
-        prepared.recipe, [f"train.epochs={epochs}", "train.class_weights=null", "data.balance=null", *at_once]
-    )
-    alone = replace(prepared, recipe=recipe)
+    recipe = changed(prepared.recipe, [f"train.epochs={epochs}", "train.steps=null", *_PLAIN, *at_once])
+    alone = replace(prepared, recipe=recipe, stream=None)
     clock = Clock(Progress(show=False), recipe.train.batch)
     with tempfile.TemporaryDirectory() as folder:
         fit(RunDirectory.create(recipe, Path(folder) / "trial"), alone, rows, clock.progress, trial=clock)
     return sum(encode_training(alone, rows)[0]["length"]), clock.times
+
+
+_PLAIN = ("train.class_weights=null", "data.balance=null", "data.stream=false", "data.bad_rows=stop")
+"""Settings of which a few steps take no time and no memory of their own."""
 
 
 def _held() -> int:

@@ -273,7 +273,7 @@ def _data(data: Json) -> Json | None:
     labels = data.get("labels") or {}
     names = list(dict.fromkeys(name for counts in labels.values() for name in counts))
     return {
-        "rows": data.get("rows", {}),
+        "rows": {**({"train": data["stream"]["rows"]} if "stream" in data else {}), **data.get("rows", {})},
         "splits": list(labels),
         "labels": [{"name": name, "counts": [labels[split].get(name, 0) for split in labels]} for name in names],
         "cut": data.get("truncated_training_rows", 0),

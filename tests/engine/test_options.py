@@ -27,6 +27,7 @@ from ftkit.engine.arguments import arguments
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
 from ftkit.engine.prepare import encode_training, prepare, weighting
+from ftkit.engine.steps import AtHand
 from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer, _split
 from tests.runs import Lab, Rows, log, qa, read_jsonl, refused, rows, text, write_rows
@@ -45,7 +46,7 @@ def trainer(lab: Lab, folder: Path, *settings: str) -> FTTrainer:
         settings=recipe.train,
         weighting=weighting(prepared, prepared.splits["train"]),
         tokenizer=prepared.tokenizer,
-        rows=encoded,
+        rows=AtHand(encoded, recipe.train.batch, recipe.train.seed),
         validate=lambda *_: {},
         callbacks=[],
     )
@@ -75,7 +76,7 @@ def test_a_step_is_split_into_that_many_micro_batches(
     lab: Lab, tmp_path: Path, accumulate: int, count: int, sizes: list[int]
 ) -> None:
     made = trainer(lab, tmp_path, f"train.accumulate={accumulate}")
-    step = made.rows.to_list()[:count]
+    step = made.rows.dataset.to_list()[:count]
     parts = made.micro_batches(step)
     assert [len(part["input_ids"]) for part in parts] == sizes
     assert torch.cat([part["labels"] for part in parts]).tolist() == [row["labels"] for row in step]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine.prepare import encode_training
-from ftkit.engine.trainer import WINDOW, Steps, examples_of
+from ftkit.engine.steps import WINDOW, Steps, examples_of
 from tests.runs import KINDS, Lab, answers, assert_close, curve, log, weights
 
 ALONE = ("data.validation=null", "data.test=null")

@@ -18,8 +18,8 @@ from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
 from ftkit.engine.prepare import encode_training
+from ftkit.engine.steps import Steps, examples_of
 from ftkit.engine.train import plan, train
-from ftkit.engine.trainer import Steps, examples_of
 from ftkit.settings import EvaluateSpec
 from tests.runs import Lab, assert_close, read_jsonl, rows
 

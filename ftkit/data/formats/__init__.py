@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ftkit.data.formats import brat, conll, delimited, docbin, excel, json_list, jsonl, parquet, texts
@@ -20,6 +20,13 @@ READERS: dict[str, Callable[[Source], Table]] = {
     ".txt": conll.read,
 }
 """What reads a file, by the ending of its name."""
+STREAMS: dict[str, Callable[[Source], Iterator[Table]]] = {
+    ".csv": delimited.stream,
+    ".tsv": delimited.stream,
+    ".jsonl": jsonl.stream,
+    ".parquet": parquet.stream,
+}
+"""What goes through a file once, by the ending of its name: a part after the other, of which one is held."""
 HEADED = (".csv", ".tsv", ".xlsx")
 """Tables whose columns have names where their first line gives them some, and numbers where it doesn't."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import codecs
 import gzip
 import io
 import zlib
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, cast
 
@@ -28,6 +30,11 @@ SHOWN = 10
 """Rows named in an error before the rest is only counted."""
 
 
+_BEGINNING, _LONGEST = 2**20, 2**26
+"""Bytes that tell how a file is read that is gone through once, and those of the longest line."""
+AT_ONCE = 1000
+"""Rows of a table that is one of many parts of a file."""
+Item = TypeVar("Item")
 Span = TypeVar("Span", bound=Mapping[str, Any])
 """A part of a text, with its `start` and `end` in characters."""
 Locate = Callable[[int], str]
@@ -81,6 +88,12 @@ class Source:
     """The name for messages, where it is another than the file's own."""
     unread: list[tuple[int, str]] | None = None
     """Takes the number and the fault of each line that can't be read; where there is none, they are refused."""
+    content: builtins.bytes | None = None
+    """What stands for all that the file holds, unpacked: its beginning, where that is to tell how the rest is read."""
+    is_cut: bool = False
+    """Whether the file goes on behind that."""
+    decoded_by: str = ""
+    """What decodes the text, where that is known."""
 
     @property
     def name(self) -> str:
@@ -96,7 +109,9 @@ class Source:
 
     def bytes(self) -> bytes:
         """What the file holds, unpacked. Raises DataError where it can't be read."""
-        with self._readable():
+        if self.content is not None:
+            return self.content
+        with self.readable():
             data = self.path.read_bytes()
             return gzip.decompress(data) if self.is_packed else data
 
@@ -117,7 +132,9 @@ class Source:
     @cached_property
     def coding(self) -> str:
         """What decodes the file, all of which has been looked at. Raises DataError, with the line, for what is none."""
-        with self._readable():
+        if self.decoded_by:
+            return self.decoded_by
+        with self.readable():
             return coding(self.name, self._start, self.encoding, self.notes)
 
     @property
@@ -128,12 +145,12 @@ class Source:
     @cached_property
     def is_large(self) -> bool:
         """Whether the rows are kept on disk, where the format can."""
-        return self.path.is_file() and (self.on_disk or mapped.size(self.path) > mapped.LARGE)
+        return self.content is None and self.path.is_file() and (self.on_disk or mapped.size(self.path) > mapped.LARGE)
 
     def _key(self) -> tuple[object, ...]:
         """What decides the rows that are read: what the file holds now, and how it is read."""
         lenient = self.unread is not None
-        with self._readable():
+        with self.readable():
             return sha256(self.path), self.path.name, self.name, self.header, self.encoding, lenient
 
     def refuse(self, faults: Sequence[str], hint: str) -> None:
@@ -145,16 +162,38 @@ class Source:
 
     def _start(self) -> BinaryIO:
         """The bytes from their beginning, unpacked."""
-        if not self.is_large:
-            return io.BytesIO(self._all)
+        return self._opened() if self.is_large else io.BytesIO(self._all)
+
+    def _opened(self) -> BinaryIO:
+        """The file itself, unpacked."""
         return cast(BinaryIO, gzip.open(self.path)) if self.is_packed else self.path.open("rb")
 
     @cached_property
     def _all(self) -> builtins.bytes:
         return self.bytes()
 
+    def beginning(self) -> Source:
+        """The first lines alone, which tell how a file is read that is gone through once: all of a small one."""
+        with self.readable(), self._opened() as stream:
+            head = stream.read(_BEGINNING)
+            head += stream.readline(_LONGEST)
+            head += stream.read(-len(head) % _width(head, self.encoding))
+            return replace(self, content=head, is_cut=bool(stream.read(1)), on_disk=False)
+
     @contextmanager
-    def _readable(self) -> Iterator[None]:
+    def going_through(self) -> Iterator[None]:
+        """Around the reading of a file whose beginning alone has been looked at. Raises DataError where it fails."""
+        try:
+            with self.readable():
+                yield
+        except UnicodeDecodeError as error:
+            what = f"{self.name}: byte 0x{error.object[error.start]:02x} is not {error.encoding}"
+            raise DataError(
+                f"{what}, as which it begins", "data.encoding names its encoding; one file has one"
+            ) from error
+
+    @contextmanager
+    def readable(self) -> Iterator[None]:
         """Raises DataError where the file can't be read."""
         try:
             yield
@@ -186,7 +225,7 @@ class Source:
         """
 
         def write(path: Path) -> Row:
-            with self._readable():
+            with self.readable():
                 said = mapped.write_texts(path, width(), read)
             return {**said, "notes": self.notes, "unread": self.unread}
 
@@ -208,6 +247,13 @@ class Source:
         numbers = range(1, len(rows) + 1) if numbers is None else numbers
         named = keys(rows) if columns is None else columns
         return Table(self.name, named, rows, numbers, unit, sparse=columns is None, locate=locate)
+
+
+def _width(head: bytes, encoding: str) -> int:
+    """Bytes of a character's smallest part."""
+    if head.startswith(codecs.BOM_UTF32_LE) or "32" in encoding:
+        return 4
+    return 2 if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or "16" in encoding else 1
 
 
 def parted(name: str) -> tuple[str, str | None]:
@@ -235,6 +281,13 @@ def lines(text: str) -> list[str]:
     """Lines without their ends. Not `splitlines`, which also breaks at characters that stand inside texts."""
     found = text.split("\n")
     return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
+
+
+def some_at_a_time(items: Iterable[Item], most: int = AT_ONCE) -> Iterator[list[Item]]:
+    """Lists of as many items, the last of fewer."""
+    items = iter(items)
+    while part := list(islice(items, most)):
+        yield part
 
 
 def keys(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted
+from ftkit.data.formats._base import Source, Table, counted, some_at_a_time
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 from ftkit.errors import DataError
 
@@ -22,6 +23,8 @@ _QUOTED_TSV = re.compile(r'(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^"\t\r\n]*+)(?:\t|\r?\n
 
 Record = tuple[int, Sequence[str]]
 """The line that a record begins on, and its values."""
+Way = Callable[[Source, str], Iterator[Record]]
+"""Goes over the records of a source, with a delimiter between their values."""
 
 
 def read(source: Source) -> Table:
@@ -31,8 +34,37 @@ def read(source: Source) -> Table:
     held: list[Record] = []
     found = _Found(source)
     found.read(lambda number, values: held.append((number, values)))
-    rows = [dict(zip(found.columns, values, strict=True)) for _, values in held]
-    return source.table(rows, found.columns, [number for number, _ in held])
+    return _table(source, found, held)
+
+
+def stream(source: Source) -> Iterator[Table]:
+    """The records, some at a time; the beginning of the text decides how it is decoded, and what quotes mean."""
+    head = source.beginning()
+    found = _Found(source, head)
+    way = found.way if found.delimiter == "\t" or _has_quotes(head) else _quoted
+    source = replace(source, on_disk=True, decoded_by=head.coding)
+    with source.going_through():
+        for part in some_at_a_time(_well_quoted(source, way(source, found.delimiter))):
+            held: list[Record] = []
+            ragged = found.take(part, lambda number, values: held.append((number, values)))  # noqa: B023
+            source.refuse(ragged, _RAGGED_HINT)
+            yield _table(source, found, held)
+
+
+def _table(source: Source, found: _Found, held: Sequence[Record]) -> Table:
+    columns = found.columns
+    rows = [dict(zip(columns, values, strict=True)) for _, values in held]
+    return source.table(rows, columns, [number for number, _ in held])
+
+
+def _well_quoted(source: Source, records: Iterable[Record]) -> Iterator[Record]:
+    """The records. Raises DataError, with the line, where quotation marks break off the reading."""
+    number = 0
+    try:
+        for number, values in records:
+            yield number, values
+    except csv.Error as error:
+        raise DataError(f"{source.name}, after line {number}: {_UNCLOSED} ({error})", _QUOTES_HINT) from error
 
 
 def _on_disk(source: Source) -> Table:
@@ -56,40 +88,58 @@ def _on_disk(source: Source) -> Table:
 class _Found:
     """What is told of delimited text before, and when, its records are gone over."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, head: Source | None = None) -> None:
         self.source, self.delimiter = source, _DELIMITERS[source.suffix]
-        self.columns: tuple[str, ...] = ()
+        self.shown = head or source
+        """What tells how the records are read: all of the source, or its beginning."""
+        self.first: Record | None = None
+        self.blank = 0
 
     @cached_property
-    def records(self) -> Callable[[], Iterator[Record]]:
+    def way(self) -> Way:
         """What goes over the records."""
-        return _reading(self.source, self.delimiter)
+        return _reading(self.shown, self.delimiter)
 
     @cached_property
     def width(self) -> int:
         """Values of a record."""
-        return next((len(values) for _, values in self.records() if any(values)), 0)
+        return next((len(values) for _, values in self.way(self.shown, self.delimiter) if any(values)), 0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns. Raises DataError where two are the same."""
+        if self.source.header and self.first:
+            return header(self.source.name, self.first[1])
+        return tuple(map(str, range(self.width)))
 
     def read(self, hand: Hand) -> None:
         """Hand over each record but the header. Raises DataError with every line that is of another width."""
-        name, width = self.source.name, self.width
-        blank, ragged, head = 0, [], None
-        for number, values in self.records():
+        ragged = self.take(self.way(self.source, self.delimiter), hand)
+        if self.blank:
+            self.source.notes.append(f"{self.source.name}: {counted(self.blank, 'blank line')} skipped")
+        self.source.refuse(ragged, _RAGGED_HINT)
+
+    def take(self, records: Iterable[Record], hand: Hand) -> list[str]:
+        """Hand over each of some records but the header, and return what is wrong with those of another width."""
+        width, ragged = self.width, []
+        for number, values in records:
             if _is_blank(values, width):
-                blank += 1
+                self.blank += 1
                 continue
-            if head is None:
-                head = (number, values)
+            if self.first is None:
+                self.first = (number, values)
             if len(values) != width:
-                first = f"line {head[0]} has {width}"
+                first = f"line {self.first[0]} has {width}"
                 ragged.append(f"line {number}: {counted(len(values), 'value')}, where {first}")
-            elif (not ragged or self.source.unread is not None) and not (self.source.header and head[0] == number):
+            elif (not ragged or self.source.unread is not None) and not self._is_header(number):
                 hand(number, values)
-        if blank:
-            self.source.notes.append(f"{name}: {counted(blank, 'blank line')} skipped")
-        hint = "a value that holds the delimiter, a line break or a quotation mark stands in double quotes"
-        self.source.refuse(ragged, hint)
-        self.columns = header(name, head[1]) if self.source.header and head else tuple(map(str, range(width)))
+        return ragged
+
+    def _is_header(self, number: int) -> bool:
+        return self.source.header and self.first is not None and self.first[0] == number
+
+
+_RAGGED_HINT = "a value that holds the delimiter, a line break or a quotation mark stands in double quotes"
 
 
 def header(name: str, values: Iterable[str]) -> tuple[str, ...]:
@@ -105,22 +155,26 @@ def _is_blank(values: Sequence[str], width: int) -> bool:
     return not values or (len(values) == 1 < width and not values[0].strip())
 
 
-def _reading(source: Source, delimiter: str) -> Callable[[], Iterator[Record]]:
+def _reading(source: Source, delimiter: str) -> Way:
     """How the records are read; it is noted where quotation marks are taken as plain characters."""
-    plain, quoted = partial(_plain, source, delimiter), partial(_quoted, source, delimiter)
     if not _has_quotes(source):
-        return plain
+        return _plain
     fault, is_even, is_whole = _quoting(source, delimiter)
     if not fault and is_even and is_whole:
-        return quoted
-    if delimiter == "\t" or _is_even(plain()):
+        return _quoted
+    if delimiter == "\t" or _is_even(_plain(source, delimiter)):
         what = "quotation marks are read as plain characters (they don't pair up as quoting does)"
         source.notes.append(f"{source.name}: {what}")
-        return plain
+        return _plain
     if fault:
-        hint = "double a quotation mark inside a quoted value, and close each one"
-        raise DataError(f"{source.name}, {fault}", hint)
-    return quoted
+        raise DataError(f"{source.name}, {fault}", _QUOTES_HINT)
+    return _quoted
+
+
+_UNCLOSED = "a quotation mark opens a value that is not closed as it should be"
+_QUOTES_HINT = "double a quotation mark inside a quoted value, and close each one"
+_CUT_OFF = 1000
+"""Lines of a quoted value up to which it may be one that goes on behind the beginning of a file."""
 
 
 def _has_quotes(source: Source) -> bool:
@@ -162,8 +216,8 @@ def _quoting(source: Source, delimiter: str) -> tuple[str, bool, bool]:
             start = number + len(seen)
             seen.clear()
     except csv.Error as error:
-        what = "a quotation mark opens a value that is not closed as it should be"
-        return f"line {start}: {what} ({error})", False, False
+        if not (source.is_cut and "unexpected end" in str(error) and len(seen) < _CUT_OFF):
+            return f"line {start}: {_UNCLOSED} ({error})", False, False
     return "", len(widths) == 1, is_whole
 
 

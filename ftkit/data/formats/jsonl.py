@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted
+from ftkit.data.formats._base import Source, Table, counted, some_at_a_time
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -26,10 +26,19 @@ def read_lines(source: Source, lines: Iterable[str]) -> Table:
     """The objects on lines."""
     rows: list[Row] = []
     numbers: list[int] = []
-    for number, _, row in _objects(source, lines):
+    for number, _, row in _objects(source, enumerate(lines, 1)):
         rows.append(row)
         numbers.append(number)
     return source.table(rows, numbers=numbers)
+
+
+def stream(source: Source) -> Iterator[Table]:
+    """The objects, those of some lines at a time; the beginning of the text decides how it is decoded."""
+    source = replace(source, on_disk=True, decoded_by=source.beginning().coding)
+    with source.going_through(), source.stream("\n") as lines:
+        for part in some_at_a_time(enumerate(lines, 1)):
+            found = [(number, row) for number, _, row in _objects(source, part)]
+            yield source.table([row for _, row in found], numbers=[number for number, _ in found])
 
 
 def _on_disk(source: Source) -> Table:
@@ -38,7 +47,7 @@ def _on_disk(source: Source) -> Table:
     def hand_over(hand: Hand) -> Row:
         columns: dict[str, None] = {}
         with source.stream("\n") as stream:
-            for number, line, row in _objects(source, stream):
+            for number, line, row in _objects(source, enumerate(stream, 1)):
                 hand(number, (line,))
                 columns.update(dict.fromkeys(row))
         return {"columns": list(columns)}
@@ -48,10 +57,10 @@ def _on_disk(source: Source) -> Table:
     return replace(source.table(rows, tuple(said["columns"]), numbers_of(table)), sparse=True)
 
 
-def _objects(source: Source, lines: Iterable[str]) -> Iterator[tuple[int, str, Row]]:
-    """Number, text and object of each line. Raises DataError at the end for lines that hold none."""
+def _objects(source: Source, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, Row]]:
+    """Number, text and object of each numbered line. Raises DataError at the end for lines that hold none."""
     faults, blank = [], 0
-    for number, ended in enumerate(lines, 1):
+    for number, ended in lines:
         line = ended.removesuffix("\n").removesuffix("\r")
         if not line.strip():
             blank += 1
