@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakSet
 
 from ftkit.data import mapped
 from ftkit.data.formats._base import AT_ONCE
@@ -67,6 +70,11 @@ class HubRows:
 
     def tables(self) -> Iterator[Table]:
         """Its rows, some at a time. Raises DataError where the connection is lost."""
+        tables = self._tables()
+        _STREAMS.add(tables)
+        return tables
+
+    def _tables(self) -> Generator[Table]:
         before, features = 0, self.data.features
         batches = iter(self.data.with_format("arrow").iter(AT_ONCE))
         while (batch := self._next(batches)) is not None:
@@ -93,6 +101,17 @@ class HubRows:
             raise DataError(what, "see to the network, and call this again") from error
 
 
+_STREAMS: WeakSet[Generator[Table]] = WeakSet()
+"""Those that something may still go through."""
+
+
+def _close_streams() -> None:
+    """Let go of what streams hold: PyArrow's threads, left running, abort the process when Python has ended."""
+    for tables in list(_STREAMS):
+        tables.close()
+    gc.collect()
+
+
 def stream_hub(source: str, split: str) -> HubRows:
     """One split of what `read_hub` reads as a whole: the one that is called so, or the only one; nothing is kept of it.
 
@@ -104,6 +123,7 @@ def stream_hub(source: str, split: str) -> HubRows:
     name, config, revision = _parsed(source)
     if reason := unreachable(PROBE_SECONDS):
         raise DataError(f"{source}: the Hub is out of reach ({reason}), from which a stream comes", _OFFLINE_HINT)
+    atexit.register(_close_streams)
     try:
         with _no_counting():
             commit = _commit(name, revision)
