@@ -63,9 +63,10 @@ def test_of_labels_that_go_together_each_is_a_yes_or_no(seed: int, heat: float) 
     assert distance(objective(temperature=heat), student, teacher).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_of_numbers_it_is_the_squared_difference() -> None:
-    student, teacher = (Choices(drawn(3, 1, seed=s), torch.ones(3), torch.arange(3), 3, "number") for s in (0, 1))
-    expected = ((student.logits - teacher.logits) ** 2).sum()
+def test_of_numbers_it_is_the_squared_difference_weighed_as_targets_are() -> None:
+    shares = torch.tensor([1.0, 0.5, 0.0])
+    student, teacher = (Choices(drawn(3, 1, seed=s), shares, torch.arange(3), 3, "number") for s in (0, 1))
+    expected = ((student.logits - teacher.logits) ** 2 * shares[:, None]).sum()
     assert distance(objective(), student, teacher).item() == pytest.approx(expected.item())
 
 
