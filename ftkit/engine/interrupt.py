@@ -43,13 +43,20 @@ def heeded(pass_to: Path | None = None) -> Iterator[None]:
 
 def asked() -> bool:
     """Whether this process, or the one that started it, was told to stop."""
-    return _asked or (FILE in os.environ and Path(os.environ[FILE]).exists())
+    return _asked or _passed_on() == ""
 
 
 def stop_if_asked(what: str) -> None:
     """Raise Interrupted where it was asked for and nothing has heeded it yet; `what` has been done by now."""
     if asked():
         raise Interrupted(f"interrupted after {what}")
+
+
+def end_all_at_once() -> None:
+    """Let SIGTERM end a training's processes as a second one does: who started them is gone, or done with them."""
+    if FILE in os.environ:
+        with suppress(OSError):  # its folder is gone, too
+            Path(os.environ[FILE]).write_text(_NOW)
 
 
 def _ask(pass_to: Path | None, number: int, frame: object) -> None:
@@ -66,7 +73,14 @@ def _ask(pass_to: Path | None, number: int, frame: object) -> None:
 def _be_told(number: int, frame: object) -> None:
     """In one of several processes, whom a scheduler and the agent that started it may both tell."""
     global _asked
-    file = Path(os.environ[FILE])
-    if file.is_file() and file.read_text() == _NOW:
+    if _passed_on() == _NOW:
         os._exit(130)
     _asked = True
+
+
+def _passed_on() -> str | None:
+    """What the file says; None where nobody has written it."""
+    try:
+        return Path(os.environ[FILE]).read_text()
+    except (KeyError, OSError):
+        return None

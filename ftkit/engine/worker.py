@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.engine import teacher
+from ftkit.engine import interrupt, teacher
 from ftkit.engine.begun import code_hashes
 from ftkit.engine.fit import fit
 from ftkit.engine.folds import fold_rows
@@ -109,6 +109,7 @@ def one(text: str) -> None:
 def _end_with_parent() -> None:
     """End this process, and an agent's own, when the process that started it is gone or wants no more of it."""
     os.read(sys.stdin.fileno(), 1)  # no buffer: Python's own can't be left while a thread waits in it
+    interrupt.end_all_at_once()
     os.kill(os.getpid(), signal.SIGTERM)
 
 

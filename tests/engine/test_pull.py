@@ -91,6 +91,7 @@ def test_calibration_and_abstention_are_kept_by_name(online: Hub, lab: Lab, tmp_
     assert told[0] == told[1] == told[2]
 
 
+@pytest.mark.slow
 def test_plain_transformers_first_loses_nothing(online: Hub, lab: Lab) -> None:
     """The Hub's cache then has the weights, and not the contract."""
     run = sure_of_little(lab)

@@ -81,6 +81,7 @@ def test_lora_keeps_one_of_its_seeds(lab: Lab) -> None:
     assert kept in [(path / "model" / "adapter_model.safetensors").read_bytes() for path in (run / "seeds").iterdir()]
 
 
+@pytest.mark.slow
 def test_several_processes_train_each_seed(lab: Lab) -> None:
     recipe = lab.recipe("single", "train.seeds=2", "train.epochs=1")
     run = train(recipe, lab.new(), 2)

@@ -33,7 +33,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "PATIENCE", 0.0)
 
 
-@pytest.mark.parametrize("kind", ["single", "multi", "regression", "ner", "qa", "seq2seq"])
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multi", "regression", "qa", "seq2seq")]
+
+
+@pytest.mark.parametrize("kind", ["single", "ner", *SLOW])
 def test_every_kind_of_task_is_surveyed(lab: Lab, here: None, kind: str) -> None:
     run = lab.trained(kind, METHODS[kind][0]).run
     found = survey.survey(run, formats=["torch-bf16"])
@@ -62,6 +65,7 @@ def test_runs_beside_it_are_measured_against_the_first(lab: Lab, here: None) -> 
     assert third.bytes < found.lines[0].bytes
 
 
+@pytest.mark.slow
 def test_an_adapter_is_measured_merged_too(lab: Lab, here: None) -> None:
     said: list[str] = []
     found = survey.survey(lab.trained("single", "lora").run, say=said.append)

@@ -36,6 +36,7 @@ def test_training_learns_from_what_is_kept_alone(lab: Lab) -> None:
     assert run.examples == 22 + len(kept)
 
 
+@pytest.mark.slow
 def test_several_processes_learn_from_the_same_rows(lab: Lab) -> None:
     one, two = lab.train("single", *BY), lab.train("single", *BY, processes=2)
     assert one.examples == two.examples

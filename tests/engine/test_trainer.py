@@ -82,6 +82,7 @@ def test_last_step_of_an_epoch_may_be_partial(lab: Lab) -> None:
 # ---------------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_two_processes_train_token_classification_as_one_does(lab: Lab) -> None:
     """Sentences have unequal numbers of words, so each process has its own number of targets."""
     one, two = lab.train("ner", *SGD), lab.train("ner", *SGD, processes=2)
