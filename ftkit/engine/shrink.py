@@ -15,7 +15,7 @@ _LISTS = ("layer_types", "mlp_layer_types", "attention_types", "no_rope_layers",
 
 
 def spaced(there: int, count: int) -> list[int]:
-    """The places of `count` of so many layers, the first and the last among them."""
+    """The places of `count` of so many layers, the first and the last among them; of one, the first."""
     return [0] if count == 1 else [round(i * (there - 1) / (count - 1)) for i in range(count)]
 
 

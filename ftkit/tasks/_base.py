@@ -93,7 +93,7 @@ class Weighting(NamedTuple):
 class Task:
     """One kind of problem. Holds its options and nothing else; what depends on data travels as arguments.
 
-    A new task names its columns and answers `encode`, `decode` and `score`; the rest has a usual answer.
+    A new task names its columns and answers `encode`, `decode` and `tally` (or `score`); the rest has a usual answer.
     """
 
     summary: ClassVar[str]
