@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from pathlib import Path
+
+from ftkit.errors import MachineError
 
 PROBE_SECONDS = 3.0
 """That the Hub has to answer in, where nothing can go on without it."""
@@ -26,6 +30,20 @@ def unreachable(seconds: float | None = None) -> str:
     if reason := _ask(constants.ENDPOINT, PROBE_SECONDS if seconds is None else seconds):
         _down[constants.ENDPOINT] = (time.monotonic(), reason)
     return reason
+
+
+def require() -> None:
+    """Raises MachineError where the Hub can't be reached."""
+    from huggingface_hub import constants
+
+    if reason := unreachable():
+        raise MachineError(f"the Hub ({constants.ENDPOINT}) can't be reached: {reason}", "try again when it answers")
+
+
+def git_hash(file: Path) -> str:
+    """What Git, and so the Hub, calls a small file's content."""
+    content = file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _ask(address: str, seconds: float) -> str:

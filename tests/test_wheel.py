@@ -47,7 +47,10 @@ def test_the_shelf_comes_with_it(installed: Path, tmp_path: Path) -> None:
     assert "sentiment/full" in done.stdout and "summarization/seq2seq" in done.stdout
 
 
-@pytest.mark.parametrize("recipe", ["qa/full"])
+SLOW = [pytest.param(recipe, marks=pytest.mark.slow) for recipe in ("sentiment/full", "ner/lora")]
+
+
+@pytest.mark.parametrize("recipe", ["qa/full", *SLOW])
 def test_a_sample_is_read_and_planned(installed: Path, tmp_path: Path, recipe: str) -> None:
     done = run(installed, tmp_path, "train", recipe, "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftkit.checkpoints.folder import CARD, CONTRACT, Located, file_hashes, is_export, lacks, weights_sha256
 from ftkit.errors import CheckpointError, problems
 from ftkit.files import SEAL, broken, is_sealed, sealed
-from ftkit.hub import connection_errors, unreachable
+from ftkit.hub import connection_errors, git_hash, unreachable
 from ftkit.terminal import Say
 
 # What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
@@ -116,8 +116,7 @@ def _faults(folder: Path) -> list[str]:
 
 def _names_of(file: Path) -> tuple[str, str]:
     """What a small file may be called in the Hub's cache: its hash in Git, or, by some mirrors, its SHA-1."""
-    content = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(), hashlib.sha1(content).hexdigest()
+    return git_hash(file), hashlib.sha1(file.read_bytes()).hexdigest()
 
 
 def _check_reachable(repo: str) -> None:
@@ -137,7 +136,7 @@ def _download(repo: str, revision: str | None, again: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     fetch = partial(snapshot_download, repo, force_download=again)
-    with told(repo, revision):
+    with library_errors(repo, revision):
         folder = Path(fetch(revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
         if (folder / CONTRACT).is_file() and is_sealed(folder):
             others = [glob.escape(name) for name in _sealed_names(folder) if not (folder / name).exists()]
@@ -154,7 +153,7 @@ def _sealed_names(folder: Path) -> list[str]:
 
 
 @contextmanager
-def told(repo: str, revision: str | None) -> Iterator[None]:
+def library_errors(repo: str, revision: str | None) -> Iterator[None]:
     """While this lasts, what the Hub's library raises of a download is a CheckpointError."""
     from huggingface_hub import constants, errors
 

@@ -6,7 +6,7 @@ import atexit
 import gc
 import re
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ class HubRows:
         before, features = 0, self.data.features
         batches = iter(self.data.with_format("arrow").iter(AT_ONCE))
         while (batch := self._next(batches)) is not None:
-            rows = [{name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()]
+            rows = _with_names(batch, features)
             numbers = range(before + 1, before + len(rows) + 1)
             before += len(rows)
             yield Table(self.source, tuple(batch.column_names), rows, numbers, "record")
@@ -117,26 +117,31 @@ def stream_hub(source: str, split: str) -> HubRows:
 
     Raises DataError where the Hub is out of reach, or has no such split.
     """
-    import datasets
     from datasets.exceptions import DatasetsError
 
     name, config, revision = _parsed(source)
     if reason := unreachable(PROBE_SECONDS):
         raise DataError(f"{source}: the Hub is out of reach ({reason}), from which a stream comes", _OFFLINE_HINT)
+    atexit.unregister(_close_streams)  # it is called once, of however many streams
     atexit.register(_close_streams)
     try:
         with _no_counting():
             commit = _commit(name, revision)
-            builder = datasets.load_dataset_builder(name, config, revision=commit)
-            verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
-            found = dict(datasets.load_dataset(name, config, revision=commit, streaming=True, **verbatim))
+            found = _asked_for(name, config, commit, streaming=True)
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise _not_loaded(source, error) from error
-    chosen = [own for own in found if SPLITS.get(own) == split or len(found) == 1]
-    if not chosen:
-        raise DataError(f"{source} has no split called {split}", f"its splits: {', '.join(found)}")
-    data = found[chosen[0]]
-    return HubRows(f"{source} ({chosen[0]})", commit, data if data.features else data._resolve_features())
+    chosen = split_called(split, found, source)
+    data = found[chosen]
+    return HubRows(f"{source} ({chosen})", commit, data if data.features else data._resolve_features())
+
+
+def split_called(name: str, splits: Iterable[str], source: str) -> str:
+    """What a source calls one of its splits: the one that `name` means, or its only one. Raises DataError for none."""
+    splits = list(splits)
+    called = [own for own in splits if SPLITS.get(own) == name or len(splits) == 1]
+    if not called:
+        raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(splits)}")
+    return called[0]
 
 
 def _commit(name: str, revision: str | None) -> str:
@@ -158,9 +163,7 @@ def _decoder(schema: pa.Schema) -> Callable[[pa.RecordBatch], list[Row]]:
     from datasets import Features
 
     features = Features.from_arrow_schema(schema)
-    return lambda batch: [
-        {name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()
-    ]
+    return lambda batch: _with_names(batch, features)
 
 
 # ---------------------------------------------------------------------- private
@@ -197,6 +200,11 @@ def _table(source: str, table: pa.Table, notes: tuple[str, ...]) -> Table:
     return Table(source, tuple(table.column_names), rows, range(1, len(rows) + 1), "record", notes)
 
 
+def _with_names(batch: pa.RecordBatch | pa.Table, features: Any) -> list[Row]:
+    """The rows of a batch, with names in place of label numbers."""
+    return [{name: _named(value, features[name]) for name, value in row.items()} for row in batch.to_pylist()]
+
+
 def _named(value: Any, feature: Any) -> Any:
     from datasets import ClassLabel, LargeList, List
 
@@ -212,21 +220,27 @@ def _named(value: Any, feature: Any) -> Any:
 
 
 def _load(source: str, name: str, config: str | None, revision: str | None, reason: str) -> dict[str, Any]:
-    import datasets
     from datasets.exceptions import DatasetsError
 
     _drop_damaged(source, name, reason)
     try:
         if reason:
             return _sealed(_load_cached(name, config))
-        builder = datasets.load_dataset_builder(name, config, revision=revision)
-        verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
-        return _sealed(dict(datasets.load_dataset(name, config, revision=revision, **verbatim)))
+        return _sealed(_asked_for(name, config, revision))
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         if reason:
             message = f"{source} is no file here, and the Hub is out of reach with no copy in the cache: {reason}"
             raise DataError(message, _OFFLINE_HINT) from error
         raise _not_loaded(source, error) from error
+
+
+def _asked_for(name: str, config: str | None, revision: str | None, **how: Any) -> dict[str, Any]:
+    """The splits as the library gives them, values verbatim."""
+    import datasets
+
+    builder = datasets.load_dataset_builder(name, config, revision=revision)
+    verbatim = _VERBATIM if hasattr(builder.config, "keep_default_na") else {}
+    return dict(datasets.load_dataset(name, config, revision=revision, **how, **verbatim))
 
 
 def _drop_damaged(source: str, name: str, reason: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ftkit.data.clean import GIVEN, changed, cleaned
 from ftkit.data.columns import Unread, canonical, empty_inputs, find
+from ftkit.data.examples import cleaned
 from ftkit.data.hub import is_hub_id
 from ftkit.data.load import unified, whole_table
 from ftkit.data.sources import read_file
@@ -46,10 +46,9 @@ def read_inputs(source: str, spec: DataSpec, task: Task) -> Inputs:
     examples = canonical(table, replace(found, shape=shape), spec, targets=False, strict=False)
     unread = [*lines, *((row.number, _reason(row)) for row in examples.unread)]
     notes = [*examples.notes, *empty_inputs(table, examples.rows, shape)]
-    if spec.clean and examples.rows:
-        names = [column.name for column in shape]
-        examples = examples.changed(cleaned(examples.rows, names, spec.clean, table.source), GIVEN)
-        notes.append(changed(examples.rows, spec.clean))
+    if examples.rows:
+        parts, told = cleaned({source: examples}, {source: table.source}, spec)
+        examples, notes = parts[source], [*notes, *told]
     rows = None
     if examples.rows:
         refused: list[Finding] = []

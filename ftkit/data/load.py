@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.columns import Found, Raw, Unread, canonical, empty_inputs, find
 from ftkit.data.examples import Schemes, cleaned, labelled, spelled
-from ftkit.data.hub import is_hub_id, read_hub, stream_hub
+from ftkit.data.hub import is_hub_id, read_hub, split_called, stream_hub
 from ftkit.data.mapped import Row
 from ftkit.data.read import SHOWN, Locate, Table, counted
 from ftkit.data.several import read_all
@@ -254,10 +254,7 @@ def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shape
     if len(sources) > 1 or not is_hub_id(source):
         return read_all(sources, partial(read_file, spec=spec, shapes=shapes))
     tables = read_hub(source)
-    named = [table for own, table in tables.items() if SPLITS.get(own) == name or len(tables) == 1]
-    if not named:
-        raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(tables)}")
-    return named[0]
+    return tables[split_called(name, tables, source)]
 
 
 # ---------------------------------------------------------------------- how rows are read

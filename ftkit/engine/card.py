@@ -38,18 +38,18 @@ def model_card(
     proof: Proof | None = None,
     program: str = "",
     recipe: Recipe | None = None,
-    name: str = FOLDER,
+    called: str = FOLDER,
 ) -> str:
     """A README.md in the Hub's form; `proof` and `program` are an export's, `recipe` a run's.
 
-    `name` is what the folder is called where somebody is told to use it.
+    `called` is the folder's name where somebody is told to use it.
     """
-    repo, contract = name, trained.contract
+    contract = trained.contract
     name, method = _public(contract.task["name"]), _public(contract.method["name"])
     base = f", on top of {_told_base(contract.base)}" if contract.base else ""
     library = exporters.find(proof.format).library if proof else "transformers"
     parts = [
-        f"---\n{_metadata(trained, scores, library, recipe, repo).to_yaml()}\n---\n",
+        f"---\n{_metadata(trained, scores, library, recipe, called).to_yaml()}\n---\n",
         f"# {type(trained.model).__name__} for {name}\n",
         f"{trained.task.summary[0].upper()}{trained.task.summary[1:]}. Fine-tuned with ftkit {contract.ftkit},"
         f" method `{method}`{base}.\n",
@@ -63,7 +63,7 @@ def model_card(
         parts.append(_scores(scores))
     if proof:
         parts.append(_proof(proof))
-    parts.append("## Use\n\n```console\nftkit predict " + repo + ' "Some text."\n```\n')
+    parts.append("## Use\n\n```console\nftkit predict " + called + ' "Some text."\n```\n')
     if program:
         parts.append(f"Without ftkit, as `example.py` does:\n\n```python\n{program}```\n")
     return "\n".join(parts)

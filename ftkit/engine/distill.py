@@ -18,7 +18,7 @@ from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.compare import same_task
 from ftkit.engine.evaluate import spec_of
-from ftkit.engine.generate import not_finite
+from ftkit.engine.nonfinite import not_finite
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.served import is_served
 from ftkit.errors import RecipeError
@@ -127,10 +127,12 @@ def _shared(count: int, rank: int, world: int, ask: Any) -> Iterator[dict[str, l
         own = chunk[rank::world]
         found: list[tuple[int, Told]] = gather_object(list(zip(own, ask(own), strict=True)))
         told = [answer for _, answer in sorted(found, key=lambda pair: pair[0])]
-        yield {name: [np.asarray(row[name], _TYPES[name == TEACHER]) for row in told] for name in told[0]}
+        yield {name: [np.asarray(row[name], _type(name)) for row in told] for name in told[0]}
 
 
-_TYPES = (np.int32, np.float32)
+def _type(column: str) -> type[np.generic]:
+    """Of numbers that are kept: places in a vocabulary, or what the teacher says."""
+    return np.float32 if column == TEACHER else np.int32
 
 
 class _Asked:

@@ -121,9 +121,12 @@ def held_out_rows(
     data: str | None,
     rows: int | None,
     say: Say,
-    usual: int = ROWS,
+    usual: int | None = ROWS,
 ) -> Dataset:
-    """The rows that exports are proven on. Raises DataError or RunError where there are none."""
+    """The rows that exports are proven on: `rows` of them, else as many as `usual`, or all.
+
+    Raises DataError or RunError where there are none.
+    """
     if rows is not None and rows < 1:
         raise RunError(f"--rows {rows}: one or more are needed", "leave it out for the usual number")
     if data is not None:
@@ -138,7 +141,7 @@ def held_out_rows(
     if not len(found):
         raise DataError("there are no held-out rows to prove an export on", "name a file with --data FILE")
     writes = trained.task.generation(trained.model.config, trained.tokenizer) is not None
-    most = min(len(found), rows or (WRITTEN if writes else usual))
+    most = min(len(found), rows or (WRITTEN if writes else usual) or len(found))
     return found.select(np.linspace(0, len(found) - 1, most).astype(int))
 
 

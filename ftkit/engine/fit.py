@@ -105,10 +105,9 @@ def fit(
     args = arguments(settings, rows.size, run.path, validation is not None, model)
     pruned = prune.prune(model, prepared, rows.dataset)
     if isinstance(rows, AtHand):
-        told = distill.with_answers(
+        rows.dataset = distill.with_answers(
             prepared, train, rows.places, rows.dataset, args.process_index, args.world_size, say
         )
-        rows = AtHand(told, settings.batch, settings.seed, rows.places, rows.cut)
     clock = trial or Clock(progress, settings.batch)
     whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
 
@@ -151,7 +150,8 @@ def fit(
     steps = keeping.step if keeping else trainer.state.global_step
     fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()))
     if trainer.is_world_process_zero() and not trial:
-        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
+        if went_by := rows.told():  # known now, and not when it began
+            run.write_json("data", {**describe(prepared, rows.cut), **went_by})
         run.write_json("environment", {**environment, "notes": notes})
         run.publish()
     if not trial and (not args.num_train_epochs or not validation):

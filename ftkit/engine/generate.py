@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, NoRepeatNGramLogitsProcessor
 
-from ftkit.errors import CheckpointError, RecipeError
+from ftkit.engine.nonfinite import not_finite
+from ftkit.errors import RecipeError
 
 Settings = Mapping[str, Any]
 """As `generate` of transformers takes them: what `Task.generation` gives."""
@@ -50,14 +51,6 @@ def check(model: Any, settings: Settings) -> None:
 def _asked(settings: Settings) -> dict[str, Any]:
     """The settings that `generate` of transformers takes."""
     return {name: value for name, value in settings.items() if name not in ("candidates", "temperature")}
-
-
-def not_finite() -> CheckpointError:
-    """The error for a model whose outputs are no numbers."""
-    return CheckpointError(
-        "the model's outputs are not finite numbers: its weights are of no use",
-        "train again with a lower train.learning_rate, or with train.precision=fp32",
-    )
 
 
 _HERE = {"max_new_tokens", "num_beams", "no_repeat_ngram_size", "do_sample", "pad_token_id", "eos_token_id"}

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from ftkit.engine import spread
-from ftkit.engine.generate import not_finite, write
+from ftkit.engine.generate import write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
+from ftkit.engine.nonfinite import not_finite
 from ftkit.engine.served import is_served
 from ftkit.engine.unpad import unpadded
 from ftkit.settings import EvaluateSpec

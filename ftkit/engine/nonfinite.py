@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ftkit.errors import FTKitError, RecipeError, some
+from ftkit.errors import CheckpointError, FTKitError, RecipeError, some
 
 MOST = 3
 """Steps in a row that move nothing before the training ends."""
@@ -29,6 +29,14 @@ def refuse_overflow(family: str, precision: str) -> None:
             f"train.precision: fp16 can't hold what a {family} model computes: its loss becomes nan",
             "set train.precision to bf16 or fp32",
         )
+
+
+def not_finite() -> CheckpointError:
+    """The error for a model whose outputs are no numbers."""
+    return CheckpointError(
+        "the model's outputs are not finite numbers: its weights are of no use",
+        "train again with a lower train.learning_rate, or with train.precision=fp32",
+    )
 
 
 class Watch:

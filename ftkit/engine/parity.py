@@ -247,9 +247,7 @@ def _seconds(given: _Given, rows: Dataset, size: int) -> float:
     Each batch's shortest time counts, so that others at work on the machine don't, and of these the mean.
     """
     t = given.trained
-    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
-    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int)
-    compute = [_compute(t, [rows[int(i)] for i in places[j : j + size]]) for j in range(0, len(places), size)]
+    compute = [_compute(t, batch) for batch in timed_batches(t, rows, size)]
     best, begun = [float("inf")] * len(compute), time.perf_counter()
     low = torch.autocast(spread.device(t.model).type, torch.bfloat16, enabled=given.precision == "bf16")
     with torch.inference_mode(), low:
@@ -260,6 +258,13 @@ def _seconds(given: _Given, rows: Dataset, size: int) -> float:
                 once()
                 best[i] = min(best[i], time.perf_counter() - before)
     return float(np.mean(best))
+
+
+def timed_batches(t: models.Trained, rows: Dataset, size: int) -> list[list[Example]]:
+    """Batches of so many rows that speed is taken of."""
+    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
+    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int).tolist()
+    return [[rows[i] for i in places[start : start + size]] for start in range(0, len(places), size)]
 
 
 def _compute(t: models.Trained, examples: list[Example]) -> Callable[[], Any]:

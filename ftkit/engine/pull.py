@@ -10,16 +10,15 @@ import glob
 import os
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.utils._validators import validate_repo_id
 
-from ftkit import trust
+from ftkit import hub, trust
 from ftkit.checkpoints.folder import CARD, CONTRACT
-from ftkit.checkpoints.hub import told
+from ftkit.checkpoints.hub import library_errors
 from ftkit.engine import model as models
-from ftkit.errors import CheckpointError, MachineError, RunError, first, one_line, problems
+from ftkit.errors import CheckpointError, RunError, first, one_line, problems
 from ftkit.files import SEAL, broken, is_full_disk, parents, remove, replacing, seal, sealed, sha256
-from ftkit.hub import unreachable
 from ftkit.terminal import Say, silence
 
 _CLIENTS = ".cache"
@@ -56,17 +55,16 @@ def pull(repo: str, to: Path, say: Say = silence, *, revision: str | None = None
 
 def _commit(repo: str, revision: str | None) -> str:
     """The commit that a revision means now."""
-    with told(repo, revision):
+    with library_errors(repo, revision):
         validate_repo_id(repo)
-    if reason := unreachable():
-        raise MachineError(f"the Hub ({constants.ENDPOINT}) can't be reached: {reason}", "try again when it answers")
-    with told(repo, revision):
+    hub.require()
+    with library_errors(repo, revision):
         return str(HfApi().model_info(repo, revision=revision).sha)
 
 
 def _fetch(repo: str, commit: str, folder: Path, names: list[str]) -> None:
     wanted = [glob.escape(name) for name in names]
-    with told(repo, commit):
+    with library_errors(repo, commit):
         snapshot_download(repo, revision=commit, local_dir=folder, allow_patterns=wanted)
 
 

@@ -18,7 +18,6 @@ made for it stays, empty or as `main` is).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -33,13 +32,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._validators import validate_repo_id
 
 import ftkit
-from ftkit import checkpoints, trust
+from ftkit import checkpoints, hub, trust
 from ftkit.checkpoints.folder import CARD, CONTRACT
 from ftkit.engine import model as models
 from ftkit.engine.export import export
 from ftkit.errors import CheckpointError, FTKitError, MachineError, RunError, chain, one_line, problems, some
 from ftkit.files import SEAL, is_sealed, sealed, sha256
-from ftkit.hub import connection_errors, unreachable
 from ftkit.run import RunDirectory
 from ftkit.terminal import Say, silence
 
@@ -167,8 +165,7 @@ def _full_name(api: HfApi, repo: str) -> str:
         validate_repo_id(repo)
     except errors.HFValidationError as error:
         raise CheckpointError(f"{repo!r} can't be a repository's name: {one_line(error)}", "write org/name") from error
-    if reason := unreachable():
-        raise MachineError(f"the Hub ({constants.ENDPOINT}) can't be reached: {reason}", "try again when it answers")
+    hub.require()
     if get_token() is None:
         hint = _LOG_IN.format(hub=constants.ENDPOINT)
         raise MachineError("nobody is logged in at the Hub: there is no token", hint)
@@ -305,18 +302,13 @@ def _verify(api: HfApi, repo: str, commit: str, folder: Path, files: list[str]) 
     for name in files:
         entry, file = there.get(name), folder / name
         known = entry and (entry.lfs.sha256 if entry.lfs else entry.blob_id)
-        if entry is None or known != (sha256(file) if entry.lfs else _git_hash(file)):
+        if entry is None or known != (sha256(file) if entry.lfs else hub.git_hash(file)):
             wrong.append(f"{name} is {'missing' if entry is None else 'not as it was sent'}")
     if wrong:
         raise problems(MachineError, f"commit {commit} of {repo}", wrong, "push again")
 
 
-def _git_hash(file: Path) -> str:
-    content = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-_LIBRARYS: tuple[type[Exception], ...] = (*connection_errors(), RuntimeError, ValueError)
+_LIBRARYS: tuple[type[Exception], ...] = (*hub.connection_errors(), RuntimeError, ValueError)
 """What the library raises where it can't send, or is told by the Hub that a file or a card is not taken."""
 
 
@@ -344,16 +336,16 @@ def _asking(repo: str) -> Iterator[None]:
 
 def _refusal(repo: str, error: errors.HfHubHTTPError) -> FTKitError:
     """What an answer of the Hub means."""
-    hub, status = constants.ENDPOINT, error.response.status_code
+    address, status = constants.ENDPOINT, error.response.status_code
     said = _without_token(error.server_message or error)
     if status == 401:
-        return MachineError(f"the Hub ({hub}) refuses the token", _LOG_IN.format(hub=hub))
+        return MachineError(f"the Hub ({address}) refuses the token", _LOG_IN.format(hub=address))
     if status == 403:
-        hint = f"ask its owner, name one of your own, or {_LOG_IN.format(hub=hub)}"
+        hint = f"ask its owner, name one of your own, or {_LOG_IN.format(hub=address)}"
         return MachineError(f"the token may not write to {repo}: {said}", hint)
     if status in (409, 412):
         return CheckpointError(f"{repo} was changed meanwhile, and not by this push: {said}", "look, and push again")
-    return MachineError(f"{repo}: the Hub ({hub}) answers with error {status}: {said}", "nothing was committed")
+    return MachineError(f"{repo}: the Hub ({address}) answers with error {status}: {said}", "nothing was committed")
 
 
 def _without_token(said: object) -> str:

@@ -141,9 +141,10 @@ class Streamed:
     def _window(self, rows: list[Row]) -> Iterator[list[Row]]:
         at = self.at
         encoded, cut = encode_training(self.prepared, _dataset(rows))
-        if at.step == 0:
-            at.rows, at.again = at.rows + len(rows) * (not at.passes), at.again + len(rows) * (at.passes > 0)
-            at.cut += cut * (not at.passes)
+        if at.step == 0 and at.passes:
+            at.again += len(rows)
+        elif at.step == 0:
+            at.rows, at.cut = at.rows + len(rows), at.cut + cut
         lengths = list(column(encoded, "length"))
         steps = Steps(lengths, self.settings.batch, self.settings.seed, examples_of(encoded))
         steps.set_epoch(at.passes * _FAR + at.window)

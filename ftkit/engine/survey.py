@@ -25,13 +25,14 @@ from ftkit.engine import gate, infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.compare import same_task
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
-from ftkit.engine.parity import SIZES
+from ftkit.engine.parity import SIZES, timed_batches
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
 from ftkit.files import write_json
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import differences, of_differences
 from ftkit.settings import EvaluateSpec
+from ftkit.tasks._base import Example
 from ftkit.terminal import Say, silence
 
 AS_IT_IS = "fp32"
@@ -39,7 +40,6 @@ AS_IT_IS = "fp32"
 PATIENCE = 3.0
 """Seconds that each model is timed for with each number of rows, unless to compute each batch twice takes longer."""
 _FORMATS = ("torch-bf16", "onnx", "onnx-int8", "openvino")
-_MANY = 10**9
 
 
 @dataclass
@@ -91,7 +91,7 @@ def survey(
     first, *others = every([_loader(one) for one in (source, *beside)])
     _refuse_unlike(first, others)
     recipe = evaluation.recipe_of(source, say)
-    taken = held_out_rows(first, recipe, source, data, rows, say, usual=_MANY)
+    taken = held_out_rows(first, recipe, source, data, rows, say, usual=None)
     settings = recipe.evaluate if recipe else EvaluateSpec()
     metric = (recipe.train.metric if recipe else None) or first.task.decider()
     with ExitStack() as stack:
@@ -206,14 +206,12 @@ def _bytes(trained: models.Trained) -> int:
 def _batches(trained: models.Trained, settings: EvaluateSpec, rows: Dataset, size: int) -> list[Callable[[], Any]]:
     """What computes the answers' logits for some batches of so many rows, taken evenly of all."""
     t = trained
-    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
-    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int).tolist()
 
-    def batch(some: list[int]) -> Callable[[], Any]:
-        encoded = infer.encode(t.task, [rows[i] for i in some], t.tokenizer, t.labels)
+    def compute(examples: list[Example]) -> Callable[[], Any]:
+        encoded = infer.encode(t.task, examples, t.tokenizer, t.labels)
         return lambda: infer.run(t.model, t.task, t.tokenizer, encoded, settings)
 
-    return [batch(places[start : start + size]) for start in range(0, len(places), size)]
+    return [compute(batch) for batch in timed_batches(t, rows, size)]
 
 
 def by_turns(

@@ -66,7 +66,7 @@ def test_scores_of_held_out_rows_are_metadata(lab: Lab) -> None:
 )
 def test_data_of_the_hub_are_named_and_no_files(lab: Lab, train: str, name: str | None) -> None:
     recipe = lab.recipe("single", "model.checkpoint=org/base", f"data.train={train}")
-    told = model_card(models.load(lab.trained("single", "full").run), SCORES, recipe=recipe, name="ada/reviews")
+    told = model_card(models.load(lab.trained("single", "full").run), SCORES, recipe=recipe, called="ada/reviews")
     data = ModelCard(told).data
     assert (data.base_model, data.datasets) == ("org/base", [name] if name else None)
     assert results(told)["test", "accuracy"] == (name or "own", 0.9877)
