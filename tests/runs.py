@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
+from ftkit import trust
 from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.finish import Finished
@@ -189,13 +190,15 @@ class Lab:
         """The trained run of a recipe, which tests only read."""
         key = (kind, settings, processes)
         if key not in self.runs:
-            folder = self.shared / "trained" / sha256(repr(key).encode()).hexdigest()[:12]
+            recipe = self.recipe(kind, *settings)
+            home = self.shared / "trained" / sha256(repr(key).encode()).hexdigest()[:12]
 
             def make(told: Path) -> None:
-                shutil.rmtree(folder, ignore_errors=True)  # of a training that failed
-                told.write_bytes(pickle.dumps(train(self.recipe(kind, *settings), folder, processes)))
+                shutil.rmtree(home, ignore_errors=True)  # of a training that failed
+                told.write_bytes(pickle.dumps(train(recipe, home / "run", processes)))
 
-            self.runs[key] = pickle.loads(self.once(folder.with_suffix(".pickle"), make).read_bytes())
+            self.runs[key] = pickle.loads(self.once(home.with_suffix(".pickle"), make).read_bytes())
+            trust.remember(recipe.model_dump())  # another process may have trained it, under a cache of its own
         return self.runs[key]
 
     def trained(self, kind: str, method: str) -> Finished:
