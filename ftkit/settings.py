@@ -176,7 +176,7 @@ class TrainSpec(Section):
 
     epochs: float | Literal["auto"] = Field("auto", union_mode="left_to_right")
     """Times the training rows are gone over; `auto` is 3, and more on small data, until 200 steps (20 at most)."""
-    steps: int | None = Field(None, gt=0)
+    steps: int | None = Field(None, gt=0, le=10**9)
     """Steps in all, in place of `epochs`: as many passes over the training rows as they take."""
     batch: int = Field(16, gt=0)
     """Examples a step, over all processes and micro-batches."""

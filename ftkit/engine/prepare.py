@@ -25,7 +25,7 @@ from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines, prune
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
-from ftkit.errors import DataError, RecipeError, every
+from ftkit.errors import CheckpointError, DataError, RecipeError, every
 from ftkit.findings import Finding, located, merged, unusable
 from ftkit.methods._base import Method
 from ftkit.metrics import hub
@@ -159,8 +159,17 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
             stream=loaded.stream,
         )
     )
-    made = replace(made, teacher=models.fingerprint(made.objective.teacher) if made.objective.teacher else "")
-    return replace(made, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
+    teacher = made.objective.teacher
+    known = _fingerprint(teacher) if teacher else ""
+    return replace(made, teacher=known, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
+
+
+def _fingerprint(teacher: str) -> str:
+    try:
+        return models.fingerprint(teacher)
+    except CheckpointError as error:
+        hint = "name a run or an export; a training that goes on needs its teacher where it was"
+        raise RecipeError(f"objective.teacher: {error.message}", hint) from error
 
 
 def _require_labels(recipe: Recipe, loaded: Splits) -> None:

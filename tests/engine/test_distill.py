@@ -125,7 +125,8 @@ def test_other_labels_and_other_tasks_are_refused(lab: Lab, tmp_path: Path) -> N
 
 def test_a_teacher_that_is_not_there_is_refused(lab: Lab) -> None:
     error = refused(lab.recipe("single", "objective={name: distill, teacher: ./nowhere}"), lab.new())
-    assert "nowhere" in str(error)
+    assert "nowhere" in str(error) and "objective.teacher: there is no folder" in str(error)
+    assert "name a run or an export" in str(error)
 
 
 def test_a_teacher_with_fewer_positions_is_refused_for_tokens(lab: Lab, tmp_path: Path) -> None:

@@ -253,6 +253,8 @@ def test_all_that_a_stream_can_not_do_is_said_at_once(lab: Lab) -> None:
         assert name in said
     with pytest.raises(RecipeError, match=r"data.bad_rows: only rows of a stream"):
         lab.recipe("single", "data.bad_rows=skip")
+    with pytest.raises(RecipeError, match=r"train.steps: must be less than or equal to 1000000000"):
+        lab.recipe("single", "train.epochs=auto", f"train.steps={10**20}")
     with pytest.raises(RecipeError, match=r"train.steps and train.epochs: both say"):
         lab.recipe("single", "train.steps=3", "train.epochs=2")
 
