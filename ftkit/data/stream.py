@@ -6,7 +6,7 @@ What tells how rows are read (columns, tags, encoding, quotation marks) is found
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from ftkit.data.several import expand, join
 from ftkit.data.sources import stream_file
 from ftkit.data.split import split_named
 from ftkit.data.typed import Examples
-from ftkit.errors import DataError, every
+from ftkit.errors import DataError, every, some
 
 if TYPE_CHECKING:
     from ftkit.data.columns import Found, Shapes
@@ -57,6 +57,8 @@ class Stream:
     sources: dict[str, Open]
     commit: str = ""
     """Of a Hub data set."""
+    written: Mapping[str, int] = field(default_factory=dict)
+    """When each local file was written before it was opened, in nanoseconds."""
     notes: tuple[str, ...] = ()
     shape: tuple[Column, ...] = ()
     """The columns of each row."""
@@ -96,10 +98,14 @@ class Stream:
         return made
 
     def parts(self) -> Iterator[Part]:
-        """The rows from the beginning. Raises DataError at the first that can't be read, unless these are skipped."""
+        """The rows from the beginning.
+
+        Raises DataError at the first that can't be read, unless these are skipped, and where a file was written since
+        the stream was opened: before any row is given that was read after that.
+        """
         for opened in self.sources.values():
             unread, found = self._unread(), None
-            for table in opened(unread):
+            for table in self._tables(opened, unread):
                 if table.rows and found is None:
                     found = find(table, [self.shape], self.spec.columns)
                 examples = self._read(table, found) if found and table.rows else None
@@ -107,6 +113,26 @@ class Stream:
                 if unread:
                     unread.clear()
                 yield Part(examples if examples and examples.rows else None, table.named, table.source, out)
+
+    def refuse_written(self) -> None:
+        """Raises DataError where a file has changed since the stream was opened."""
+        now = times(tuple(self.written))
+        if again := [name for name in self.written if now.get(name) != self.written[name]]:
+            raise DataError(
+                f"{some(again, 3)} changed while it was read (written, moved or deleted): its rows are of two files",
+                "train anew once nothing writes there any more",
+            )
+
+    def _tables(self, opened: Open, unread: Unread | None) -> Iterator[Table]:
+        """The parts of a source, each before the source has changed."""
+        try:
+            for table in opened(unread):
+                self.refuse_written()
+                yield table
+        except DataError:
+            self.refuse_written()  # a file that is being written is at fault for being so
+            raise
+        self.refuse_written()
 
     def _begin(self, opened: Open) -> None:
         for table in opened(self._unread()):
@@ -154,8 +180,11 @@ def open_stream(spec: DataSpec, shapes: Shapes) -> Stream:
         rows = stream_hub(sources[0], "train")
         return Stream(spec, {sources[0]: lambda unread: rows.tables()}, rows.commit)
     names, notes = expand(sources)
+    written = times(names)
     every([partial(stream_file, name, spec, shapes) for name in names])
-    return Stream(spec, {name: partial(_opened, name, spec, shapes) for name in names}, notes=tuple(notes))
+    return Stream(
+        spec, {name: partial(_opened, name, spec, shapes) for name in names}, written=written, notes=tuple(notes)
+    )
 
 
 def _opened(name: str, spec: DataSpec, shapes: Shapes, unread: Unread | None) -> Iterator[Table]:
@@ -173,7 +202,7 @@ def stamps(names: Sequence[str]) -> dict[str, str]:
 
 def times(names: Sequence[str]) -> dict[str, int]:
     """When each local file was written, in nanoseconds."""
-    paths = {name: Path(parted(name)[0]) for name in expand(names)[0]}
+    paths = {name: Path(parted(name)[0]) for name in names}
     return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
 
 

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from typing import Any
 
 from ftkit import trust
-from ftkit.data.stream import times
 from ftkit.engine.prepare import Prepared, changed_files
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
@@ -20,7 +19,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     """What is written down where it begins."""
     return {
         "sha256": prepared.files,
-        "modified": modified(prepared.recipe),
+        "modified": _written(prepared),
         "checkpoint": prepared.base.sha256,
         "teacher": prepared.teacher,
         "code": code_hashes(prepared.recipe),
@@ -28,9 +27,9 @@ def identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def modified(recipe: Recipe) -> dict[str, int]:
+def _written(prepared: Prepared) -> dict[str, int]:
     """When each file of a stream was written, of which the SHA-256 is not taken as a whole."""
-    return times(recipe.data.sources("train")) if recipe.data.stream else {}
+    return dict(prepared.stream.written) if prepared.stream else {}
 
 
 def code_hashes(recipe: Recipe) -> dict[str, str]:
@@ -43,10 +42,13 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
     """What is not as it was, a sentence for each."""
     recipe, code = prepared.recipe, code_hashes(prepared.recipe)
     names = changed_files(recipe, begun["sha256"], prepared.files)
-    then, now = begun.get("modified", {}), modified(recipe)
-    names += [name for name in now if then.get(name) != now[name] and not any(told.endswith(name) for told in names)]
+    then, now = begun.get("modified", {}), _written(prepared)
+    again = [name for name in now if then.get(name) != now[name] and not {name, f"train: {name}"} & set(names)]
     names += [name for name in code if begun["code"].get(name) != code[name]]
     found = [f"{name} has changed since it began" for name in names]
+    found += [
+        f"{name} was written again since it began, though its size, beginning and end are the same" for name in again
+    ]
     if begun["checkpoint"] != prepared.base.sha256:
         found.append(f"the checkpoint {recipe.model.checkpoint} has other weights than when it began")
     if begun.get("teacher", "") != prepared.teacher:

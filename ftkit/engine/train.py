@@ -239,8 +239,12 @@ def _fit(
 ) -> Fitted:
     """Train the run, or a part of a larger one, on the training rows at `rows` or on all."""
     if crew.size > 1:
-        return finished(run) or crew.fit(run.outer or run, prepared, part)
-    return fit(run, prepared, prepared.training(rows), progress, say=say)
+        fitted = finished(run) or crew.fit(run.outer or run, prepared, part)
+    else:
+        fitted = fit(run, prepared, prepared.training(rows), progress, say=say)
+    if prepared.stream:
+        prepared.stream.refuse_written()
+    return fitted
 
 
 def _cross_validate(

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,25 @@ def test_only_the_beginning_is_read_beforehand(tmp_path: Path, monkeypatch: pyte
     found = load(spec(path, stream=True), SHAPES)
     assert found.train is not None and len(found.train) == 10
     assert "a.jsonl: a stream, of which the first 10 rows were looked at" in found.notes
+
+
+@pytest.mark.parametrize("content", ["same size", "shorter", "broken", None])
+def test_no_row_is_given_of_a_file_that_was_written_meanwhile(tmp_path: Path, content: str | None) -> None:
+    path = write(tmp_path / "a.jsonl", rows(50_000))
+    found = load(spec(path, stream=True), SHAPES)
+    assert found.stream is not None
+    parts = found.stream.parts()
+    seen = [row["text"] for part in islice(parts, 2) if part.examples for row in part.examples.rows]
+    assert 0 < len(seen) < 50_000 and seen == [row["text"] for row in rows(len(seen))]
+    lines = path.read_text().splitlines(keepends=True)
+    lines[-10], lines[-20] = lines[-20], lines[-10]
+    told = {"same size": "".join(lines), "shorter": "".join(lines[:5]), "broken": "{" * 4_000_000}
+    path.unlink() if content is None else path.write_text(told[content])
+    with pytest.raises(DataError, match=r"a\.jsonl changed while it was read"):
+        for _ in parts:
+            pass
+    with pytest.raises(DataError, match=r"a\.jsonl"):
+        next(found.stream.parts())
 
 
 def test_stamps_tell_ends_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ftkit import api
 from ftkit.engine import streamed
+from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.prepare import prepare
 from ftkit.engine.streamed import Streamed, shuffled
@@ -291,6 +292,11 @@ def test_data_check_looks_at_the_first_rows(lab: Lab) -> None:
     assert any("a stream, of which the first 16 rows were looked at" in note for note in found.notes)
 
 
+def turned(path: Path) -> None:
+    """The last row first."""
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+
+
 def test_a_file_that_was_written_again_is_not_gone_on_with(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +305,34 @@ def test_a_file_that_was_written_again_is_not_gone_on_with(
     with pytest.raises(Interrupted, match="saved"):
         train(lab.recipe("single", *settings("single", 5, f"data.train={path}")), tmp_path / "run")
     path.write_text(path.read_text())
+    with pytest.raises(RunError, match=r"a.jsonl was written again since it began"):
+        resume(tmp_path / "run")
+    turned(path)
     with pytest.raises(RunError, match=r"a.jsonl has changed since it began"):
+        resume(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_file_that_is_written_meanwhile_stops_the_training(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """In the middle, and after the last row was read."""
+    path = write_rows(tmp_path / "a.jsonl", rows("single", "stream", 30))
+    original = RowAdamW.step
+
+    def written(self: RowAdamW, *given: Any, **named: Any) -> Any:
+        nonlocal step
+        step -= 1
+        if not step:
+            turned(path)
+        return original(self, *given, **named)
+
+    monkeypatch.setattr(RowAdamW, "step", written)
+    with pytest.raises(DataError, match=r"a\.jsonl changed while it was read"):
+        train(lab.recipe("single", *settings("single", 5, f"data.train={path}", *NONE)), tmp_path / "run")
+    assert not (tmp_path / "run" / "scores.json").exists()
+    with pytest.raises(RunError, match=r"a\.jsonl"):
         resume(tmp_path / "run")
 
 
