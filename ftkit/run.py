@@ -21,10 +21,14 @@ from ftkit.recipe import Recipe, parse_recipe, read_raw
 from ftkit.terminal import Say
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ftkit.metrics.evidence import Evidence
 
 RECIPE = "recipe.yaml"
 STARTING = "starting-"
+_LEARNED = "learned.npy"
 
 
 class RunDirectory:
@@ -272,6 +276,29 @@ class RunDirectory:
         folder.mkdir(exist_ok=True)
         with replacing(folder / f"{split}.npz") as beside:
             evidence.save(beside)
+
+    def write_learned(self, hashes: NDArray[np.uint64]) -> None:
+        """Write learned.npy, hashes of the rows that were learned from, whole or not at all."""
+        import numpy as np
+
+        with replacing(self.path / _LEARNED) as beside, beside.open("wb") as file:
+            np.save(file, hashes)
+
+    def learned(self) -> NDArray[np.uint64]:
+        """What `write_learned` wrote; nothing where it is not there. Raises RunError where it can't be read."""
+        import numpy as np
+
+        path = self.path / _LEARNED
+        try:
+            found: NDArray[np.uint64] = np.load(path, allow_pickle=False)
+            if found.dtype != np.uint64 or found.ndim != 1:
+                raise ValueError("it holds no hashes")
+        except FileNotFoundError:
+            return np.empty(0, np.uint64)
+        except (OSError, EOFError, ValueError) as error:
+            hint = "remove the file: nothing then tells which rows the run has learned from"
+            raise RunError(f"{path} can't be read: {error}", hint) from error
+        return found
 
     def write_analysis(self, split: str, value: dict[str, Any]) -> None:
         """Write analysis/<split>.json, whole or not at all."""

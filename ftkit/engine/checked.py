@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ftkit.engine import calibrate, distill, machine, prune, sharding, teacher
+from dataclasses import replace
+
+from ftkit.engine import calibrate, distill, learned, machine, prune, sharding, teacher
 from ftkit.engine import model as models
 from ftkit.engine.arguments import micro_batch
 from ftkit.engine.nonfinite import refuse_overflow
@@ -23,4 +25,4 @@ def checked(recipe: Recipe, processes: int = 1) -> Prepared:
     teacher.check(prepared)
     distill.check(prepared)
     prune.check(prepared)
-    return prepared
+    return replace(prepared, warnings=(*prepared.warnings, *learned.told(prepared)))

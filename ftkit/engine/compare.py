@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ftkit.engine import learned
 from ftkit.errors import RunError, every, nearest, problems
 from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
@@ -138,6 +139,9 @@ def compare(
     home = _first_run(names)
     found = every([partial(_model, name, split, home, say, progress) for name in names])
     _refuse_unlike(found, split)
+    for model in found:
+        run, _ = _parts(model.name, home)
+        learned.warn(run.path if run else model.name, model.evidence.rows, split, say)
     recipe, task = home.recipe, found[0].task
     decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
     spread = of_differences(recipe.evaluate.level, recipe.evaluate.resamples)

@@ -10,12 +10,13 @@ from typing import Any, get_args
 from datasets import Dataset
 
 from ftkit.data.load import load_file, unified
-from ftkit.engine import infer, machine, served
+from ftkit.engine import infer, learned, machine, served
 from ftkit.engine import model as models
 from ftkit.engine.prepare import changed_files, check, file_hashes, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
+from ftkit.metrics.evidence import fingerprints
 from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
@@ -59,6 +60,8 @@ def evaluate(
         rows, name = _split(trained, recipe, split, source, say), split
     for warning in check(trained.task, {name: rows}, trained.labels):
         say(f"warning: {warning}")
+    if split != "train" or data is not None:
+        learned.warn(source, fingerprints(rows), name, say)
     return score(trained, rows, spec_of(trained, recipe, precision), say, progress)
 
 

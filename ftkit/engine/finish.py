@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ftkit.engine import calibrate
+from ftkit.engine import calibrate, learned
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.analysis import EXPLAINED, analysis, words
@@ -143,7 +143,8 @@ def _keep(
     answered: dict[str, evaluation.Evaluation],
     beside: dict[str, dict[str, Scored]],
 ) -> None:
-    """Write predictions, and what scores were taken of."""
+    """Write which rows were learned from, predictions, and what scores were taken of."""
+    run.write_learned(learned.of(prepared))
     for name, found in answered.items():
         run.write_predictions(name, as_given(prepared.task, prepared.splits[name], found.predictions))
         everyone = {name: found, **{f"{name}.{baseline}": its for baseline, its in beside.get(name, {}).items()}}

@@ -21,7 +21,7 @@ from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import gate, infer, machine
+from ftkit.engine import gate, infer, learned, machine
 from ftkit.engine import model as models
 from ftkit.engine.compare import same_task
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
@@ -29,7 +29,7 @@ from ftkit.engine.parity import SIZES, timed_batches
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
 from ftkit.files import write_json
-from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.evidence import Evidence, fingerprints
 from ftkit.metrics.intervals import differences, of_differences
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Example
@@ -91,7 +91,7 @@ def survey(
     first, *others = every([_loader(one) for one in (source, *beside)])
     _refuse_unlike(first, others)
     recipe = evaluation.recipe_of(source, say)
-    taken = held_out_rows(first, recipe, source, data, rows, say, usual=None)
+    taken = _new_to_all((source, *beside), held_out_rows(first, recipe, source, data, rows, say, usual=None), say)
     settings = recipe.evaluate if recipe else EvaluateSpec()
     metric = (recipe.train.metric if recipe else None) or first.task.decider()
     with ExitStack() as stack:
@@ -126,6 +126,20 @@ def _refuse_unlike(first: models.Trained, others: Sequence[models.Trained]) -> N
                 f"{trained.source} is of another task, or of other labels, than {first.source}",
                 "name runs that answer the same question",
             )
+
+
+def _new_to_all(sources: Sequence[str | Path], rows: Dataset, say: Say) -> Dataset:
+    """The rows that no model has learned from. Raises RunError where there are none."""
+    hashes, seen = fingerprints(rows), set[int]()
+    for source in sources:
+        if places := learned.places(source, hashes):
+            say(f"note: {source} has learned from {len(places)} of the {len(rows)} rows: they are left out for all")
+            seen.update(places)
+    if len(seen) == len(rows):
+        raise RunError(
+            "there is no row that none of these models has learned from", "name a file with new ones: --data FILE"
+        )
+    return rows.select([place for place in range(len(rows)) if place not in seen]) if seen else rows
 
 
 def _chosen(trained: models.Trained, formats: Sequence[str], say: Say) -> dict[str, Exporter]:

@@ -1,0 +1,80 @@
+"""Which rows a run has learned from, so that they are told where they are to count as new.
+
+A run keeps a hash of each: of its training rows, and of those of the runs that it began with and was taught by. Of an
+export, and of what a stream gave, nothing is known. Of a row's variants the row itself counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftkit.findings import Finding, Place
+from ftkit.metrics.evidence import fingerprints
+from ftkit.run import RunDirectory
+from ftkit.terminal import Say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ftkit.engine.prepare import Prepared
+
+Hashes = NDArray[np.uint64]
+
+
+def of(prepared: Prepared) -> Hashes:
+    """What a training learns from, itself and by what it begins with."""
+    own = [] if prepared.stream else [fingerprints(prepared.splits["train"])]
+    return np.unique(np.concatenate([*own, *map(by, _origins(prepared)), _NONE]))
+
+
+def by(source: str | Path) -> Hashes:
+    """What a run, or the model in it, has learned from; nothing where nothing is known.
+
+    Raises RunError where the run's file can't be read.
+    """
+    path = Path(source).expanduser()
+    for run in (path, path.parent):
+        if RunDirectory.is_run(run) and path in (run, run / "model"):
+            return RunDirectory.open(run).learned()
+    return _NONE
+
+
+def places(source: str | Path, rows: Hashes) -> list[int]:
+    """Which of the rows, by their hashes, `source` has learned from."""
+    return [int(index) for index in np.flatnonzero(np.isin(rows, by(source)))]
+
+
+def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
+    """Say so where some of the rows are not new to `source`."""
+    if count := len(places(source, rows)):
+        many = f"{count} of the {len(rows)} rows of {name}" if count < len(rows) else f"all {len(rows)} rows of {name}"
+        say(f"warning: {source} has learned from {many}: its score there says little of new texts")
+
+
+def told(prepared: Prepared) -> Iterator[Finding]:
+    """Held-out rows of a training that are not new to what it begins with."""
+    held_out: Mapping[str, Dataset] = {name: rows for name, rows in prepared.splits.items() if name != "train"}
+    origins = [source for source in _origins(prepared) if len(by(source))]
+    hashes = {name: fingerprints(rows) for name, rows in held_out.items()} if origins else {}
+    for source in origins:
+        found = [
+            Place(held_out[name][index]["row"], name) for name, rows in hashes.items() for index in places(source, rows)
+        ]
+        if found:
+            what = f"{source} has learned from this held-out row; its score says nothing of new texts"
+            fix = "hold out the rows that it held out: data.validation, data.test and data.seed as in its recipe"
+            yield Finding("learned", "warning", what, tuple(found), fix, of=sum(map(len, hashes.values())))
+
+
+_NONE = np.empty(0, np.uint64)
+
+
+def _origins(prepared: Prepared) -> list[str]:
+    """The checkpoint that a training begins with, and the teacher that it has."""
+    teacher = prepared.objective.teacher
+    return [prepared.recipe.model.checkpoint, *([teacher] if teacher else [])]

@@ -1,0 +1,109 @@
+"""What a run has learned from is told wherever it is to count as new."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftkit.engine import learned
+from ftkit.engine.checked import checked
+from ftkit.engine.compare import compare
+from ftkit.engine.evaluate import evaluate
+from ftkit.engine.survey import survey
+from ftkit.engine.train import train
+from ftkit.errors import RunError
+from ftkit.metrics.evidence import fingerprints
+from ftkit.run import RunDirectory
+from tests.runs import KINDS, Lab, rows, write_rows
+
+TURNED = ("data.validation=0.2", "data.test=0.2")
+
+
+def mixed(lab: Lab, folder: Path, kind: str = "single", old: int = 3) -> Path:
+    """A file with some rows that are trained on, and all test rows."""
+    return write_rows(folder / "mixed.jsonl", [*rows(kind, "train")[:old], *rows(kind, "test")])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_eval_tells_rows_that_were_learned_from(lab: Lab, tmp_path: Path, kind: str) -> None:
+    run, said = lab.trained(kind, "full").run, list[str]()
+    evaluate(run, "train", say=said.append)
+    assert not any("has learned" in line for line in said)
+    evaluate(run, data=str(mixed(lab, tmp_path, kind)), say=said.append)
+    twice = sum(row in rows(kind, "train") for row in rows(kind, "test"))
+    count = f"{3 + twice} of the {3 + len(rows(kind, 'test'))} rows of mixed.jsonl"
+    assert any(f"{run} has learned from {count}" in line for line in said)
+    said.clear()
+    evaluate(run, say=said.append)
+    assert any("has learned" in line for line in said) == bool(twice)
+
+
+def test_cleaned_rows_are_known_by_what_they_were(lab: Lab, tmp_path: Path) -> None:
+    run = lab.train("single", "data.clean=[lowercase]").run
+    other = lab.train("single").run
+    assert set(learned.by(run)) == set(learned.by(other))
+    assert learned.by(run / "model").size == learned.by(run).size > 0
+    assert not learned.by(tmp_path).size and not learned.by(lab.checkpoint("bert")).size
+
+
+def test_a_run_that_begins_with_another_has_learned_its_rows_too(lab: Lab, tmp_path: Path) -> None:
+    """The first one's training rows are the second one's test rows."""
+    base = lab.train("single").run
+    given = (f"model.checkpoint={base}", f"data.train={lab.file('single', 'test')}", "data.validation=0.3")
+    recipe = lab.recipe("single", *given, f"data.test={mixed(lab, tmp_path)}")
+    (warning,) = [found for found in checked(recipe).warnings if found.kind == "learned"]
+    assert warning.splits == {"test": 3} and f"{base} has learned from this held-out row" in warning.what
+    done = train(recipe, tmp_path / "run")
+    told = json.loads((done.run / "data.json").read_text())["warnings"]
+    assert "learned" in {each["kind"] for each in told}
+    assert set(learned.by(base)) < set(learned.by(done.run))
+
+
+def test_a_teachers_rows_are_no_new_ones_to_its_student(lab: Lab, tmp_path: Path) -> None:
+    teacher = lab.train("single").run
+    given = (f"objective={{name: distill, teacher: '{teacher}'}}", f"data.test={mixed(lab, tmp_path)}")
+    (warning,) = [found for found in checked(lab.recipe("single", *given)).warnings if found.kind == "learned"]
+    assert warning.count == 3 and str(teacher) in warning.what
+    alike = lab.recipe("single", f"objective={{name: distill, teacher: '{teacher}'}}")
+    assert not [found for found in checked(alike).warnings if found.kind == "learned"]
+
+
+def turned(lab: Lab, folder: Path) -> Path:
+    """A run that has learned from the test rows, with the first three held out."""
+    held = write_rows(folder / "held.jsonl", rows("single", "test")[:3])
+    rest = write_rows(folder / "rest.jsonl", [*rows("single", "test")[3:], *rows("single", "train")])
+    recipe = lab.recipe("single", f"data.train={rest}", f"data.test={held}")
+    return train(recipe, folder / "turned").run
+
+
+def test_what_one_of_several_has_learned_is_told_or_left_out(lab: Lab, tmp_path: Path) -> None:
+    run, other, said = lab.train("single").run, turned(lab, tmp_path), list[str]()
+    count = len(rows("single", "test"))
+    found = survey(run, [other], ["checkpoint"], say=said.append)
+    assert found.rows == 3
+    assert f"note: {other} has learned from {count - 3} of the {count} rows: they are left out for all" in said
+    with pytest.raises(RunError, match="no row that none of these models has learned from"):
+        survey(run, [other], ["checkpoint"], data=str(lab.file("single", "train")))
+    beside = lab.recipe("single", f"data.train={lab.file('single', 'test')}")
+    third = train(beside, tmp_path / "third").run
+    compare([run, third], say=said.append)
+    assert (
+        f"warning: {third} has learned from all {count} rows of test: its score there says little of new texts" in said
+    )
+    assert not any(str(run) in line and "has learned" in line for line in said)
+
+
+def test_a_damaged_file_is_told(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "run")
+    run.publish()
+    assert not run.learned().size
+    run.write_learned(fingerprints(rows("single", "train")))
+    assert run.learned().dtype == np.uint64
+    path = run.path / "learned.npy"
+    for content in (b"", path.read_bytes()[:-3], b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"learned.npy can't be read"):
+            learned.by(run.path)
