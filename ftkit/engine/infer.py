@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -127,7 +128,7 @@ def _each(
 ) -> list[Any]:
     """What `answer` gives for each row, in order, asked for batches of rows of similar length."""
     found: list[Any] = [None] * len(lengths)
-    with _answering(model), _quickly(model, task, settings.precision):
+    with _answering(model, task, settings.precision):
         for places in batches(lengths, limit, room):
             for i, output in zip(places, limit.within(answer, places, lengths[places[0]] + room), strict=True):
                 found[i] = output
@@ -167,30 +168,45 @@ def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, An
 
 
 @contextmanager
-def _quickly(model: torch.nn.Module, task: Task, precision: str) -> Iterator[None]:
-    """In a precision, and in the quick ways around the model, which hold its weights.
-
-    A model whose weights come and go is left as it is, and so is one that another runtime computes.
-    """
-    with torch.autocast(spread.device(model).type, torch.bfloat16, enabled=precision == "bf16"):
-        if is_served(model) or spread.is_spread(model):
-            yield
-            return
-        with unpadded(model, task.reads_otherwise), lowered(model, still=True):
-            yield
+def _answering(model: torch.nn.Module, task: Task, precision: str) -> Iterator[None]:
+    """The model made `ready`, without gradients, in a precision."""
+    autocast = torch.autocast(spread.device(model).type, torch.bfloat16, enabled=precision == "bf16")
+    with nullcontext() if model in _READY else ready(model, task), torch.inference_mode(), autocast:
+        yield
 
 
 @contextmanager
-def _answering(model: torch.nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, without gradients, and without the autocast that training wraps it in."""
+def ready(model: torch.nn.Module, task: Task) -> Iterator[None]:
+    """The model in evaluation mode and in the quick ways around it, which hold its weights.
+
+    `predict` and `run` see to it each time, which takes as long as a short text does: for a model that does nothing
+    but answer, this lasts as long as its weights stay as they are. One whose weights come and go is left as it is,
+    and so is one that another runtime computes.
+    """
+    with _evaluating(model), ExitStack() as quick:
+        if not (is_served(model) or spread.is_spread(model)):
+            quick.enter_context(unpadded(model, task.reads_otherwise))
+            quick.enter_context(lowered(model, still=True))
+        _READY.add(model)
+        try:
+            yield
+        finally:
+            _READY.discard(model)
+
+
+_READY: WeakSet[torch.nn.Module] = WeakSet()
+
+
+@contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and without the autocast that training wraps it in."""
     training, wrapped = model.training, model.__dict__.pop("forward", None)
     if wrapped is not None and "_original_forward" not in model.__dict__:
         model.__dict__["forward"] = wrapped
         wrapped = None
     model.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         model.train(training)
         if wrapped is not None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from datasets import Dataset
 
 from ftkit.data.clean import changed, cleaned
 from ftkit.data.load import unified
+from ftkit.engine import infer, spread
 from ftkit.engine import model as models
-from ftkit.engine import spread
 from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.engine.given import as_given
 from ftkit.errors import DataError
@@ -42,6 +44,9 @@ class Predictor:
         self.trained = models.load(source, spread.read(device_map, max_memory))
         self.recipe = recipe_of(source, say)
         self.settings = spec_of(self.trained, self.recipe, precision)
+        made_ready = ExitStack()
+        made_ready.enter_context(infer.ready(self.trained.model, self.trained.task))
+        finalize(self, made_ready.close)
 
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ftkit.engine import model as models
+from ftkit.engine.attribution import explain_new
+from ftkit.engine.evaluate import answer as answer_rows
+from ftkit.engine.lowered import LowWeights
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import train
+from ftkit.engine.unpad import ATTENTION
 from ftkit.errors import DataError, RecipeError, RunError
 from tests.runs import Lab, read_jsonl, rows, write_rows
 
@@ -103,3 +109,45 @@ def test_what_is_no_model_is_refused(lab: Lab, tmp_path: Path) -> None:
 def test_text_that_is_not_unicode_is_refused(lab: Lab, row: Any) -> None:
     with pytest.raises(DataError, match="input 2 is not valid Unicode"):
         predictor(lab, "single")(["fine" if isinstance(row, str) else {"text": "fine"}, row])
+
+
+# ---------------------------------------------------------------------- made ready once
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", ["single", "qa", "seq2seq"])
+def test_a_model_is_made_ready_once_and_answers_as_before(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str, precision: str
+) -> None:
+    made: list[LowWeights] = []
+    install = LowWeights.install
+    monkeypatch.setattr(LowWeights, "install", lambda low: (made.append(low), install(low)))
+    model = Predictor(lab.trained(kind, "full").run, precision=precision)
+    inputs: list[Any] = [{name: row[name] for name in INPUTS[kind]} for row in rows(kind, "test")]
+    each = [answer for one in inputs for answer in model([one])]
+    assert len(made) == 1
+    trained = models.load(model.trained.source)
+    one_by_one = [answer for one in inputs for answer in answer_rows(trained, model.read([one]), model.settings)]
+    assert len(made) == 1 + len(inputs)
+    assert each == one_by_one
+
+
+def test_a_model_is_left_as_it_was_when_its_predictor_goes(lab: Lab) -> None:
+    predictor = Predictor(lab.trained("single", "full").run, precision="bf16")
+    list(predictor(["One.", "Two."]))
+    model: Any = predictor.trained.model
+    assert model.config._attn_implementation == ATTENTION
+    assert any("forward" in vars(module) for module in model.modules())
+    del predictor
+    gc.collect()
+    assert model.config._attn_implementation != ATTENTION
+    assert not any("forward" in vars(module) or module._forward_pre_hooks for module in model.modules())
+
+
+def test_an_explanation_is_that_of_a_model_that_was_not_made_ready(lab: Lab) -> None:
+    predictor = Predictor(lab.trained("single", "full").run)
+    example = predictor.read([{"text": rows("single", "test")[0]["text"]}])[0]
+    found = explain_new(predictor.trained, example, predictor.settings)
+    wanted = explain_new(models.load(predictor.trained.source), example, predictor.settings)
+    assert found is not None and wanted is not None and found.gap < 0.01
+    assert [word.weight for word in found.words] == pytest.approx([word.weight for word in wanted.words], abs=1e-5)
