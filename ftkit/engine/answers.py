@@ -115,11 +115,16 @@ class FileAnswers:
 
     # ------------------------------------------------------------------ into a file
 
-    def write(self, output: Path, progress: Progress | None = None) -> None:
-        """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped."""
-        journal = output.with_name(f"{output.name}.partial")
+    def write(self, output: Path, progress: Progress | None = None, overwrite: bool = False) -> None:
+        """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped.
+
+        Raises DataError where answers stand there, unless `overwrite` allows to replace them.
+        """
+        journal = journal_of(output)
         head = json.dumps(self.of, ensure_ascii=False) + "\n"
         place = self._place(journal, head)
+        if place is None and not overwrite:
+            refuse_existing(output)
         if place is None:
             journal.write_text(head, encoding="utf-8")
             place = _Place(len(head.encode()))
@@ -159,7 +164,7 @@ class FileAnswers:
 
         with replacing(output) as beside:
             write_rows(beside, output.name, shown)
-        errors = output.with_name(f"{output.name}.errors.jsonl")
+        errors = _errors_of(output)
         bad = (line for line in shown() if "error" in line)
         if first := next(bad, None):
             with replacing(errors) as beside:
@@ -173,6 +178,22 @@ class FileAnswers:
         why = "; ".join(f"row {line['row']}: {line['error']}" for line in first[:_TOLD])
         what = "1 row" if count == 1 else f"{count} rows"
         self.say(f"warning: {what} can't be read and {'has' if count == 1 else 'have'} no answer ({why}); {where}")
+
+
+def journal_of(output: Path) -> Path:
+    """Where the answers to a file are kept until all are there."""
+    return output.with_name(f"{output.name}.partial")
+
+
+def _errors_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.errors.jsonl")
+
+
+def refuse_existing(output: Path) -> None:
+    """Raises DataError where answers, or a list of rows that have none, stand already."""
+    if found := [str(path) for path in (output, _errors_of(output)) if path.is_file()]:
+        what = f"{' and '.join(found)} {'exist' if len(found) > 1 else 'exists'} already"
+        raise DataError(what, "name another file with --output, or say --overwrite to replace it")
 
 
 def _error(number: int, why: str) -> Line:

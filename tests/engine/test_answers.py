@@ -185,11 +185,10 @@ def test_rows_that_cannot_be_read_cost_no_other(
 
 
 def test_errors_of_an_earlier_command_do_not_stay(predictor: Predictor, tmp_path: Path) -> None:
+    asked = ("predict", run_of(predictor), "--input", tmp_path / "in.csv", "--output", tmp_path / "out", "--overwrite")
     for text, left in (("text\nOne.\na,b\n", True), ("text\nOne.\n", False)):
         (tmp_path / "in.csv").write_text(text)
-        assert (
-            ftkit("predict", run_of(predictor), "--input", tmp_path / "in.csv", "--output", tmp_path / "out").code == 0
-        )
+        assert ftkit(*asked).code == 0
         assert (tmp_path / "out.errors.jsonl").exists() == left
 
 
@@ -285,7 +284,7 @@ def test_other_rows_or_another_model_begin_anew(lab: Lab, predictor: Predictor, 
         assert other != head
         output.with_name("out.jsonl.partial").write_text(other + wrong * 1024)
         said: list[str] = []
-        FileAnswers(predictor, str(source), (), said.append).write(output)
+        FileAnswers(predictor, str(source), (), said.append).write(output, overwrite=True)
         assert any("answered anew" in line for line in said) and read_jsonl(output) == expected
 
 
@@ -295,3 +294,40 @@ def test_file_of_a_persons_own_is_not_written_over(predictor: Predictor, tmp_pat
     own.write_text("my own notes\n")
     done = ftkit("predict", run_of(predictor), "--input", source, "--output", tmp_path / "out.csv")
     assert done.code == 3 and str(own) in done.err and own.read_text() == "my own notes\n"
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.errors.jsonl"])
+@pytest.mark.parametrize("of", ["a text", "a file", "a file, in part by another model"])
+def test_answers_that_stand_already_are_replaced_only_where_asked(
+    predictor: Predictor, tmp_path: Path, name: str, of: str
+) -> None:
+    source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.csv"
+    (tmp_path / name).write_text("an earlier command's")
+    if "model" in of:
+        output.with_name("out.csv.partial").write_text('{"ftkit": "0", "model": "other"}\n')
+    what = ["One."] if of == "a text" else ["--input", source]
+    done = ftkit("predict", run_of(predictor), *what, "--output", output)
+    assert done.code == 3 and f"{tmp_path / name} exists already" in done.err and "--overwrite" in done.err
+    assert (tmp_path / name).read_text() == "an earlier command's"
+    assert ftkit("predict", run_of(predictor), *what, "--output", output, "--overwrite").code == 0
+    assert written(output)[0]["label"]
+
+
+def test_going_on_to_an_output_that_was_written_last_of_all_needs_no_permission(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.csv"
+
+    unlink = Path.unlink
+
+    def killed(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".partial":
+            raise Stopped
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 130
+    assert output.exists() and output.with_name("out.csv.partial").exists()
+    assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 0
+    assert not output.with_name("out.csv.partial").exists()
