@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ftkit.data.columns import Unread, canonical, empty_inputs, find
-from ftkit.data.examples import cleaned
+from ftkit.data.columns import Unread, empty_inputs, find
+from ftkit.data.examples import as_examples
 from ftkit.data.hub import is_hub_id
 from ftkit.data.load import unified, whole_table
 from ftkit.data.sources import read_file
@@ -43,12 +43,11 @@ def read_inputs(source: str, spec: DataSpec, task: Task) -> Inputs:
         table = read_file(source, spec, task.shapes(), unread=lines)
     found = find(table, task.shapes(), spec.columns, targets=False, lenient=True)
     shape = tuple(column for column in found.shape if column.is_input)
-    examples = canonical(table, replace(found, shape=shape), spec, targets=False, strict=False)
+    asked = {source: replace(found, shape=shape)}
+    parts, notes = as_examples({source: table}, asked, spec, targets=False, lenient=[source])
+    examples = parts[source]
     unread = [*lines, *((row.number, _reason(row)) for row in examples.unread)]
-    notes = [*examples.notes, *empty_inputs(table, examples.rows, shape)]
-    if examples.rows:
-        parts, told = cleaned({source: examples}, {source: table.source}, spec)
-        examples, notes = parts[source], [*notes, *told]
+    notes += empty_inputs(table, examples.rows, shape)
     rows = None
     if examples.rows:
         refused: list[Finding] = []

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.clean import GIVEN, with_reading
-from ftkit.data.columns import Found, Raw, Unread, canonical, empty_inputs, find
-from ftkit.data.examples import Schemes, cleaned, labelled, spelled
+from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
+from ftkit.data.examples import Schemes, as_examples, has_no_answers
 from ftkit.data.hub import is_hub_id, read_hub, split_called, stream_hub
 from ftkit.data.mapped import Row
 from ftkit.data.read import SHOWN, Locate, Table, counted
@@ -87,8 +87,6 @@ def load(
     located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
     shape = examples["train"].shape
     examples = {name: part for name, part in examples.items() if part.rows}
-    examples, told = cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
-    more += told
     if stream:
         stream = stream.read_as(found["train"], group, tables["train"].source, schemes)
     home = {name: name if name in examples else "train" for name in SPLIT_NAMES}
@@ -123,11 +121,11 @@ def load_file(
     table = whole_table((source,) if isinstance(source, str) else source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
-    examples = canonical(table, found, spec, group=group, targets=targets)
-    parts, told = spelled({"test": examples}, {"test": table.source})
-    notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
-    parts, told = cleaned(parts, {"test": table.source}, spec)
-    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
+    parts, notes = as_examples({"test": table}, {"test": found}, spec, group=group, targets=targets)
+    rows, shape = parts["test"].rows, parts["test"].shape
+    if not rows:
+        raise DataError(f"{table.source}: none of its rows has a label", "label some of them, or name another file")
+    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *empty_inputs(table, rows, shape)]))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -280,24 +278,13 @@ def _examples(
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
-    tables, notes = labelled(tables, found)
     files = [name for name in tables if name == "train" or spec.sources(name)]
-    blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
-    notes += [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
-    used = [name for name in tables if name not in blank]
-    refuses = {name: strict and not (name == "train" and spec.bad_rows == "skip") for name in used}
-    examples = every(
-        [partial(canonical, tables[name], found[name], spec, group=group, strict=refuses[name]) for name in used]
-    )
-    notes += [note for part in examples for note in part.notes]
-    sources = {name: tables[name].source for name in used}
-    tagged, told = spelled(dict(zip(used, examples, strict=True)), sources, schemes)
-    return tagged, found, notes + told
-
-
-def _has_no_answers(table: Table, found: Found) -> bool:
-    homes = [found.homes[column.name] for column in found.shape if not column.is_input]
-    return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
+    blank = [name for name in tables if name not in files and has_no_answers(tables[name], found[name])]
+    notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
+    used = {name: table for name, table in tables.items() if name not in blank}
+    lenient = [name for name in used if not strict or (name == "train" and spec.bad_rows == "skip")]
+    examples, more = as_examples(used, found, spec, group=group, lenient=lenient, schemes=schemes)
+    return examples, found, notes + more
 
 
 def _shared_out(examples: dict[str, Examples], spec: DataSpec, stratify: str | None) -> Iterator[str]:

@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftkit.data.columns import canonical, find
-from ftkit.data.examples import Schemes, cleaned, labelled, spelled
+from ftkit.data.columns import find
+from ftkit.data.examples import Schemes, as_examples
 from ftkit.data.hub import is_hub_id, stream_hub
 from ftkit.data.read import Locate, Table, parted
 from ftkit.data.several import expand, join
@@ -141,13 +141,11 @@ class Stream:
                 return
 
     def _read(self, table: Table, found: Found) -> Examples:
-        kept, _ = labelled({"train": table}, {"train": found})
-        strict = self.spec.bad_rows == "stop"
-        part = canonical(kept["train"], found, self.spec, group=self.group, strict=strict)
-        if not part.rows:
-            return part
-        examples, _ = spelled({"train": part}, {"train": self.name}, self.schemes)
-        examples, _ = cleaned(examples, {"train": table.source}, self.spec)
+        schemes = {(table.source, tags): scheme for (source, tags), scheme in self.schemes.items() if source == self.name}
+        lenient = ["train"] if self.spec.bad_rows == "skip" else []
+        examples, _ = as_examples(
+            {"train": table}, {"train": found}, self.spec, group=self.group, lenient=lenient, schemes=schemes
+        )
         return examples["train"]
 
     def _unread(self) -> Unread | None:

@@ -58,6 +58,8 @@ class Column(NamedTuple):
     name: str
     kind: Kind
     required: bool = True
+    in_parts: bool = False
+    """Whether a list of texts, as the turns of a dialogue, is one text."""
 
     @property
     def is_input(self) -> bool:

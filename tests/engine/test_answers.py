@@ -151,7 +151,7 @@ def test_files_of_a_pattern_are_one_input(predictor: Predictor, tmp_path: Path) 
 
 
 BAD = {
-    "in.jsonl": '{"text": "One."}\nno JSON\n{"text": null}\n{"text": "Two."}\n{"txt": "3"}\n[4]\n{"text": "Five."}\n',
+    "in.jsonl": '{"text": "One."}\nno JSON\n{"text": null}\n{"text": "Two."}\n{"text": ["3"]}\n[4]\n{"text": "Five."}\n',
     "in.csv": "text,label\nOne.,a\nx,y,z\nTwo.,b\nalone\nFive.,c\n",
 }
 LINES = {"in.jsonl": (2, 3, 5, 6), "in.csv": (3, 5)}
