@@ -117,7 +117,7 @@ def _prove(recipe: Recipe) -> Proof:
     task = plugins.resolve("task", recipe.task, Task)
     loaded = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
     own = checks.checked(task, dict(loaded.items()), recipe.data)
-    found = checks.usable(own.findings, loaded.locate)
+    found = checks.usable(own.findings, loaded.numbering)
     rows = {name: len(split) for name, split in own.splits.items()}
     return Proof(rows, own.labels, (*loaded.notes, *map(str, found)))
 

@@ -101,7 +101,9 @@ def inspect(recipe: Recipe) -> Inspection:
         return Inspection(recipe, task, {}, {}, {}, (_unreadable(error),), (), Splits())
     found = [finding for split, rows in loaded.unread.items() for finding in unread_findings(rows, split)]
     if loaded.train is None:
-        return Inspection(recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.locate)), loaded.notes, loaded)
+        return Inspection(
+            recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.numbering)), loaded.notes, loaded
+        )
     of = {name: len(split) + len(loaded.unread.get(name, ())) for name, split in loaded.items()}
     return _inspected(recipe, task, loaded, [_counted(finding, of) for finding in found])
 
@@ -138,7 +140,7 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
         {name: len(split) for name, split in loaded.items()},
         {name: dict(data.counts(name).most_common()) for name in data.splits if data.has_names},
         lengths(data),
-        tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.locate)),
+        tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.numbering)),
         tuple(dict.fromkeys([*notes, *data.notes])),
         loaded,
     )

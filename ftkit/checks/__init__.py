@@ -14,13 +14,12 @@ from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
 from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
-from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
+from ftkit.findings import SHOWN, Finding, Numbering, Place, errors, located, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.data.load import Splits
-    from ftkit.data.read import Locate
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Labels, Limit, Task
 
@@ -59,10 +58,10 @@ def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: A
 
 
 def usable(
-    found: Iterable[Finding], locate: Mapping[str, Locate] | None = None, sources: Mapping[str, str] | None = None
+    found: Iterable[Finding], numbering: Mapping[str, Numbering] | None = None, sources: Mapping[str, str] | None = None
 ) -> list[Finding]:
     """The warnings, those that say the same as one. Raises DataError with every error, splits named by `sources`."""
-    told = located(merged(found), locate or {})
+    told = located(merged(found), numbering or {})
     if stops := [str(finding.renamed(sources or {})) for finding in errors(told)]:
         raise problems(DataError, "the data can't be used", stops)
     return told

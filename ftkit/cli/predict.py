@@ -93,7 +93,7 @@ def _answer_file(found: FileAnswers, output: Path | None, overwrite: bool) -> No
         return
     bad = []
     with output.open("w", encoding="utf-8") if output else nullcontext() as file:
-        for line in found.lines(terminal.Progress()):
+        for line in map(found.named, found.lines(terminal.Progress())):
             print(json.dumps(answer_of(line), ensure_ascii=False), file=file)
             if "error" in line:
                 bad.append(line)

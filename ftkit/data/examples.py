@@ -11,7 +11,7 @@ from ftkit.data.clean import cleaned as cleaned_rows
 from ftkit.data.columns import canonical
 from ftkit.data.read import Table, counted
 from ftkit.data.typed import Examples
-from ftkit.errors import every
+from ftkit.errors import DataError, every, problems
 from ftkit.metrics.schemes import Scheme, scheme_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ def as_examples(
     examples, told = _spelled(examples, sources, {} if schemes is None else schemes)
     examples, more = _cleaned(examples, sources, spec)
     return examples, [*notes, *told, *more]
+
+
+def require_labels(tables: dict[str, Table], examples: dict[str, Examples]) -> None:
+    """Raises DataError for tables of which no row has a label."""
+    none = [tables[name].source for name, part in examples.items() if not part.rows and not part.unread]
+    if none:
+        what = "none of its rows has a label"
+        raise problems(DataError, "", [f"{source}: {what}" for source in none], "label some, or name another file")
 
 
 def has_no_answers(table: Table, found: Found) -> bool:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
-from ftkit.data.examples import Schemes, as_examples, has_no_answers
+from ftkit.data.examples import Schemes, as_examples, has_no_answers, require_labels
 from ftkit.data.hub import is_hub_id, read_hub, split_called, stream_hub
 from ftkit.data.mapped import Row
-from ftkit.data.read import SHOWN, Locate, Table, counted
+from ftkit.data.read import SHOWN, Table, counted
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
 from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
 from ftkit.data.stream import Stream, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
-from ftkit.findings import merged
+from ftkit.findings import Numbering, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,8 +48,8 @@ class Splits:
     """By split, the rows that can't be read; only where they were not to be refused."""
     raw: dict[str, Sequence[Row]] = field(default_factory=dict)
     """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
-    locate: Mapping[str, Locate] = field(default_factory=dict)
-    """By split, where rows stand by their `row`; only of splits whose rows are of several files."""
+    numbering: Mapping[str, Numbering] = field(default_factory=dict)
+    """By split, what `row` counts, and where rows stand that are of several files."""
     stream: Stream | None = None
     """All training rows, where they are streamed: `train` is the first of them."""
 
@@ -84,7 +84,7 @@ def load(
     schemes: Schemes = {}
     examples, found, more = _examples(tables, spec, shapes, group, strict, schemes)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
-    located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
+    numbering = {name: tables.get(name, tables["train"]).numbering for name in SPLIT_NAMES}
     shape = examples["train"].shape
     examples = {name: part for name, part in examples.items() if part.rows}
     if stream:
@@ -98,7 +98,7 @@ def load(
         shape=shape,
         unread=unread,
         raw={} if strict else {name: _raw(home[name], part, tables, found, group) for name, part in examples.items()},
-        locate=located,
+        numbering=numbering,
         stream=stream,
     )
 
@@ -122,10 +122,9 @@ def load_file(
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
     parts, notes = as_examples({"test": table}, {"test": found}, spec, group=group, targets=targets)
-    rows, shape = parts["test"].rows, parts["test"].shape
-    if not rows:
-        raise DataError(f"{table.source}: none of its rows has a label", "label some of them, or name another file")
-    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *empty_inputs(table, rows, shape)]))
+    require_labels({"test": table}, parts)
+    notes += empty_inputs(table, parts["test"].rows, parts["test"].shape)
+    return as_dataset(parts["test"]), tuple(dict.fromkeys(notes))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -284,6 +283,7 @@ def _examples(
     used = {name: table for name, table in tables.items() if name not in blank}
     lenient = [name for name in used if not strict or (name == "train" and spec.bad_rows == "skip")]
     examples, more = as_examples(used, found, spec, group=group, lenient=lenient, schemes=schemes)
+    require_labels(used, examples)
     return examples, found, notes + more
 
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from ftkit.data.columns import find
 from ftkit.data.examples import Schemes, as_examples
 from ftkit.data.hub import is_hub_id, stream_hub
-from ftkit.data.read import Locate, Table, parted
+from ftkit.data.read import Table, parted
 from ftkit.data.several import expand, join
 from ftkit.data.sources import stream_file
 from ftkit.data.split import split_named
 from ftkit.data.typed import Examples
 from ftkit.errors import DataError, every, some
+from ftkit.findings import Numbering
 
 if TYPE_CHECKING:
     from ftkit.data.columns import Found, Shapes
@@ -43,7 +44,7 @@ class Part:
 
     examples: Examples | None
     """None where no row of the part can be used."""
-    locate: Locate
+    numbering: Numbering
     source: str
     left_out: int
     """Rows that can't be read, or have no label."""
@@ -112,7 +113,7 @@ class Stream:
                 out = len(table.rows) - (len(examples.rows) if examples else 0) + len(unread or ())
                 if unread:
                     unread.clear()
-                yield Part(examples if examples and examples.rows else None, table.named, table.source, out)
+                yield Part(examples if examples and examples.rows else None, table.numbering, table.source, out)
 
     def refuse_written(self) -> None:
         """Raises DataError where a file has changed since the stream was opened."""
@@ -141,7 +142,9 @@ class Stream:
                 return
 
     def _read(self, table: Table, found: Found) -> Examples:
-        schemes = {(table.source, tags): scheme for (source, tags), scheme in self.schemes.items() if source == self.name}
+        schemes = {
+            (table.source, tags): scheme for (source, tags), scheme in self.schemes.items() if source == self.name
+        }
         lenient = ["train"] if self.spec.bad_rows == "skip" else []
         examples, _ = as_examples(
             {"train": table}, {"train": found}, self.spec, group=self.group, lenient=lenient, schemes=schemes

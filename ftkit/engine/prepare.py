@@ -125,7 +125,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     if recipe.data.bad_rows == "skip":
         splits, found = _skipped(splits, found)
-    warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
+    warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
     labels = in_order_of(labels, models.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
@@ -141,7 +141,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
         data = checks.data_of(loaded, labels, fitting.limits(), tokenizer)
-        warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
+        warnings = merged([*warnings, *located(checks.of_data(data), loaded.numbering)])
         notes = (*notes, *data.notes)
     made = augmented(
         Prepared(

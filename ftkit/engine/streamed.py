@@ -185,7 +185,7 @@ class Streamed:
             found += checks.of_task(task, {"train": read}, labels)
         bad = unusable(found)
         if self.prepared.recipe.data.bad_rows == "stop" or bad is None:
-            checks.usable(errors(found), {"train": part.locate})
+            checks.usable(errors(found), {"train": part.numbering})
         rows = read.remove_columns([name for name in _ASIDE if name in read.column_names]).to_list()
         kept = [row for row in rows if row["row"] not in (bad or ())]
         return kept, len(part.examples.rows) - len(kept)

@@ -304,7 +304,7 @@ def _example(place: Json) -> str:
 
 
 def _where(place: Json) -> str:
-    return place.get("at") or f"{place['split']} row {place['row']}"
+    return place.get("at") or f"{place['split']} {place.get('unit', 'row')} {place['row']}"
 
 
 def _spread(run: Run) -> list[Json]:

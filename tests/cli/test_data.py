@@ -117,5 +117,5 @@ def test_a_few_slips_hide_no_column_of_tags(tmp_path: Path) -> None:
     blocks = [f"Anna{number} B-PER\nmet O\nus{number} O" for number in range(20)]
     (tmp_path / "names.conll").write_text("\n\n".join([*blocks, "Otto b-per\nruns 0\nfar o"]) + "\n")
     done = ftkit("data", "check", tmp_path / "names.conll", "--fix", tmp_path / "copy")
-    assert done.code == 4 and "train row 21: 'b-per'" in done.out
+    assert done.code == 4 and "train line 21: 'b-per'" in done.out
     assert read_jsonl(tmp_path / "copy" / "train.jsonl")[-1]["tags"] == ["B-PER", "O", "O"]

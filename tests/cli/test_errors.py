@@ -77,13 +77,13 @@ DATA = {
     ),
     "label that train never had": data(
         "data.test=b.csv",
-        "b.csv row 3",
+        "b.csv line 3",
         "label 'trad'",
         "did you mean 'trade'?",
         b__csv="text,label\na,arts\nb,trad\n",
     ),
     "label that train never had, in validation": data(
-        "data.validation=b.csv", "b.csv row 2", "label 'weather'", "arts", b__csv="text,label\na,weather\n"
+        "data.validation=b.csv", "b.csv line 2", "label 'weather'", "arts", b__csv="text,label\na,weather\n"
     ),
     "type that train never had": data(
         "data.test=b.jsonl",
@@ -320,7 +320,7 @@ USE = {
     "eval of a missing file": Case("eval {single} --data nowhere.csv", ("there is no file", "nowhere.csv")),
     "eval of unknown labels": Case(
         "eval {single} --data a.csv",
-        ("a.csv row 2", "'weather'", "'arts', 'sport', 'trade'"),
+        ("a.csv line 2", "'weather'", "'arts', 'sport', 'trade'"),
         {"a.csv": "text,label\na,weather\n"},
     ),
     "eval of no labels": Case("eval {single} --data a.csv", ("a.csv", "'label'"), {"a.csv": "text\nhello\n"}),

@@ -107,7 +107,7 @@ def test_splits_that_are_several_files_or_a_column_of_them(tmp_path: Path) -> No
         "validation": ["three", "four"],
         "test": ["two"],
     }
-    assert splits.locate["test"](splits.test["row"][0]) == "b.csv, line 2"
+    assert splits.numbering["test"].at(splits.test["row"][0]) == "b.csv, line 2"
     assert load(DataSpec(train=tuple(train), validation=tuple(held)), LABELLED).validation["row"][:] == [1, 2]
 
 

@@ -380,7 +380,9 @@ def test_links_of_a_foreign_run_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("harm", ["gone", "flipped"])
-def test_a_best_model_that_is_lost_is_told_and_trained_anew_without_checkpoints(lab: Lab, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+def test_a_best_model_that_is_lost_is_told_and_trained_anew_without_checkpoints(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
     settings = ("train.epochs=3", "train.learning_rate=1e-12")  # no later epoch is better
     whole, path = lab.train("single", *settings), begun(lab, monkeypatch, *settings, after=5)
     if harm == "gone":
