@@ -77,6 +77,12 @@ class Finding:
         names = dict.fromkeys(split for split, _ in rows)
         return {name: sum(split == name for split, _ in rows) for name in names}
 
+    @property
+    def _units(self) -> dict[str, str]:
+        """By split, what its rows' numbers count."""
+        likes = {place.like[0]: place.like_unit for place in self.places if place.like}
+        return likes | {place.split: place.unit for place in self.places}
+
     def within(self, split: str, of: int) -> Finding:
         """The finding with the name of its split, whose `of` rows were looked at."""
         return replace(self, places=tuple(place._replace(split=split) for place in self.places), of=of)
@@ -105,6 +111,7 @@ class Finding:
             "count": self.count,
             "share": self.share,
             "splits": self.splits,
+            "units": self._units,
             "examples": [_plain(place) for place in self.examples()],
         }
         if rows:
@@ -126,14 +133,11 @@ class Finding:
 
 
 def _plain(place: Place) -> dict[str, Any]:
-    plain = {**_numbered(place.split, place.row, place.unit, place.at), "text": place.text}
+    plain = {"split": place.split, "row": place.row, "text": place.text} | ({"at": place.at} if place.at else {})
     if place.like is None:
         return plain
-    return {**plain, "like": _numbered(*place.like, place.like_unit, place.like_at)}
-
-
-def _numbered(split: str, row: int, unit: str, at: str) -> dict[str, Any]:
-    return {"split": split, "row": row, "unit": unit} | ({"at": at} if at else {})
+    like = {"split": place.like[0], "row": place.like[1]} | ({"at": place.like_at} if place.like_at else {})
+    return {**plain, "like": like}
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:

@@ -16,7 +16,7 @@ from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
 from ftkit.data.split import SPLITS, split_named
 from ftkit.errors import DataError, RecipeError, nearest, some
-from ftkit.recipe import Recipe, parse_data, parse_recipe
+from ftkit.recipe import Recipe, parse_data, parse_recipe, read_raw
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
 from ftkit.shelf import find_recipe
@@ -67,9 +67,12 @@ def write_recipe(
 
 
 def recognised(file: Path, task: str | None, encoding: str, say: Say) -> Recipe:
-    """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows."""
+    """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows.
+
+    Lines that can't be read are passed over: who goes by the recipe will tell of them.
+    """
     _refuse_task(task)
-    table, numbered = read_table([str(file)], task, encoding)
+    table, numbered = read_table([str(file)], task, encoding, past=True)
     guess = recognise(table, task, file)
     data = _data(guess, numbered, encoding, file)
     data |= dict(_held_out(table, guess, data, file, say))
@@ -108,8 +111,17 @@ def _data(guess: Guess, numbered: bool, encoding: str, file: Path, more: Sequenc
 
 
 def _recipe(guess: Guess, data: Mapping[str, Any]) -> Recipe:
-    task = {"name": guess.task} | ({} if guess.kind == "single" else {"kind": guess.kind})
-    return parse_recipe({"task": task, "model": {"checkpoint": "minilm"}, "data": dict(data)}, "for the file")
+    """The closest recipe on the shelf for this file's data, as `_text` writes it."""
+    raw = read_raw(find_recipe(_shelf(guess)))
+    if guess.kind != "single":
+        raw["task"] = {"name": guess.task, "kind": guess.kind}
+    if guess.kind == "regression":
+        raw["train"] = {**raw["train"], "metric": "pearson"}
+    return parse_recipe({**raw, "data": dict(data)}, "for the file")
+
+
+def _shelf(guess: Guess) -> str:
+    return shelf_name(guess.task, guess.kind, "text_pair" in guess.columns)
 
 
 def _prove(recipe: Recipe) -> Proof:
@@ -214,7 +226,7 @@ def _source(held: Any) -> str:
 
 def _text(guess: Guess, data: Mapping[str, Any], labels: list[str], path: Path) -> str:
     """The closest recipe on the shelf, with this file's data in it."""
-    name = shelf_name(guess.task, guess.kind, "text_pair" in guess.columns)
+    name = _shelf(guess)
     shelf = find_recipe(name).read_text(encoding="utf-8")
     body = re.sub(r"\A(#.*\n)+", "", shelf).strip()
     sections = {block.partition(":")[0]: block for block in re.split(r"\n{2,}", body)}

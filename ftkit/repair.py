@@ -22,7 +22,7 @@ from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
 from ftkit.findings import errors
-from ftkit.inspection import Inspection
+from ftkit.inspection import UNREADABLE, Inspection
 from ftkit.metrics.schemes import scheme_of
 from ftkit.recipe import Recipe
 from ftkit.run import write_jsonl
@@ -61,7 +61,7 @@ def write_repaired(found: Inspection, to: Path) -> str:
     to = expanded(to, DataError)
     if to.exists():
         raise DataError(f"{to} exists already", "name a new folder: --fix TO")
-    if not found.splits.shape:
+    if any(finding.kind == UNREADABLE for finding in found.findings):
         raise DataError("no copy is written: there are lines that can't be read", "mend these lines first")
     repair = Repair(found)
     repair.run()

@@ -12,5 +12,5 @@ def test_numbers_are_told_with_what_they_count() -> None:
     by_file = {"train": Numbering("line", lambda number: f"b.csv, line {number - 1}")}
     (place,) = located([found], by_file)[0].places
     assert (place.where, place.like_where) == ("b.csv, line 1", "test row 5")
-    example = located([found], by_file)[0].as_json()["examples"][0]
-    assert example["at"] == "b.csv, line 1" and (example["row"], example["unit"]) == (2, "line")
+    told = located([found], by_file)[0].as_json()
+    assert told["examples"][0]["at"] == "b.csv, line 1" and told["units"] == {"train": "line", "test": "row"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
@@ -75,7 +75,8 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 
 def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
-    data = Data(loaded.shape, {}, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    count = counting(tokenizer.backend_tokenizer) if tokenizer else None
+    data = Data(loaded.shape, {}, labels, limits, count, mendable=loaded.stream is None)
     splits = dict(loaded.items())
     places = chosen(splits, [column.name for column in data.inputs], data.notes)
     for name, split in splits.items():
@@ -91,7 +92,8 @@ def of_data(data: Data) -> list[Finding]:
     found = []
     for name in plugins.names("check"):
         for finding in plugins.find("check", name, Check)().find(data):
-            found.append(illustrated(replace(finding, of=finding.of or data.total), data))
+            fix = finding.fix if data.mendable else finding.fix.removesuffix(FIXES)
+            found.append(illustrated(replace(finding, of=finding.of or data.total, fix=fix), data))
     return merged(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from ftkit.data.read import SHOWN, Table, counted
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
 from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
-from ftkit.data.stream import Stream, open_stream
+from ftkit.data.stream import Stream, naming_skip, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.findings import Numbering, merged
@@ -52,6 +52,8 @@ class Splits:
     """By split, what `row` counts, and where rows stand that are of several files."""
     stream: Stream | None = None
     """All training rows, where they are streamed: `train` is the first of them."""
+    unreadable: DataError | None = None
+    """What is to be said of lines that can't even be told apart, where the others were wanted all the same."""
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
@@ -75,11 +77,40 @@ def load(
     the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
     column `stratify`) keep their shares, and rows of the same `spec.group`, or of the first of the
     task's usual `groups` that the data has, stay together. `spec.limit` is for training rows, and last. Raises
-    DataError with all problems; when not `strict`, values that can't be read are none.
+    DataError with all problems; when not `strict`, values and lines that can't be read are none.
     """
     _check(spec)
+    read = partial(_load, spec, shapes, stratify, groups, strict)
+    with naming_skip(spec):
+        try:
+            return read()
+        except DataError as error:
+            if not error.faults:
+                raise
+            return _past(error, partial(read, past=True), strict)
+
+
+def _past(error: DataError, read: Callable[[], Splits], strict: bool) -> Splits:
+    """The rows that `read` gives past lines that can't be read. Raises `error`, with all else that is wrong."""
+
+    def refuse() -> Splits:
+        raise error
+
+    try:
+        splits = read()
+    except DataError as other:
+        if other.faults:
+            raise error from None  # the format knows of no rows past such lines
+        return every([refuse, read])[0]
+    return refuse() if strict else replace(splits, unreadable=error)
+
+
+def _load(
+    spec: DataSpec, shapes: Shapes, stratify: str | None, groups: Sequence[str], strict: bool, past: bool = False
+) -> Splits:
+    """What `load` gives; `past` lines that can't be read, where it is said elsewhere that there are some."""
     stream = open_stream(spec, shapes) if spec.stream else None
-    tables, notes = _tables(spec, shapes, stream)
+    tables, notes = _tables(spec, shapes, stream, past)
     group = _group_column(tables["train"], spec, groups)
     schemes: Schemes = {}
     examples, found, more = _examples(tables, spec, shapes, group, strict, schemes)
@@ -178,12 +209,12 @@ def _check(spec: DataSpec) -> None:
             )
 
 
-def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None) -> tuple[dict[str, Table], list[str]]:
+def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None, past: bool) -> tuple[dict[str, Table], list[str]]:
     """The splits that are given as such, `train` first."""
     files = {name: sources for name in ("validation", "test") if (sources := spec.sources(name))}
-    train = partial(_first_rows, stream) if stream else partial(_train_tables, spec, shapes)
+    train = partial(_first_rows, stream, past) if stream else partial(_train_tables, spec, shapes, past)
     calls: list[Callable[[], Any]] = [train]
-    calls += [partial(whole_table, sources, name, spec, shapes) for name, sources in files.items()]
+    calls += [partial(whole_table, sources, name, spec, shapes, past) for name, sources in files.items()]
     (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
@@ -191,17 +222,17 @@ def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None) -> tuple[dict
     return {**own, **given}, notes
 
 
-def _first_rows(stream: Stream) -> tuple[dict[str, Table], list[str]]:
-    head = stream.head()
+def _first_rows(stream: Stream, past: bool) -> tuple[dict[str, Table], list[str]]:
+    head = stream.head(past)
     told = f"{head.source}: a stream, of which the first {counted(len(head.rows), 'row')} were looked at"
     return {"train": head}, [*stream.notes, told]
 
 
-def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+def _train_tables(spec: DataSpec, shapes: Shapes, past: bool) -> tuple[dict[str, Table], list[str]]:
     sources = spec.sources("train")
     if len(sources) == 1 and is_hub_id(sources[0]):
         return _hub_splits(sources[0])
-    table = read_all(sources, partial(read_file, spec=spec, shapes=shapes))
+    table = read_all(sources, partial(_read_file, spec=spec, shapes=shapes, past=past))
     if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
         raise DataError(
             f"{table.source}: data.split={spec.split} is none of its columns",
@@ -243,15 +274,22 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     return parts, [f"{table.source}: column {column!r} tells the rows apart ({counts})"]
 
 
-def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
-    """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
+def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes, past: bool = False) -> Table:
+    """All rows of files, or one split of a Hub data set: the one called `name`, or its only one.
+
+    `past` lines that can't be read, where it is said elsewhere that there are some.
+    """
     source = sources[0]
     if spec.stream and len(sources) == 1 and is_hub_id(source):
         return stream_hub(source, name).whole()
     if len(sources) > 1 or not is_hub_id(source):
-        return read_all(sources, partial(read_file, spec=spec, shapes=shapes))
+        return read_all(sources, partial(_read_file, spec=spec, shapes=shapes, past=past))
     tables = read_hub(source)
     return tables[split_called(name, tables, source)]
+
+
+def _read_file(source: str, spec: DataSpec, shapes: Shapes, past: bool, on_disk: bool = False) -> Table:
+    return read_file(source, spec, shapes, on_disk=on_disk, unread=[] if past else None)
 
 
 # ---------------------------------------------------------------------- how rows are read

@@ -20,7 +20,7 @@ from ftkit.data.hub import is_hub_id
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
-from ftkit.data.stream import Stream, stamps
+from ftkit.data.stream import Stream, naming_skip, stamps
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines, prune
 from ftkit.engine import model as models
@@ -125,7 +125,8 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     if recipe.data.bad_rows == "skip":
         splits, found = _skipped(splits, found)
-    warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
+    with naming_skip(recipe.data):
+        warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
     labels = in_order_of(labels, models.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:

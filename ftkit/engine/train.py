@@ -60,8 +60,22 @@ def plan(recipe: Recipe, processes: int | None = None, world: World | None = Non
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
         **({} if times == 0 else measure(prepared, encoded)),
+        **({"stream": _streamed(recipe, len(train))} if prepared.stream else {}),
         "notes": list(prepared.notes),
         "warnings": [str(finding) for finding in prepared.warnings],
+    }
+
+
+def _streamed(recipe: Recipe, looked_at: int) -> dict[str, Any]:
+    """How the training rows of a stream will be learned from, of which the first were looked at."""
+    data, settings = recipe.data, recipe.train
+    assert settings.steps is not None
+    return {
+        "sources": list(data.sources("train")),
+        "looked_at": looked_at,
+        "rows": settings.steps * settings.batch,
+        "shuffle_buffer": data.shuffle_buffer,
+        "bad_rows": data.bad_rows,
     }
 
 

@@ -234,6 +234,18 @@ def test_rows_without_a_label_are_left_out_wherever_rows_are_read_with_labels(tm
             read()
 
 
+def test_broken_lines_hide_nothing_else_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "label": "a"}\nno JSON\n{"text": "two", "label": "weather"}\n')
+    spec = DataSpec(train=str(path), validation=None, labels=("a", "b"))
+    with pytest.raises(DataError) as caught:
+        load(spec, LABELLED)
+    assert "line 2: not valid JSON" in str(caught.value) and "line 3: column 'label'" in str(caught.value)
+    splits = load(spec, LABELLED, strict=False)
+    assert list(splits.train["row"]) == [1] and [row.number for row in splits.unread["train"]] == [3]
+    assert splits.unreadable is not None and [line for _, line, _ in splits.unreadable.faults] == [2]
+
+
 def test_predicting_needs_no_answers(tmp_path: Path) -> None:
     spec = DataSpec(columns={"text": "review", "label": "stars"})
     rows, notes = load_file(jsonl(tmp_path / "a.jsonl", [{"text": "x"}]), spec, LABELLED, targets=False)
