@@ -149,7 +149,7 @@ UNREADABLE = "unreadable"
 
 
 def _unreadable(error: DataError) -> Finding:
-    places = tuple(Place(number, source, said) for source, number, said in error.faults)
+    places = tuple(Place(number, source, said, unit="line") for source, number, said in error.faults)
     return Finding(UNREADABLE, "error", "a line can't be read", places, error.hint)
 
 
