@@ -44,6 +44,18 @@ class Recipe(Section):
         data["augment"]["by"] = [_filled("augmenter", choice, augmenter_base()) for choice in self.augment.by]
         return data
 
+    def usual_options(self) -> dict[str, Any]:
+        """What the options of the plug-ins are that the recipe chooses, where nobody sets them."""
+        found: dict[str, Any] = {}
+        for setting, base in plugin_bases().items():
+            fields = type(resolve(setting, getattr(self, setting), base).options).model_fields
+            found[setting] = {
+                name: field.get_default(call_default_factory=True)
+                for name, field in fields.items()
+                if not field.is_required()
+            }
+        return found
+
     def dump(self) -> str:
         """The recipe as YAML, every default written out."""
         return yaml12.dump(self.filled())

@@ -258,7 +258,13 @@ def test_a_place_that_turns_out_unwritable_is_not_the_hubs_fault(
 
 @pytest.mark.parametrize(
     ("status", "what"),
-    [(401, "asks for a login"), (403, "refuses access"), (404, "no such thing"), (429, "too often"), (502, "fails")],
+    [
+        (401, "does not take the token"),
+        (403, "refuses access"),
+        (404, "no such thing"),
+        (429, "too often"),
+        (502, "fails"),
+    ],
 )
 def test_answers_of_the_hub_are_told_in_words(
     online: Hub, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, what: str
