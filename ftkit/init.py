@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftkit import checks, plugins
+from ftkit.checks.variants import Variants
 from ftkit.data.load import load, load_file
 from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
 from ftkit.data.split import SPLITS, split_named
 from ftkit.errors import DataError, RecipeError, nearest, some
+from ftkit.findings import located
 from ftkit.recipe import Recipe, parse_data, parse_recipe, read_raw
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
@@ -38,6 +40,8 @@ class Proof(NamedTuple):
     """Of each split."""
     labels: Labels
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """Of the task, and of labels that seem to be other labels: each would be a class of its own."""
 
 
 def write_recipe(
@@ -131,7 +135,9 @@ def _prove(recipe: Recipe) -> Proof:
     own = checks.checked(task, dict(loaded.items()), recipe.data)
     found = checks.usable(own.findings, loaded.numbering)
     rows = {name: len(split) for name, split in own.splits.items()}
-    return Proof(rows, own.labels, (*loaded.notes, *map(str, found)))
+    slips = Variants().find(checks.data_of(loaded, own.labels, ()))
+    warnings = map(str, (*found, *located(slips, loaded.numbering)))
+    return Proof(rows, own.labels, loaded.notes, tuple(warnings))
 
 
 def _listed(guess: Guess, labels: Labels) -> list[str]:
@@ -213,6 +219,8 @@ def _tell(table: Table, guess: Guess, data: Mapping[str, Any], proof: Proof, say
     say(f"rows: {', '.join(f'{count} {name}' for name, count in proof.rows.items())}")
     for note in proof.notes:
         say(f"note: {note}")
+    for warning in proof.warnings:
+        say(f"warning: {warning}")
 
 
 def _source(held: Any) -> str:

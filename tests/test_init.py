@@ -461,3 +461,12 @@ def test_a_file_is_checked_by_the_recipe_that_is_written_for_it(tmp_path: Path, 
     checked = recognised(path, None, "auto", silence).filled()
     assert {**written["data"], "labels": None} == checked["data"] | {"labels": None}
     assert {**written, "data": None} == {**checked, "data": None}
+
+
+def test_a_class_that_differs_in_case_alone_is_warned_of(tmp_path: Path) -> None:
+    labels = ["positive"] * 20 + ["negative"] * 20 + ["Positive"] * 2
+    said: list[str] = []
+    rows = [{"text": text(n), "label": label} for n, label in enumerate(labels)]
+    write_recipe(json_lines(tmp_path / "rows.jsonl", rows), None, None, said.append)
+    (warning,) = [line for line in said if line.startswith("warning: ")]
+    assert "label 'Positive' seems to be 'positive', which has 20 rows" in warning and "train line 41" in warning

@@ -15,7 +15,7 @@ from ftkit.data.mapped import Row
 from ftkit.data.read import SHOWN, Table, counted
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
-from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
+from ftkit.data.split import SPLIT_NAMES, cut, draw, split_named
 from ftkit.data.stream import Stream, naming_skip, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
@@ -242,11 +242,15 @@ def _train_tables(spec: DataSpec, shapes: Shapes, past: bool) -> tuple[dict[str,
 
 
 def _hub_splits(source: str) -> tuple[dict[str, Table], list[str]]:
-    tables = read_hub(source)
-    known = {SPLITS[name]: table for name, table in tables.items() if name in SPLITS}
+    tables, known, unused = read_hub(source), dict[str, Table](), []
+    for own, table in tables.items():
+        name = split_named(own)
+        if name is None or name in known:
+            unused.append(own)
+        else:
+            known[name] = table
     if "train" not in known:
         raise DataError(f"{source} has no split called train", f"its splits: {', '.join(tables)}")
-    unused = [name for name in tables if name not in SPLITS]
     return known, [f"{source}: its splits {', '.join(unused)} are not used"] if unused else []
 
 

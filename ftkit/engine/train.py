@@ -19,7 +19,7 @@ from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
 from ftkit.engine.begun import FILE as _BEGUN
-from ftkit.engine.begun import changes, identity, version_note
+from ftkit.engine.begun import changes, gone, identity, version_note
 from ftkit.engine.checked import checked
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
@@ -148,6 +148,9 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
         begun = run.read_json(_BEGUN, needs=_NEEDED)
         run.refuse_edited(begun["recipe"])
         run.refuse_outside()
+        if lost := gone(begun):
+            way = "bring it back to where it was, or train anew, in another --run"
+            raise problems(RunError, f"the run {run.path} can't be gone on with", lost, way)
         ready = _ready(run.recipe, crew)
         if found := changes(begun, ready.prepared):
             raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")

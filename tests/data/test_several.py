@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftkit.data import Splits, load, load_file
-from ftkit.data.several import expand, hashes
+from ftkit.data.several import expand, hashes, is_data
+from ftkit.data.stream import stamps
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.prepare import prepare
 from ftkit.errors import DataError, RecipeError
@@ -164,3 +166,12 @@ def test_what_a_task_says_of_a_row_names_its_file(lab: Lab, tmp_path: Path) -> N
     recipe = lab.recipe("single", f"data.test=[{tmp_path}/a.jsonl,{tmp_path}/b.jsonl]")
     with pytest.raises(DataError, match=rf"b\.jsonl, line {len(rows) - 2}: .*'unheard of'"):
         prepare(recipe)
+
+
+@pytest.mark.parametrize("where", ["*.csv", "b.csv"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, where: str) -> None:
+    os.mkfifo(tmp_path / "b.csv")
+    for read in (hashes, stamps, lambda names: load(DataSpec(train=names[0]), [])):
+        with pytest.raises(DataError, match=r"b\.csv is a pipe or a device"):
+            read([str(tmp_path / where)])
+    assert is_data(str(tmp_path / "b.csv"))

@@ -313,6 +313,10 @@ def test_a_file_that_was_written_again_is_not_gone_on_with(
     turned(path)
     with pytest.raises(RunError, match=r"a.jsonl has changed since it began"):
         resume(tmp_path / "run")
+    path.rename(tmp_path / "b.jsonl")
+    with pytest.raises(RunError, match=r"can't be gone on with: \S*/a.jsonl is gone") as caught:
+        resume(tmp_path / "run")
+    assert "did you mean" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("narrow")
