@@ -334,5 +334,5 @@ def test_the_card_is_metadata_that_the_hub_takes(online: Hub, exported: Path) ->
 
 def test_what_json_tells(online: Hub, exported: Path) -> None:
     told = push(exported, "reviews").as_json()
-    assert told.keys() == {"repo", "url", "revision", "commit", "private", "files", "removed"}
+    assert told.keys() == {"repo", "url", "revision", "commit", "private", "files", "changed", "removed"}
     assert isinstance(told["commit"], str) and Pushed(**told).as_json() == told
