@@ -48,7 +48,8 @@ class Recipe(Section):
         """What the options of the plug-ins are that the recipe chooses, where nobody sets them."""
         found: dict[str, Any] = {}
         for setting, base in plugin_bases().items():
-            fields = type(resolve(setting, getattr(self, setting), base).options).model_fields
+            options: Any = resolve(setting, getattr(self, setting), base).options
+            fields = type(options).model_fields
             found[setting] = {
                 name: field.get_default(call_default_factory=True)
                 for name, field in fields.items()

@@ -48,7 +48,7 @@ def as_examples(
     notes += [note for part in examples.values() for note in part.notes]
     sources = {name: table.source for name, table in tables.items()}
     examples, told = _spelled(examples, sources, {} if schemes is None else schemes)
-    examples, more = _cleaned(examples, sources, spec)
+    examples, more = _cleaned(examples, tables, spec)
     return examples, [*notes, *told, *more]
 
 
@@ -108,7 +108,7 @@ def _with_tags(part: Examples, name: str, spelled: Callable[[Sequence[str]], Seq
 
 
 def _cleaned(
-    examples: dict[str, Examples], sources: dict[str, str], spec: DataSpec
+    examples: dict[str, Examples], tables: dict[str, Table], spec: DataSpec
 ) -> tuple[dict[str, Examples], list[str]]:
     """The examples with their texts cleaned, and how many rows that changed."""
     held = {name: part for name, part in examples.items() if part.rows}
@@ -117,10 +117,10 @@ def _cleaned(
     calls = []
     for name, part in held.items():
         inputs = [column.name for column in part.shape if column.is_input]
-        calls.append(partial(_clean, part, inputs, spec.clean, sources[name]))
+        calls.append(partial(_clean, part, inputs, spec.clean, tables[name]))
     found = dict(zip(held, every(calls), strict=True))
     return {**examples, **found}, [changed((row for part in found.values() for row in part.rows), spec.clean)]
 
 
-def _clean(part: Examples, inputs: Sequence[str], steps: Sequence[str], source: str) -> Examples:
-    return part.changed(cleaned_rows(part.rows, inputs, steps, source), GIVEN)
+def _clean(part: Examples, inputs: Sequence[str], steps: Sequence[str], table: Table) -> Examples:
+    return part.changed(cleaned_rows(part.rows, inputs, steps, table.source, table.named), GIVEN)

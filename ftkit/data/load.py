@@ -16,7 +16,7 @@ from ftkit.data.read import SHOWN, Table, counted
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
 from ftkit.data.split import SPLIT_NAMES, cut, draw, split_named
-from ftkit.data.stream import Stream, naming_skip, open_stream
+from ftkit.data.stream import Stream, name_skip, naming_skip, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
 from ftkit.findings import Numbering, merged
@@ -81,28 +81,28 @@ def load(
     """
     _check(spec)
     read = partial(_load, spec, shapes, stratify, groups, strict)
-    with naming_skip(spec):
-        try:
-            return read()
-        except DataError as error:
-            if not error.faults:
-                raise
-            return _past(error, partial(read, past=True), strict)
+    try:
+        return read()
+    except DataError as error:
+        if not error.faults:
+            raise
+        name_skip(error, spec)
+        return _past(error, partial(read, past=True), strict)
 
 
 def _past(error: DataError, read: Callable[[], Splits], strict: bool) -> Splits:
     """The rows that `read` gives past lines that can't be read. Raises `error`, with all else that is wrong."""
-
-    def refuse() -> Splits:
-        raise error
-
     try:
         splits = read()
     except DataError as other:
         if other.faults:
             raise error from None  # the format knows of no rows past such lines
-        return every([refuse, read])[0]
-    return refuse() if strict else replace(splits, unreadable=error)
+        return every([partial(_refuse, error), partial(_refuse, other)])[0]
+    return _refuse(error) if strict else replace(splits, unreadable=error)
+
+
+def _refuse(error: DataError) -> Splits:
+    raise error
 
 
 def _load(
@@ -324,7 +324,8 @@ def _examples(
     notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
     used = {name: table for name, table in tables.items() if name not in blank}
     lenient = [name for name in used if not strict or (name == "train" and spec.bad_rows == "skip")]
-    examples, more = as_examples(used, found, spec, group=group, lenient=lenient, schemes=schemes)
+    with naming_skip(spec):
+        examples, more = as_examples(used, found, spec, group=group, lenient=lenient, schemes=schemes)
     require_labels(used, examples)
     return examples, found, notes + more
 

@@ -145,10 +145,11 @@ class Stream:
             for table in opened(unread):
                 self.refuse_written()
                 yield table
-        except DataError:
+        except DataError as error:
             self.refuse_written()  # a file that is being written is at fault for being so
-            with naming_skip(self.spec):
-                raise
+            if error.faults:
+                name_skip(error, self.spec)
+            raise
         self.refuse_written()
 
     def _begin(self, opened: Open) -> None:
@@ -177,9 +178,14 @@ def naming_skip(spec: DataSpec) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if spec.stream and spec.bad_rows == "stop" and _SKIP not in error.hint:
-            error.hint = "; ".join(filter(None, (error.hint, _SKIP)))
+        name_skip(error, spec)
         raise
+
+
+def name_skip(error: DataError, spec: DataSpec) -> None:
+    """Have what is said of rows or lines of a stream name the setting that leaves them out."""
+    if spec.stream and spec.bad_rows == "stop" and _SKIP not in error.hint:
+        error.hint = "; ".join(filter(None, (error.hint, _SKIP)))
 
 
 _SKIP = "data.bad_rows=skip leaves rows of a stream that can't be read or labelled out, and counts them"

@@ -103,9 +103,9 @@ def test_the_splits_own_scores_are_compared(lab: Lab, full: Path) -> None:
 
 
 def test_settings_that_differ_are_told_and_no_others(lab: Lab, full: Path) -> None:
-    told = only(compare([full, lab.train("single", "method={name: lora, rank: 2}").run]))
+    told = only(compare([full, lab.train("single", "method={name: lora, rank: 2}", "train.learning_rate=0.02").run]))
     assert told.settings == {"method": ("full", "lora"), "method.rank": (None, 2)}
-    taught = lab.train("single", f"objective={{name: distill, teacher: {full}}}").run
+    taught = lab.train("single", f"objective={{name: distill, teacher: {full}}}", "train.learning_rate=0.02").run
     told = only(compare([taught, full]))
     assert told.settings == {"objective": ("distill", "labels"), "objective.teacher": (str(full), None)}
 
