@@ -183,7 +183,7 @@ def test_splits_are_known_however_they_are_written() -> None:
 def test_each_split_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"text": "A lantern", "label": "a"}]
     tables = {name: Table(name, ("text", "label"), rows, [1]) for name in ("Train", "Dev", "validation", "extra")}
-    monkeypatch.setattr("ftkit.data.load.read_hub", lambda source: tables)
+    monkeypatch.setattr(sys.modules["ftkit.data.load"], "read_hub", lambda source: tables)
     splits = load(DataSpec(train="hf://acme/names"), [[Column("text", "text"), Column("label", "label")]])
     assert [name for name, _ in splits.items()] == ["train", "validation"]
     assert "hf://acme/names: its splits validation, extra are not used" in splits.notes

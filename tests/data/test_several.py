@@ -168,10 +168,9 @@ def test_what_a_task_says_of_a_row_names_its_file(lab: Lab, tmp_path: Path) -> N
         prepare(recipe)
 
 
-@pytest.mark.parametrize("where", ["*.csv", "b.csv"])
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, where: str) -> None:
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "b.csv")
     for read in (hashes, stamps, lambda names: load(DataSpec(train=names[0]), [])):
         with pytest.raises(DataError, match=r"b\.csv is a pipe or a device"):
-            read([str(tmp_path / where)])
+            read([str(tmp_path / "b.csv")])
     assert is_data(str(tmp_path / "b.csv"))

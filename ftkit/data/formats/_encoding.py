@@ -54,7 +54,7 @@ def coding(name: str, start: Open, encoding: str, notes: list[str]) -> str:
 def _binary(name: str, start: Open, first: int) -> DataError:
     """What is to be said of a file of which the byte at `first` is NUL, as in no UTF-8 text."""
     if _ends_at(start, first):
-        what = f"{name} has NUL bytes at its end, from byte {first + 1} on"
+        what = f"{name} is binary, not text: from byte {first + 1} to its end all are NUL"
         return DataError(what, "a file has them that was not written to its end: write it again, or cut them off")
     hint = "is its ending the right one for its format?"
     if own := _utf16(start):

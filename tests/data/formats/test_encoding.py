@@ -95,8 +95,8 @@ def test_utf16_without_a_mark_is_told_by_its_name(tmp_path: Path, encoding: str,
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"text,label\nA lantern,a\n\0\0\0\0", "has NUL bytes at its end, from byte 24 on"),
-        (b"text,label\nA lantern,a\n\0", "has NUL bytes at its end, from byte 24 on"),
+        (b"text,label\nA lantern,a\n\0\0\0\0", "is binary, not text: from byte 24 to its end all are NUL"),
+        (b"text,label\nA lantern,a\n\0", "is binary, not text: from byte 24 to its end all are NUL"),
         (b"text,label\nA lan\0tern,a\n", "is binary, not text: byte 17 is NUL"),
         (bytes(range(256)) * 9, "is binary, not text: byte 1 is NUL"),
     ],
