@@ -320,7 +320,7 @@ USE = {
     "eval of a missing file": Case("eval {single} --data nowhere.csv", ("there is no file", "nowhere.csv")),
     "eval of unknown labels": Case(
         "eval {single} --data a.csv",
-        ("a.csv line 2", "'weather'", "'arts', 'sport', 'trade'"),
+        ("a.csv row 2", "'weather'", "'arts', 'sport', 'trade'"),
         {"a.csv": "text,label\na,weather\n"},
     ),
     "eval of no labels": Case("eval {single} --data a.csv", ("a.csv", "'label'"), {"a.csv": "text\nhello\n"}),
