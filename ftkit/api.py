@@ -168,9 +168,11 @@ def check_data(
     """Look through the rows of a recipe, or of a file whose columns are recognised, and tell what is wrong with them.
 
     `settings` are laid over the recipe as `--set` does. A repaired copy is written to the folder `fix`, which must not
-    exist. With `noise`, labels that are likely wrong are looked for too, by the recipe's checkpoint. Raises FTKitError
-    for a recipe that can't be used and files that can't be read at all.
+    exist, and looked through as well (`copy`). With `noise`, labels that are likely wrong are looked for too, by the
+    recipe's checkpoint. Raises FTKitError for a recipe that can't be used and files that can't be read at all.
     """
+    from dataclasses import replace
+
     from ftkit.inspection import inspect, recipe_for
 
     checked = changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say)
@@ -185,6 +187,7 @@ def check_data(
         from ftkit.repair import write_repaired
 
         say(write_repaired(found, Path(fix)))
+        found = replace(found, copy=inspect(load_recipe(Path(fix).expanduser() / "recipe.yaml")))
     return found
 
 

@@ -126,7 +126,7 @@ def sealed(folder: Path) -> dict[str, str]:
 
     Raises OSError or ValueError where it is none, is cut, or names what lies outside of the folder.
     """
-    text = (folder / SEAL).read_bytes().decode("utf-8")
+    text = (folder / SEAL).read_bytes().decode("utf-8", "replace")  # what is no text is no seal
     lines, end, digest = text.rpartition(_END)
     if not end or digest != f"{_digest(lines)}\n":
         raise ValueError(f"{folder / SEAL} is cut, or was changed")

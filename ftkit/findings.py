@@ -28,16 +28,19 @@ class Place(NamedTuple):
     """The file and line, where the split's rows are of several files."""
     like_at: str = ""
     """The file and line of what it is like, where that split's rows are of several files."""
+    unit: str = "row"
+    """What the number counts: `line`, `record`, `sentence`."""
+    like_unit: str = "row"
 
     @property
     def like_where(self) -> str:
-        """What it repeats or contradicts, as `train row 2`; '' where it does neither."""
-        return self.like_at or (f"{self.like[0]} row {self.like[1]}" if self.like else "")
+        """What it repeats or contradicts, as `train line 2`; '' where it does neither."""
+        return self.like_at or (f"{self.like[0]} {self.like_unit} {self.like[1]}" if self.like else "")
 
     @property
     def where(self) -> str:
-        """The place, as `test row 17`."""
-        return self.at or f"{self.split} row {self.row}".strip()
+        """The place, as `test line 17`."""
+        return self.at or f"{self.split} {self.unit} {self.row}".strip()
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ class Finding:
         names = dict.fromkeys(split for split, _ in rows)
         return {name: sum(split == name for split, _ in rows) for name in names}
 
+    @property
+    def _units(self) -> dict[str, str]:
+        """By split, what its rows' numbers count."""
+        likes = {place.like[0]: place.like_unit for place in self.places if place.like}
+        return likes | {place.split: place.unit for place in self.places}
+
     def within(self, split: str, of: int) -> Finding:
         """The finding with the name of its split, whose `of` rows were looked at."""
         return replace(self, places=tuple(place._replace(split=split) for place in self.places), of=of)
@@ -102,6 +111,7 @@ class Finding:
             "count": self.count,
             "share": self.share,
             "splits": self.splits,
+            "units": self._units,
             "examples": [_plain(place) for place in self.examples()],
         }
         if rows:
@@ -146,15 +156,30 @@ def listed(names: Sequence[str], most: int = MENTIONED) -> str:
     return some([repr(name) for name in names], most)
 
 
-def located(findings: Iterable[Finding], locate: Mapping[str, Callable[[int], str]]) -> list[Finding]:
-    """The findings with the file and line of each place, where `locate` tells those of a split's rows."""
-    return [replace(finding, places=tuple(_located(place, locate) for place in finding.places)) for finding in findings]
+class Numbering(NamedTuple):
+    """What the numbers of a split's rows mean."""
+
+    unit: str = "row"
+    """What they count: `line`, `record`, `sentence`."""
+    locate: Callable[[int], str] | None = None
+    """Where rows stand, by their numbers, where they are of several files."""
+
+    def at(self, number: int) -> str:
+        """The file and line of a row, where they are of several files."""
+        return self.locate(number) if self.locate else ""
 
 
-def _located(place: Place, locate: Mapping[str, Callable[[int], str]]) -> Place:
-    at = locate[place.split](place.row) if place.split in locate else place.at
-    like = place.like
-    return place._replace(at=at, like_at=locate[like[0]](like[1]) if like and like[0] in locate else place.like_at)
+def located(findings: Iterable[Finding], numbering: Mapping[str, Numbering]) -> list[Finding]:
+    """The findings with what the number of each place counts, and its file and line where they are of several files."""
+    return [replace(each, places=tuple(_located(place, numbering) for place in each.places)) for each in findings]
+
+
+def _located(place: Place, numbering: Mapping[str, Numbering]) -> Place:
+    if own := numbering.get(place.split):
+        place = place._replace(unit=own.unit, at=own.at(place.row) or place.at)
+    if place.like and (its := numbering.get(place.like[0])):
+        place = place._replace(like_unit=its.unit, like_at=its.at(place.like[1]) or place.like_at)
+    return place
 
 
 def unusable(findings: Iterable[Finding]) -> set[int] | None:

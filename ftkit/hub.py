@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from ftkit.errors import MachineError
+from ftkit.errors import MachineError, chain, one_line
 
 PROBE_SECONDS = 3.0
 """That the Hub has to answer in, where nothing can go on without it."""
@@ -38,6 +38,31 @@ def require() -> None:
 
     if reason := unreachable():
         raise MachineError(f"the Hub ({constants.ENDPOINT}) can't be reached: {reason}", "try again when it answers")
+
+
+def meaning(error: BaseException) -> tuple[str, str]:
+    """What a failure of the Hub's library means, and what to do; its own words name addresses and functions."""
+    from huggingface_hub import constants, errors
+
+    causes = list(chain(error))
+    answer = next((one for one in causes if isinstance(one, errors.HfHubHTTPError)), None)
+    if answer is None:
+        said = one_line(causes[-1]) or type(causes[-1]).__name__
+        return f"the connection to the Hub ({constants.ENDPOINT}) failed: {said}", "try again"
+    status = answer.response.status_code
+    what, hint = _ANSWERS.get(status) or (_FAILS if status >= 500 else ("refuses this", "see what it says of it there"))
+    own = "" if status == 429 or not answer.server_message else f": {one_line(answer.server_message)}"
+    return f"the Hub ({constants.ENDPOINT}) {what} (error {status}){own}", hint
+
+
+_FAILS = ("fails", "try again when it answers")
+_ANSWERS = {
+    401: ("asks for a login, or does not take the token", "`hf auth login`; HF_TOKEN goes first where it is set"),
+    403: ("refuses access", "ask the repository's owner, or `hf auth login` as somebody who has it"),
+    404: ("has no such thing", "check the name, and HF_ENDPOINT where it is set"),
+    429: ("is asked too often", "try again in some minutes"),
+}
+"""What the Hub answers by number, and what to do."""
 
 
 def git_hash(file: Path) -> str:

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from ftkit import checks, plugins
+from ftkit.checks.variants import Variants
 from ftkit.data.load import load, load_file
 from ftkit.data.read import Table
 from ftkit.data.several import is_pattern
 from ftkit.data.split import SPLITS, split_named
 from ftkit.errors import DataError, RecipeError, nearest, some
-from ftkit.recipe import Recipe, parse_data, parse_recipe
+from ftkit.findings import located
+from ftkit.recipe import Recipe, parse_data, parse_recipe, read_raw
 from ftkit.recognise import DELIMITER, Guess, read_table, recognise, shelf_name
 from ftkit.settings import DataSpec
 from ftkit.shelf import find_recipe
@@ -38,6 +40,8 @@ class Proof(NamedTuple):
     """Of each split."""
     labels: Labels
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """Of the task, and of labels that seem to be other labels: each would be a class of its own."""
 
 
 def write_recipe(
@@ -67,9 +71,12 @@ def write_recipe(
 
 
 def recognised(file: Path, task: str | None, encoding: str, say: Say) -> Recipe:
-    """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows."""
+    """The recipe that `write_recipe` would write, its labels left to the data; nothing is read but the file's rows.
+
+    Lines that can't be read are passed over: who goes by the recipe will tell of them.
+    """
     _refuse_task(task)
-    table, numbered = read_table([str(file)], task, encoding)
+    table, numbered = read_table([str(file)], task, encoding, past=True)
     guess = recognise(table, task, file)
     data = _data(guess, numbered, encoding, file)
     data |= dict(_held_out(table, guess, data, file, say))
@@ -108,8 +115,17 @@ def _data(guess: Guess, numbered: bool, encoding: str, file: Path, more: Sequenc
 
 
 def _recipe(guess: Guess, data: Mapping[str, Any]) -> Recipe:
-    task = {"name": guess.task} | ({} if guess.kind == "single" else {"kind": guess.kind})
-    return parse_recipe({"task": task, "model": {"checkpoint": "minilm"}, "data": dict(data)}, "for the file")
+    """The closest recipe on the shelf for this file's data, as `_text` writes it."""
+    raw = read_raw(find_recipe(_shelf(guess)))
+    if guess.kind != "single":
+        raw["task"] = {"name": guess.task, "kind": guess.kind}
+    if guess.kind == "regression":
+        raw["train"] = {**raw["train"], "metric": "pearson"}
+    return parse_recipe({**raw, "data": dict(data)}, "for the file")
+
+
+def _shelf(guess: Guess) -> str:
+    return shelf_name(guess.task, guess.kind, "text_pair" in guess.columns)
 
 
 def _prove(recipe: Recipe) -> Proof:
@@ -117,9 +133,11 @@ def _prove(recipe: Recipe) -> Proof:
     task = plugins.resolve("task", recipe.task, Task)
     loaded = load(recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
     own = checks.checked(task, dict(loaded.items()), recipe.data)
-    found = checks.usable(own.findings, loaded.locate)
+    found = checks.usable(own.findings, loaded.numbering)
     rows = {name: len(split) for name, split in own.splits.items()}
-    return Proof(rows, own.labels, (*loaded.notes, *map(str, found)))
+    slips = Variants().find(checks.data_of(loaded, own.labels, ()))
+    warnings = map(str, (*found, *located(slips, loaded.numbering)))
+    return Proof(rows, own.labels, loaded.notes, tuple(warnings))
 
 
 def _listed(guess: Guess, labels: Labels) -> list[str]:
@@ -201,6 +219,8 @@ def _tell(table: Table, guess: Guess, data: Mapping[str, Any], proof: Proof, say
     say(f"rows: {', '.join(f'{count} {name}' for name, count in proof.rows.items())}")
     for note in proof.notes:
         say(f"note: {note}")
+    for warning in proof.warnings:
+        say(f"warning: {warning}")
 
 
 def _source(held: Any) -> str:
@@ -214,7 +234,7 @@ def _source(held: Any) -> str:
 
 def _text(guess: Guess, data: Mapping[str, Any], labels: list[str], path: Path) -> str:
     """The closest recipe on the shelf, with this file's data in it."""
-    name = shelf_name(guess.task, guess.kind, "text_pair" in guess.columns)
+    name = _shelf(guess)
     shelf = find_recipe(name).read_text(encoding="utf-8")
     body = re.sub(r"\A(#.*\n)+", "", shelf).strip()
     sections = {block.partition(":")[0]: block for block in re.split(r"\n{2,}", body)}

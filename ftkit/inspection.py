@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Inspection:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     splits: Splits = field(repr=False)
+    copy: Inspection | None = None
+    """What the repaired copy is, where one was written."""
 
     @property
     def errors(self) -> list[Finding]:
@@ -52,6 +54,17 @@ class Inspection:
         told = [f"{counted(rows, 'row')} can't be read or labelled"] if rows else []
         return " and ".join([*told, *([f"{counted(others, 'error')} of no single row"] if others else [])])
 
+    @property
+    def way_out(self) -> str:
+        """What to do about errors."""
+        if self.copy:
+            return "the copy has none" if not self.copy.errors else "mend what is left of them in the copy"
+        if self.recipe.data.stream:
+            return "mend them, or data.bad_rows=skip leaves such training rows out"
+        if any(finding.kind == UNREADABLE for finding in self.findings):
+            return "mend these lines"
+        return "mend them, or let --fix do what it can"
+
     def as_json(self) -> dict[str, Any]:
         """The object that `--json` prints."""
         return {
@@ -63,6 +76,7 @@ class Inspection:
             "warnings": len(self.findings) - len(self.errors),
             "findings": [finding.as_json() for finding in self.findings],
             "notes": list(self.notes),
+            **({"copy": self.copy.as_json()} if self.copy else {}),
         }
 
 
@@ -99,11 +113,24 @@ def inspect(recipe: Recipe) -> Inspection:
         if not error.faults:
             raise
         return Inspection(recipe, task, {}, {}, {}, (_unreadable(error),), (), Splits())
-    found = [finding for split, rows in loaded.unread.items() for finding in unread_findings(rows, split)]
+    found = [_unreadable(loaded.unreadable)] if loaded.unreadable else []
+    found += [finding for split, rows in loaded.unread.items() for finding in unread_findings(rows, split)]
     if loaded.train is None:
-        return Inspection(recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.locate)), loaded.notes, loaded)
+        return Inspection(
+            recipe, task, {}, {}, {}, tuple(located(merged(found), loaded.numbering)), loaded.notes, loaded
+        )
     of = {name: len(split) + len(loaded.unread.get(name, ())) for name, split in loaded.items()}
     return _inspected(recipe, task, loaded, [_counted(finding, of) for finding in found])
+
+
+def _left_out(recipe: Recipe, found: Iterable[Finding]) -> Iterator[Finding]:
+    """What is found, where errors of training rows that the recipe leaves out are none."""
+    for finding in found:
+        is_skipped = finding.level == "error" and set(finding.splits) == {"train"} and recipe.data.bad_rows == "skip"
+        yield replace(finding, level="warning", fix=_SKIPPED) if is_skipped else finding
+
+
+_SKIPPED = "such rows of the stream are left out of the training and counted (data.bad_rows: skip)"
 
 
 def _loaded(spec: DataSpec, task: Task) -> Splits:
@@ -117,9 +144,13 @@ def _loaded(spec: DataSpec, task: Task) -> Splits:
     return loaded
 
 
+UNREADABLE = "unreadable"
+"""The kind of lines that can't even be told apart."""
+
+
 def _unreadable(error: DataError) -> Finding:
-    places = tuple(Place(number, source, said) for source, number, said in error.faults)
-    return Finding("unreadable", "error", "a line can't be read", places, error.hint)
+    places = tuple(Place(number, source, said, unit="line") for source, number, said in error.faults)
+    return Finding(UNREADABLE, "error", "a line can't be read", places, error.hint)
 
 
 def _counted(finding: Finding, of: dict[str, int]) -> Finding:
@@ -138,7 +169,7 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
         {name: len(split) for name, split in loaded.items()},
         {name: dict(data.counts(name).most_common()) for name in data.splits if data.has_names},
         lengths(data),
-        tuple(located(merged([*found, *own.findings, *checks.of_data(data)]), loaded.locate)),
+        tuple(located(merged([*_left_out(recipe, [*found, *own.findings]), *checks.of_data(data)]), loaded.numbering)),
         tuple(dict.fromkeys([*notes, *data.notes])),
         loaded,
     )

@@ -85,7 +85,9 @@ def explain_errors(error: ValidationError, model: type[BaseModel], prefix: str =
     for detail in error.errors():
         setting, what, value = _explain(detail, model, prefix)
         found.setdefault((setting, value), {})[what] = None
-    return [f"{setting}: {' or '.join(whats)}{value}" for (setting, value), whats in found.items()]
+    return [
+        f"{f'{setting}: ' if setting else ''}{' or '.join(whats)}{value}" for (setting, value), whats in found.items()
+    ]
 
 
 def _explain(detail: Any, model: type[BaseModel], prefix: str) -> tuple[str, str, str]:

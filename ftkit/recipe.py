@@ -44,6 +44,19 @@ class Recipe(Section):
         data["augment"]["by"] = [_filled("augmenter", choice, augmenter_base()) for choice in self.augment.by]
         return data
 
+    def usual_options(self) -> dict[str, Any]:
+        """What the options of the plug-ins are that the recipe chooses, where nobody sets them."""
+        found: dict[str, Any] = {}
+        for setting, base in plugin_bases().items():
+            options: Any = resolve(setting, getattr(self, setting), base).options
+            fields = type(options).model_fields
+            found[setting] = {
+                name: field.get_default(call_default_factory=True)
+                for name, field in fields.items()
+                if not field.is_required()
+            }
+        return found
+
     def dump(self) -> str:
         """The recipe as YAML, every default written out."""
         return yaml12.dump(self.filled())
@@ -295,6 +308,22 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
 
 
 def _against_streaming(recipe: Recipe) -> Iterator[str]:
+    """All that stands against a stream; where it lacks labels alone, its first rows tell which it may list."""
+    if found := list(_of_all_rows(recipe)):
+        yield from found
+        if not recipe.data.labels and _has_labels(recipe):
+            yield "data.labels: must list all labels of a stream, as its first rows need not have each"
+
+
+def _has_labels(recipe: Recipe) -> bool:
+    """Whether the rows of the recipe's task have labels, or types of entities, however they are stored."""
+    from ftkit.tasks._base import LABELLED_KINDS, Task
+
+    task = resolve("task", recipe.task, Task)
+    return all(any(column.kind in LABELLED_KINDS for column in shape) for shape in task.shapes())
+
+
+def _of_all_rows(recipe: Recipe) -> Iterator[str]:
     """What a stream lacks, and what takes all rows, which it never has."""
     data, train = recipe.data, recipe.train
     if not train.steps:

@@ -171,12 +171,19 @@ def _texts(table: Table, without: Iterable[str | None]) -> list[Profile]:
 # ---------------------------------------------------------------------- the file
 
 
-def read_table(names: Sequence[str], task: str | None, encoding: str) -> tuple[Table, bool]:
-    """The rows of files and patterns, and whether their columns have numbers and no names. Raises DataError."""
-    tokens = task in (None, "ner")
+def read_table(names: Sequence[str], task: str | None, encoding: str, past: bool = False) -> tuple[Table, bool]:
+    """The rows of files and patterns, and whether their columns have numbers and no names.
+
+    `past` lines that can't be read, where these are told elsewhere. Raises DataError.
+    """
+
+    def read_one(name: str, header: bool, on_disk: bool = False) -> Table:
+        how: Any = {"tokens": task in (None, "ner"), "encoding": encoding, "unread": [] if past else None}
+        return read(name, header=header, on_disk=on_disk, **how)
+
     first = expand(names)[0][0]
-    header = may_have_header(first) and has_header(read(first, header=False, tokens=tokens, encoding=encoding))
-    table = read_all(names, partial(read, header=header, tokens=tokens, encoding=encoding))
+    header = may_have_header(first) and has_header(read_one(first, header=False))
+    table = read_all(names, partial(read_one, header=header))
     return table, not header and (may_have_header(first) or table.unit == "sentence")
 
 

@@ -22,7 +22,7 @@ from ftkit.data.values import Refused, Values
 from ftkit.errors import DataError
 from ftkit.files import expanded, replacing
 from ftkit.findings import errors
-from ftkit.inspection import Inspection
+from ftkit.inspection import UNREADABLE, Inspection
 from ftkit.metrics.schemes import scheme_of
 from ftkit.recipe import Recipe
 from ftkit.run import write_jsonl
@@ -41,6 +41,8 @@ class Row:
     raw: dict[str, Any]
     at: str
     """The file and line, where the split's rows are of several files."""
+    unit: str
+    """What its number counts."""
     read: dict[str, Any] = field(default_factory=dict)
     """Its values as their kinds want them, cleaned; empty where they can't be read."""
     plain: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +61,7 @@ def write_repaired(found: Inspection, to: Path) -> str:
     to = expanded(to, DataError)
     if to.exists():
         raise DataError(f"{to} exists already", "name a new folder: --fix TO")
-    if not found.splits.shape:
+    if any(finding.kind == UNREADABLE for finding in found.findings):
         raise DataError("no copy is written: there are lines that can't be read", "mend these lines first")
     repair = Repair(found)
     repair.run()
@@ -129,8 +131,9 @@ class Repair:
         self.order = sorted(self.shape, key=lambda column: not column.is_input)
         self.changes: list[dict[str, Any]] = []
         self.rows = [
-            Row(split, number, raw, locate(number) if (locate := found.splits.locate.get(split)) else "")
+            Row(split, number, raw, numbering.at(number), numbering.unit)
             for split in SPLIT_NAMES
+            if (numbering := found.splits.numbering.get(split))
             for number, raw in _raw_rows(found, split)
         ]
 
@@ -232,7 +235,7 @@ class Repair:
                 other = later.get(key) or first.setdefault((key, answer), row)
                 if other is not row:
                     same = "text and answer" if other.split == split else "text"
-                    yield row, f"{other.at or f'{other.split} row {other.number}'} has the same {same}"
+                    yield row, f"{other.at or f'{other.split} {other.unit} {other.number}'} has the same {same}"
             later = {**later, **dict(zip(data.keys[split], parts[split], strict=True))}
 
     def _unusable(self) -> Iterator[tuple[Row, str]]:

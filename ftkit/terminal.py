@@ -244,9 +244,11 @@ def in_colour(stream: TextIO = sys.stdout) -> bool:
 
 def plan_table(plan: Mapping[str, Any]) -> str:
     """What a training would do, a line each."""
-    rows = ", ".join(f"{count} {name}" for name, count in plan["rows"].items()) or "a stream"
+    stream = plan.get("stream")
+    counts = [f"{count} {name}" for name, count in plan["rows"].items()]
     lines = {
-        "rows": rows,
+        "rows": ", ".join(["train a stream", *counts] if stream else counts),
+        **({"stream": _stream(stream)} if stream else {}),
         "labels": some(plan["labels"], _MOST_LABELS) or "none",
         "training": f"{_epochs(plan)}{plan['steps']} steps, in {plan['precision']}",
         "checkpoint": plan["checkpoint"],
@@ -257,6 +259,15 @@ def plan_table(plan: Mapping[str, Any]) -> str:
         lines["memory"] = f"{memory} in a step of the longest rows; about {plan['batch']} of them would fit at once"
     found = [f"note: {note}" for note in plan["notes"]] + [f"warning: {warning}" for warning in plan["warnings"]]
     return "\n".join([*(f"{name:<11} {value}" for name, value in lines.items()), *found])
+
+
+def _stream(stream: Mapping[str, Any]) -> str:
+    """What is known of training rows that are never all at hand."""
+    ends = "is left out" if stream["bad_rows"] == "skip" else "stops the training (data.bad_rows)"
+    return (
+        f"{some(stream['sources'], 3)}: {stream['rows']:,} rows are learned from, each drawn from"
+        f" {stream['shuffle_buffer']:,}; a row that can't be read or labelled {ends}"
+    )
 
 
 def _epochs(plan: Mapping[str, Any]) -> str:

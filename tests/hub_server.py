@@ -58,6 +58,8 @@ class Accounts:
 
     tokens: dict[str, list[str]] = field(default_factory=dict)
     """Token -> the names under which its owner may write, their own first."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """Token, or name -> what its owner may do there, where that is not `write`."""
     private: set[str] = field(default_factory=set)
     heads: dict[tuple[str, str], str] = field(default_factory=dict)
     """Repository and branch -> commit, where it is not COMMIT any more."""
@@ -222,7 +224,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not names:
             self._send(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
             return
-        self._json({"name": names[0], "type": "user", "orgs": [{"name": name} for name in names[1:]]})
+        roles = self.accounts.roles
+        orgs = [{"name": name, "roleInOrg": roles.get(name, "write")} for name in names[1:]]
+        token = {"role": roles.get(self.headers["Authorization"].removeprefix("Bearer "), "write")}
+        self._json({"name": names[0], "type": "user", "orgs": orgs, "auth": {"accessToken": token}})
 
     def _take(self) -> None:
         """What a client sends."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ftkit.data.load import load
 from ftkit.data.samples import sample
 from ftkit.errors import DataError, FTKitError, RecipeError
-from ftkit.init import as_yaml, write_recipe
+from ftkit.init import as_yaml, recognised, write_recipe
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, load_recipe, override
 from ftkit.tasks._base import Task
@@ -451,3 +451,22 @@ def test_an_encoding_is_named_and_written(tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(file, None, None, silence, encoding="utf-16-le"))
     assert recipe.data.encoding == "utf-16-le" and recipe.data.test == str(tmp_path / "test.csv")
     assert rows_of(recipe)["test"] == 20
+
+
+@pytest.mark.parametrize("label", ["good", 3.5])
+def test_a_file_is_checked_by_the_recipe_that_is_written_for_it(tmp_path: Path, label: str | float) -> None:
+    rows = [{"text": text(n), "label": label if n % 2 else 1.25 * n if label == 3.5 else "bad"} for n in range(60)]
+    path = json_lines(tmp_path / "rows.jsonl", rows)
+    written = load_recipe(write_recipe(path, None, None, silence)).filled()
+    checked = recognised(path, None, "auto", silence).filled()
+    assert {**written["data"], "labels": None} == checked["data"] | {"labels": None}
+    assert {**written, "data": None} == {**checked, "data": None}
+
+
+def test_a_class_that_differs_in_case_alone_is_warned_of(tmp_path: Path) -> None:
+    labels = ["positive"] * 20 + ["negative"] * 20 + ["Positive"] * 2
+    said: list[str] = []
+    rows = [{"text": text(n), "label": label} for n, label in enumerate(labels)]
+    write_recipe(json_lines(tmp_path / "rows.jsonl", rows), None, None, said.append)
+    (warning,) = [line for line in said if line.startswith("warning: ")]
+    assert "label 'Positive' seems to be 'positive', which has 20 rows" in warning and "train line 41" in warning

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftkit.checkpoints.folder import CARD, CONTRACT, Located, file_hashes, is_export, lacks, weights_sha256
 from ftkit.errors import CheckpointError, problems
 from ftkit.files import SEAL, broken, is_sealed, sealed
-from ftkit.hub import connection_errors, git_hash, unreachable
+from ftkit.hub import connection_errors, git_hash, meaning, unreachable
 from ftkit.terminal import Say
 
 # What transformers reads: never pickles, never code, nothing out of subfolders (other frameworks' exports).
@@ -171,5 +171,5 @@ def library_errors(repo: str, revision: str | None) -> Iterator[None]:
     except errors.RevisionNotFoundError as error:
         raise CheckpointError(f"{repo} has no revision {revision}", f"See {page}/commits/main") from error
     except connection_errors() as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{repo}: the download from the Hub failed: {lines[0]}", "Try again") from error
+        what, hint = meaning(error)
+        raise CheckpointError(f"{repo} can't be fetched: {what}", hint) from error

@@ -8,19 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit import plugins
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
 from ftkit.data.load import unified, wanted_labels
 from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
-from ftkit.findings import SHOWN, Finding, Place, errors, located, merged
+from ftkit.findings import SHOWN, Finding, Numbering, Place, errors, located, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from ftkit.data.load import Splits
-    from ftkit.data.read import Locate
     from ftkit.settings import DataSpec
     from ftkit.tasks._base import Labels, Limit, Task
 
@@ -59,10 +58,10 @@ def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: A
 
 
 def usable(
-    found: Iterable[Finding], locate: Mapping[str, Locate] | None = None, sources: Mapping[str, str] | None = None
+    found: Iterable[Finding], numbering: Mapping[str, Numbering] | None = None, sources: Mapping[str, str] | None = None
 ) -> list[Finding]:
     """The warnings, those that say the same as one. Raises DataError with every error, splits named by `sources`."""
-    told = located(merged(found), locate or {})
+    told = located(merged(found), numbering or {})
     if stops := [str(finding.renamed(sources or {})) for finding in errors(told)]:
         raise problems(DataError, "the data can't be used", stops)
     return told
@@ -76,7 +75,8 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 
 def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
-    data = Data(loaded.shape, {}, labels, limits, counting(tokenizer.backend_tokenizer) if tokenizer else None)
+    count = counting(tokenizer.backend_tokenizer) if tokenizer else None
+    data = Data(loaded.shape, {}, labels, limits, count, mendable=loaded.stream is None)
     splits = dict(loaded.items())
     places = chosen(splits, [column.name for column in data.inputs], data.notes)
     for name, split in splits.items():
@@ -92,7 +92,8 @@ def of_data(data: Data) -> list[Finding]:
     found = []
     for name in plugins.names("check"):
         for finding in plugins.find("check", name, Check)().find(data):
-            found.append(illustrated(replace(finding, of=finding.of or data.total), data))
+            fix = finding.fix if data.mendable else finding.fix.removesuffix(FIXES)
+            found.append(illustrated(replace(finding, of=finding.of or data.total, fix=fix), data))
     return merged(found)
 
 

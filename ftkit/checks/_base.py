@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ftkit.errors import one_line
 from ftkit.findings import Finding, Place
 from ftkit.metrics.spans import entities, is_tag
-from ftkit.tasks._base import Column, Labels, Limit
+from ftkit.tasks._base import LABELLED_KINDS, Column, Labels, Limit
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -33,6 +33,9 @@ class Data:
     """The checkpoint's, which neither cuts nor pads; where there is none, words are counted."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of how it was looked at."""
+
+    mendable: bool = True
+    """Whether `data check --fix` writes a repaired copy of such rows."""
 
     counted: dict[str, Counter[str]] = field(default_factory=dict)
     """By split, labels or types of entities with their frequency."""
@@ -97,7 +100,7 @@ class Data:
     @property
     def has_names(self) -> bool:
         """Whether rows have labels, or types of entities."""
-        return any(column.kind in _NAMED for column in self.targets)
+        return any(column.kind in LABELLED_KINDS for column in self.targets)
 
     def counts(self, split: str) -> Counter[str]:
         """How often each label, or type of entity, stands in a split: in all of it where these are some of its rows."""
@@ -108,7 +111,7 @@ class Data:
     def names_of(self, columns: Mapping[str, Iterable[Any]]) -> Iterator[str]:
         """The labels of rows, or the types of their entities, one after the other."""
         for column in self.targets:
-            if column.kind in _NAMED:
+            if column.kind in LABELLED_KINDS:
                 for value in columns.get(column.name, ()):
                     yield from names_in(value, column)
 
@@ -157,7 +160,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-_NAMED = ("label", "labels", "tags", "entities")
+FIXES = "; `data check --fix` does"
+"""What is said of what it repairs."""
 
 
 def names_in(value: Any, column: Column) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.findings import Finding
 
 
@@ -23,4 +23,4 @@ class Duplicates(Check):
                     places.append(data.place(split, index, like=(split, first[row])))
         if places:
             what = "a row repeats another of its split, text and answer"
-            yield Finding("duplicate", "warning", what, tuple(places), "keep one of each; `data check --fix` does")
+            yield Finding("duplicate", "warning", what, tuple(places), "keep one of each" + FIXES)

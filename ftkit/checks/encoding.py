@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.errors import visible
 from ftkit.findings import Finding
 
@@ -23,7 +23,7 @@ class Encoding(Check):
     def find(self, data: Data) -> Iterator[Finding]:
         """A finding for each of the three."""
         kinds: tuple[tuple[str, Callable[[str], str], str, str], ...] = (
-            ("control", _control, "a text has control characters in it", "take them out; `data check --fix` does"),
+            ("control", _control, "a text has control characters in it", "take them out" + FIXES),
             (
                 "replacement",
                 _replacement,

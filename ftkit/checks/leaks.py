@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.data.split import SPLIT_NAMES
 from ftkit.findings import Finding
 
@@ -26,6 +26,4 @@ class Leaks(Check):
                 first.setdefault(key, (split, index))
         if places:
             what = "a held-out row also stands in an earlier split; its score says nothing of new texts"
-            yield Finding(
-                "leak", "warning", what, tuple(places), "take it out of the earlier split; `data check --fix` does"
-            )
+            yield Finding("leak", "warning", what, tuple(places), "take it out of the earlier split" + FIXES)

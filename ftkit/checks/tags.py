@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ftkit.checks._base import Check, Data
+from ftkit.checks._base import FIXES, Check, Data
 from ftkit.findings import Finding
 from ftkit.metrics.schemes import scheme_of
 from ftkit.metrics.spans import is_tag
@@ -31,9 +31,7 @@ class Tags(Check):
             )
             if places:
                 what = f"a tag breaks {scheme.name}, which the others keep to; it is read as the start of an entity"
-                yield Finding(
-                    "tag-scheme", "warning", what, places, "write them as the others are; `data check --fix` does"
-                )
+                yield Finding("tag-scheme", "warning", what, places, "write them as the others are" + FIXES)
 
 
 def _before(tags: Sequence[str], at: int) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 
-from ftkit.checks._base import Check, Data, names_in
+from ftkit.checks._base import FIXES, Check, Data, names_in
 from ftkit.findings import Finding
 
 _LIKE = 0.85
@@ -43,7 +43,7 @@ class Variants(Check):
                 "warning",
                 what,
                 places,
-                f"write {meant!r}, or rename it in data.labels; `data check --fix` does",
+                f"write {meant!r}, or rename it in data.labels" + FIXES,
             )
 
 

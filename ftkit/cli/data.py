@@ -47,8 +47,10 @@ def check(
     progress = terminal.Progress()
     found = api.check_data(recipe, settings or (), fix, noise=noise, say=terminal.say, progress=progress)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else terminal.findings_table(found))
+    if found.copy and not as_json:
+        print(f"\nthe repaired copy, {fix}:\n\n{terminal.findings_table(found.copy)}")
     if found.errors:
-        raise GateError(found.stopped_by, "mend them, or let --fix do what it can")
+        raise GateError(found.stopped_by, found.way_out)
 
 
 app.command()(curve)

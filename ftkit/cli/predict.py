@@ -20,6 +20,7 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts, or JSON objects of columns (qa, pairs).")] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A file of rows instead, or a pattern.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write here: .jsonl, .csv, .tsv or .parquet.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT where it exists already.")] = False,
     with_texts: Annotated[bool, typer.Option("--with-texts", help="Write each row's texts beside its answer.")] = False,
     settings: DataSettings = None,
     precision: Precision = None,
@@ -39,7 +40,7 @@ def predict(
     import os
 
     from ftkit import terminal
-    from ftkit.engine.answers import FileAnswers
+    from ftkit.engine.answers import FileAnswers, journal_of, refuse_existing
     from ftkit.engine.predict import Predictor
     from ftkit.engine.tables import refuse_ending
     from ftkit.errors import DataError
@@ -58,11 +59,14 @@ def predict(
         raise DataError(f"{output} is the file that is read", "name another file with --output")
     if output:
         refuse_ending(output.name)
+    begun = bool(output and input_file and journal_of(output.resolve()).exists())
+    if output and not overwrite and not begun:
+        refuse_existing(output.resolve())
     predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
     with _written(output):
         if input_file:
             found = FileAnswers(predictor, str(input_file), settings or (), terminal.say, with_texts)
-            _answer_file(found, output)
+            _answer_file(found, output, overwrite)
             return
         answers = predictor(inputs, terminal.say)
         if output:
@@ -75,7 +79,7 @@ def predict(
                 print(line)
 
 
-def _answer_file(found: FileAnswers, output: Path | None) -> None:
+def _answer_file(found: FileAnswers, output: Path | None, overwrite: bool) -> None:
     """Answers to a file, into another or, as they come, onto standard output, a pipe or a device."""
     import json
 
@@ -85,11 +89,11 @@ def _answer_file(found: FileAnswers, output: Path | None) -> None:
     if output and (output.is_file() or not output.exists()):
         path = output.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        found.write(path, terminal.Progress())
+        found.write(path, terminal.Progress(), overwrite)
         return
     bad = []
     with output.open("w", encoding="utf-8") if output else nullcontext() as file:
-        for line in found.lines(terminal.Progress()):
+        for line in map(found.named, found.lines(terminal.Progress())):
             print(json.dumps(answer_of(line), ensure_ascii=False), file=file)
             if "error" in line:
                 bad.append(line)

@@ -213,10 +213,17 @@ STEPS: dict[str, Callable[[str], Iterator[Edit]]] = {
 Row = dict[str, Any]
 
 
-def cleaned(rows: Iterable[Row], inputs: Sequence[str], steps: Sequence[str], source: str) -> Iterator[Row]:
+def cleaned(
+    rows: Iterable[Row],
+    inputs: Sequence[str],
+    steps: Sequence[str],
+    source: str,
+    named: Callable[[int], str] = "row {}".format,
+) -> Iterator[Row]:
     """Canonical rows with the texts in the columns `inputs` cleaned, and entities and answers moved with them.
 
-    `GIVEN` keeps what cleaning changed. Raises DataError at the end, with all targets of which nothing is left.
+    `GIVEN` keeps what cleaning changed. Raises DataError at the end, with all targets of which nothing is left; `named`
+    gives the place of a row by its number.
     """
     lost = []
     for number, row in enumerate(rows, 1):
@@ -227,7 +234,7 @@ def cleaned(rows: Iterable[Row], inputs: Sequence[str], steps: Sequence[str], so
         try:
             targets = _moved_targets(row, texts, steps)
         except _Lost as error:
-            lost.append(f"row {row.get('row', number)}: {error}")
+            lost.append(f"{named(row.get('row', number))}: {error}")
             continue
         yield {**row, **texts, **targets, GIVEN: json.dumps({"row": _content(row), "steps": list(steps)})}
     if lost:

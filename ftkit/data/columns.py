@@ -313,7 +313,7 @@ def empty_inputs(table: Table, rows: Sequence[Mapping[str, Any]], shape: Sequenc
             empty = [row["row"] for row in rows if column.name in row and is_empty(row[column.name])]
             if empty:
                 numbers = ", ".join(map(str, empty[:SHOWN]))
-                places = "; ".join(map(table.locate, empty[:SHOWN])) if table.locate else f"row {numbers}"
+                places = "; ".join(map(table.locate, empty[:SHOWN])) if table.locate else f"{table.unit} {numbers}"
                 count = f"{len(empty)} row{'s have' if len(empty) > 1 else ' has'}"
                 more = ", ..." if len(empty) > SHOWN else ""
                 yield f"{table.source}: {count} an empty {column.name!r} ({places}{more})"

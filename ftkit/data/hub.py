@@ -17,7 +17,7 @@ from ftkit.data import mapped
 from ftkit.data.formats._base import AT_ONCE
 from ftkit.data.mapped import Mapped, Row
 from ftkit.data.read import Table, looks_like_file
-from ftkit.data.split import SPLITS
+from ftkit.data.split import split_named
 from ftkit.errors import DataError, first
 from ftkit.files import SEAL, broken, is_sealed, seal
 from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, unreachable
@@ -138,7 +138,7 @@ def stream_hub(source: str, split: str) -> HubRows:
 def split_called(name: str, splits: Iterable[str], source: str) -> str:
     """What a source calls one of its splits: the one that `name` means, or its only one. Raises DataError for none."""
     splits = list(splits)
-    called = [own for own in splits if SPLITS.get(own) == name or len(splits) == 1]
+    called = [own for own in splits if split_named(own) == name or len(splits) == 1]
     if not called:
         raise DataError(f"{source} has no split called {name}", f"its splits: {', '.join(splits)}")
     return called[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ftkit.data.columns import Unread, canonical, empty_inputs, find
-from ftkit.data.examples import cleaned
+from ftkit.data.columns import Unread, empty_inputs, find
+from ftkit.data.examples import as_examples
 from ftkit.data.hub import is_hub_id
 from ftkit.data.load import unified, whole_table
 from ftkit.data.sources import read_file
@@ -17,7 +19,17 @@ if TYPE_CHECKING:
 
     from ftkit.findings import Finding
     from ftkit.settings import DataSpec
-    from ftkit.tasks._base import Task
+    from ftkit.tasks._base import Column, Task
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A row that can't be read."""
+
+    number: int
+    why: str
+    texts: dict[str, str | None]
+    """What stands in the columns that the task reads; empty where the row can't be told apart at all."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,11 @@ class Inputs:
 
     rows: Dataset | None
     """In the form that the task reads, each with its number in the source; None where there are none."""
-    unread: tuple[tuple[int, str], ...]
-    """Number and reason of each row that can't be read, in order."""
+    unread: tuple[Unanswered, ...]
+    """The rows that can't be read, in order."""
     notes: tuple[str, ...]
+    unit: str
+    """What the rows' numbers count: `line`, `record`."""
 
 
 def read_inputs(source: str, spec: DataSpec, task: Task) -> Inputs:
@@ -43,18 +57,30 @@ def read_inputs(source: str, spec: DataSpec, task: Task) -> Inputs:
         table = read_file(source, spec, task.shapes(), unread=lines)
     found = find(table, task.shapes(), spec.columns, targets=False, lenient=True)
     shape = tuple(column for column in found.shape if column.is_input)
-    examples = canonical(table, replace(found, shape=shape), spec, targets=False, strict=False)
-    unread = [*lines, *((row.number, _reason(row)) for row in examples.unread)]
-    notes = [*examples.notes, *empty_inputs(table, examples.rows, shape)]
-    if examples.rows:
-        parts, told = cleaned({source: examples}, {source: table.source}, spec)
-        examples, notes = parts[source], [*notes, *told]
+    asked = {source: replace(found, shape=shape)}
+    parts, notes = as_examples({source: table}, asked, spec, targets=False, lenient=[source])
+    examples = parts[source]
+    unread = [Unanswered(number, why, {}) for number, why in lines]
+    unread += [Unanswered(row.number, _reason(row), _texts(row.raw, shape)) for row in examples.unread]
+    notes += empty_inputs(table, examples.rows, shape)
     rows = None
     if examples.rows:
         refused: list[Finding] = []
         rows = unified(task, as_dataset(examples), refused)
-        unread += [(place.row, str(finding)) for finding in refused for place in finding.places]
-    return Inputs(rows, tuple(sorted(dict(unread).items())), tuple(dict.fromkeys(notes)))
+        why = {place.row: finding.what for finding in refused for place in finding.places}
+        bad = (row for row in examples.rows if row["row"] in why) if why else ()
+        unread += [Unanswered(row["row"], why[row["row"]], _texts(row, shape)) for row in bad]
+    in_order = tuple(sorted(unread, key=lambda row: row.number))
+    return Inputs(rows, in_order, tuple(dict.fromkeys(notes)), table.unit)
+
+
+def _texts(raw: Mapping[str, Any], shape: Sequence[Column]) -> dict[str, str | None]:
+    """What a row has in the columns to read, as text: values of any kind may stand there."""
+    return {column.name: _as_text(raw.get(column.name)) for column in shape}
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _reason(row: Unread) -> str:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftkit.data.clean import GIVEN, with_reading
-from ftkit.data.columns import Found, Raw, Unread, canonical, empty_inputs, find
-from ftkit.data.examples import Schemes, cleaned, labelled, spelled
+from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
+from ftkit.data.examples import Schemes, as_examples, has_no_answers, require_labels
 from ftkit.data.hub import is_hub_id, read_hub, split_called, stream_hub
 from ftkit.data.mapped import Row
-from ftkit.data.read import SHOWN, Locate, Table, counted
+from ftkit.data.read import SHOWN, Table, counted
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
-from ftkit.data.split import SPLIT_NAMES, SPLITS, cut, draw, split_named
-from ftkit.data.stream import Stream, open_stream
+from ftkit.data.split import SPLIT_NAMES, cut, draw, split_named
+from ftkit.data.stream import Stream, name_skip, naming_skip, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
 from ftkit.errors import DataError, RecipeError, every, problems
-from ftkit.findings import merged
+from ftkit.findings import Numbering, merged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,10 +48,12 @@ class Splits:
     """By split, the rows that can't be read; only where they were not to be refused."""
     raw: dict[str, Sequence[Row]] = field(default_factory=dict)
     """By split, what the sources have in each row's columns; only where rows that can't be read were not refused."""
-    locate: Mapping[str, Locate] = field(default_factory=dict)
-    """By split, where rows stand by their `row`; only of splits whose rows are of several files."""
+    numbering: Mapping[str, Numbering] = field(default_factory=dict)
+    """By split, what `row` counts, and where rows stand that are of several files."""
     stream: Stream | None = None
     """All training rows, where they are streamed: `train` is the first of them."""
+    unreadable: DataError | None = None
+    """What is to be said of lines that can't even be told apart, where the others were wanted all the same."""
 
     def items(self) -> Iterator[tuple[str, Dataset]]:
         """(name, rows) of the splits that there are."""
@@ -75,20 +77,47 @@ def load(
     the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
     column `stratify`) keep their shares, and rows of the same `spec.group`, or of the first of the
     task's usual `groups` that the data has, stay together. `spec.limit` is for training rows, and last. Raises
-    DataError with all problems; when not `strict`, values that can't be read are none.
+    DataError with all problems; when not `strict`, values and lines that can't be read are none.
     """
     _check(spec)
+    read = partial(_load, spec, shapes, stratify, groups, strict)
+    try:
+        return read()
+    except DataError as error:
+        if not error.faults:
+            raise
+        name_skip(error, spec)
+        return _past(error, partial(read, past=True), strict)
+
+
+def _past(error: DataError, read: Callable[[], Splits], strict: bool) -> Splits:
+    """The rows that `read` gives past lines that can't be read. Raises `error`, with all else that is wrong."""
+    try:
+        splits = read()
+    except DataError as other:
+        if other.faults:
+            raise error from None  # the format knows of no rows past such lines
+        return every([partial(_refuse, error), partial(_refuse, other)])[0]
+    return _refuse(error) if strict else replace(splits, unreadable=error)
+
+
+def _refuse(error: DataError) -> Splits:
+    raise error
+
+
+def _load(
+    spec: DataSpec, shapes: Shapes, stratify: str | None, groups: Sequence[str], strict: bool, past: bool = False
+) -> Splits:
+    """What `load` gives; `past` lines that can't be read, where it is said elsewhere that there are some."""
     stream = open_stream(spec, shapes) if spec.stream else None
-    tables, notes = _tables(spec, shapes, stream)
+    tables, notes = _tables(spec, shapes, stream, past)
     group = _group_column(tables["train"], spec, groups)
     schemes: Schemes = {}
     examples, found, more = _examples(tables, spec, shapes, group, strict, schemes)
     unread = {name: part.unread for name, part in examples.items() if part.unread}
-    located = {name: locate for name in SPLITS.values() if (locate := tables.get(name, tables["train"]).locate)}
+    numbering = {name: tables.get(name, tables["train"]).numbering for name in SPLIT_NAMES}
     shape = examples["train"].shape
     examples = {name: part for name, part in examples.items() if part.rows}
-    examples, told = cleaned(examples, {name: table.source for name, table in tables.items()}, spec)
-    more += told
     if stream:
         stream = stream.read_as(found["train"], group, tables["train"].source, schemes)
     home = {name: name if name in examples else "train" for name in SPLIT_NAMES}
@@ -100,7 +129,7 @@ def load(
         shape=shape,
         unread=unread,
         raw={} if strict else {name: _raw(home[name], part, tables, found, group) for name, part in examples.items()},
-        locate=located,
+        numbering=numbering,
         stream=stream,
     )
 
@@ -123,11 +152,10 @@ def load_file(
     table = whole_table((source,) if isinstance(source, str) else source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
     group = next((name for name in (spec.group, *groups) if name in table.columns), None)
-    examples = canonical(table, found, spec, group=group, targets=targets)
-    parts, told = spelled({"test": examples}, {"test": table.source})
-    notes = [*examples.notes, *told, *empty_inputs(table, examples.rows, examples.shape)]
-    parts, told = cleaned(parts, {"test": table.source}, spec)
-    return as_dataset(parts["test"]), tuple(dict.fromkeys([*notes, *told]))
+    parts, notes = as_examples({"test": table}, {"test": found}, spec, group=group, targets=targets)
+    require_labels({"test": table}, parts)
+    notes += empty_inputs(table, parts["test"].rows, parts["test"].shape)
+    return as_dataset(parts["test"]), tuple(dict.fromkeys(notes))
 
 
 def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) -> Dataset:
@@ -181,12 +209,12 @@ def _check(spec: DataSpec) -> None:
             )
 
 
-def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None) -> tuple[dict[str, Table], list[str]]:
+def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None, past: bool) -> tuple[dict[str, Table], list[str]]:
     """The splits that are given as such, `train` first."""
     files = {name: sources for name in ("validation", "test") if (sources := spec.sources(name))}
-    train = partial(_first_rows, stream) if stream else partial(_train_tables, spec, shapes)
+    train = partial(_first_rows, stream, past) if stream else partial(_train_tables, spec, shapes, past)
     calls: list[Callable[[], Any]] = [train]
-    calls += [partial(whole_table, sources, name, spec, shapes) for name, sources in files.items()]
+    calls += [partial(whole_table, sources, name, spec, shapes, past) for name, sources in files.items()]
     (own, notes), *others = every(calls)
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
@@ -194,17 +222,17 @@ def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None) -> tuple[dict
     return {**own, **given}, notes
 
 
-def _first_rows(stream: Stream) -> tuple[dict[str, Table], list[str]]:
-    head = stream.head()
+def _first_rows(stream: Stream, past: bool) -> tuple[dict[str, Table], list[str]]:
+    head = stream.head(past)
     told = f"{head.source}: a stream, of which the first {counted(len(head.rows), 'row')} were looked at"
     return {"train": head}, [*stream.notes, told]
 
 
-def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], list[str]]:
+def _train_tables(spec: DataSpec, shapes: Shapes, past: bool) -> tuple[dict[str, Table], list[str]]:
     sources = spec.sources("train")
     if len(sources) == 1 and is_hub_id(sources[0]):
         return _hub_splits(sources[0])
-    table = read_all(sources, partial(read_file, spec=spec, shapes=shapes))
+    table = read_all(sources, partial(_read_file, spec=spec, shapes=shapes, past=past))
     if spec.split not in table.columns and spec.split != type(spec).model_fields["split"].default:
         raise DataError(
             f"{table.source}: data.split={spec.split} is none of its columns",
@@ -214,11 +242,15 @@ def _train_tables(spec: DataSpec, shapes: Shapes) -> tuple[dict[str, Table], lis
 
 
 def _hub_splits(source: str) -> tuple[dict[str, Table], list[str]]:
-    tables = read_hub(source)
-    known = {SPLITS[name]: table for name, table in tables.items() if name in SPLITS}
+    tables, known, unused = read_hub(source), dict[str, Table](), []
+    for own, table in tables.items():
+        name = split_named(own)
+        if name is None or name in known:
+            unused.append(own)
+        else:
+            known[name] = table
     if "train" not in known:
         raise DataError(f"{source} has no split called train", f"its splits: {', '.join(tables)}")
-    unused = [name for name in tables if name not in SPLITS]
     return known, [f"{source}: its splits {', '.join(unused)} are not used"] if unused else []
 
 
@@ -246,15 +278,22 @@ def _told_apart(table: Table, column: str) -> tuple[dict[str, Table], list[str]]
     return parts, [f"{table.source}: column {column!r} tells the rows apart ({counts})"]
 
 
-def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes) -> Table:
-    """All rows of files, or one split of a Hub data set: the one called `name`, or its only one."""
+def whole_table(sources: Sequence[str], name: str, spec: DataSpec, shapes: Shapes, past: bool = False) -> Table:
+    """All rows of files, or one split of a Hub data set: the one called `name`, or its only one.
+
+    `past` lines that can't be read, where it is said elsewhere that there are some.
+    """
     source = sources[0]
     if spec.stream and len(sources) == 1 and is_hub_id(source):
         return stream_hub(source, name).whole()
     if len(sources) > 1 or not is_hub_id(source):
-        return read_all(sources, partial(read_file, spec=spec, shapes=shapes))
+        return read_all(sources, partial(_read_file, spec=spec, shapes=shapes, past=past))
     tables = read_hub(source)
     return tables[split_called(name, tables, source)]
+
+
+def _read_file(source: str, spec: DataSpec, shapes: Shapes, past: bool, on_disk: bool = False) -> Table:
+    return read_file(source, spec, shapes, on_disk=on_disk, unread=[] if past else None)
 
 
 # ---------------------------------------------------------------------- how rows are read
@@ -280,24 +319,15 @@ def _examples(
     shape = [column._replace(required=True) for column in find(tables["train"], shapes, spec.columns).shape]
     where = every([partial(find, table, [shape], spec.columns) for table in tables.values()])
     found = dict(zip(tables, where, strict=True))
-    tables, notes = labelled(tables, found)
     files = [name for name in tables if name == "train" or spec.sources(name)]
-    blank = [name for name in tables if name not in files and _has_no_answers(tables[name], found[name])]
-    notes += [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
-    used = [name for name in tables if name not in blank]
-    refuses = {name: strict and not (name == "train" and spec.bad_rows == "skip") for name in used}
-    examples = every(
-        [partial(canonical, tables[name], found[name], spec, group=group, strict=refuses[name]) for name in used]
-    )
-    notes += [note for part in examples for note in part.notes]
-    sources = {name: tables[name].source for name in used}
-    tagged, told = spelled(dict(zip(used, examples, strict=True)), sources, schemes)
-    return tagged, found, notes + told
-
-
-def _has_no_answers(table: Table, found: Found) -> bool:
-    homes = [found.homes[column.name] for column in found.shape if not column.is_input]
-    return bool(homes) and all(row.get(home) in (None, "") for row in table.rows for home in homes)
+    blank = [name for name in tables if name not in files and has_no_answers(tables[name], found[name])]
+    notes = [f"{tables[name].source}: {name} rows have no answers to score by; not used" for name in blank]
+    used = {name: table for name, table in tables.items() if name not in blank}
+    lenient = [name for name in used if not strict or (name == "train" and spec.bad_rows == "skip")]
+    with naming_skip(spec):
+        examples, more = as_examples(used, found, spec, group=group, lenient=lenient, schemes=schemes)
+    require_labels(used, examples)
+    return examples, found, notes + more
 
 
 def _shared_out(examples: dict[str, Examples], spec: DataSpec, stratify: str | None) -> Iterator[str]:

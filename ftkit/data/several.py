@@ -20,7 +20,7 @@ from ftkit.files import sha256
 def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """The sources that names and patterns (`parts/*.csv`, sorted) stand for, each once; and what to say of it.
 
-    Raises DataError for a pattern that no file matches, all of them at once.
+    Raises DataError for a pattern that no file matches, and for what can be read only once, all of them at once.
     """
     found, notes, faults = [], [], []
     for name in names:
@@ -30,13 +30,21 @@ def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
         if not matches:
             faults.append(f"no file matches {name}")
         for match in matches:
+            if _is_pipe(match):
+                faults.append(f"{match} is a pipe or a device, which is gone once it is read: write its rows to a file")
             if match in found:
                 notes.append(f"{match} is named twice, and read once")
             else:
                 found.append(match)
     if faults:
-        raise problems(DataError, "", faults, "in a pattern, * stands for any part of a name, ** for any folders")
+        hint = "in a pattern, * stands for any part of a name, ** for any folders"
+        raise problems(DataError, "", faults, hint if any(map(is_pattern, names)) else "")
     return found, notes
+
+
+def _is_pipe(name: str) -> bool:
+    path = Path(parted(name)[0])
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def read_all(names: Sequence[str], read_one: Callable[..., Table]) -> Table:
@@ -58,7 +66,7 @@ def is_data(name: str) -> bool:
     path = Path(parted(name)[0])
     if path.is_dir():
         return folder_reader(path) is not None
-    return looks_like_file(name) and (path.is_file() or is_pattern(name))
+    return looks_like_file(name) and (path.exists() or is_pattern(name))
 
 
 def _matches(pattern: str) -> list[str]:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftkit.data.columns import canonical, find
-from ftkit.data.examples import Schemes, cleaned, labelled, spelled
+from ftkit.data.columns import find
+from ftkit.data.examples import Schemes, as_examples
 from ftkit.data.hub import is_hub_id, stream_hub
-from ftkit.data.read import Locate, Table, parted
+from ftkit.data.read import Table, counted, parted
 from ftkit.data.several import expand, join
 from ftkit.data.sources import stream_file
 from ftkit.data.split import split_named
 from ftkit.data.typed import Examples
 from ftkit.errors import DataError, every, some
+from ftkit.findings import Numbering
 
 if TYPE_CHECKING:
     from ftkit.data.columns import Found, Shapes
@@ -43,7 +45,7 @@ class Part:
 
     examples: Examples | None
     """None where no row of the part can be used."""
-    locate: Locate
+    numbering: Numbering
     source: str
     left_out: int
     """Rows that can't be read, or have no label."""
@@ -68,11 +70,15 @@ class Stream:
     """What the first rows' source is called, by which `schemes` knows it."""
     schemes: Schemes = field(default_factory=dict)
 
-    def head(self) -> Table:
-        """The first rows. Raises DataError where there are none, and where they name splits."""
+    def head(self, past: bool = False) -> Table:
+        """The first rows; `past` lines that can't be read, too, where it is said elsewhere that there are some.
+
+        Raises DataError where there are none, and where they name splits.
+        """
         held, left = list[Table](), LOOKED_AT
+        unread: Unread | None = [] if past else self._unread()
         for opened in self.sources.values():
-            parts = _first(opened(self._unread()), left)
+            parts = _first(opened(unread), left)
             if parts:
                 held.append(_whole(parts))
                 left -= len(held[-1].rows)
@@ -81,6 +87,10 @@ class Stream:
         if not held:
             raise DataError(f"{', '.join(self.sources)}: the stream has no rows that can be read", "name another file")
         head = join(held)
+        if unread and not past:
+            number, why = unread[0]
+            told = f"{counted(len(unread), 'line')} of the first left out, which can't be read (line {number}: {why})"
+            head = replace(head, notes=(*head.notes, f"{head.source}: {told}"))
         column = self.spec.split
         if column in head.columns and any(split_named(row.get(column)) for row in head.rows):
             raise DataError(
@@ -108,11 +118,17 @@ class Stream:
             for table in self._tables(opened, unread):
                 if table.rows and found is None:
                     found = find(table, [self.shape], self.spec.columns)
-                examples = self._read(table, found) if found and table.rows else None
+                with naming_skip(self.spec):
+                    examples = self._read(table, found) if found and table.rows else None
                 out = len(table.rows) - (len(examples.rows) if examples else 0) + len(unread or ())
                 if unread:
                     unread.clear()
-                yield Part(examples if examples and examples.rows else None, table.named, table.source, out)
+                yield Part(
+                    examples if examples and examples.rows else None,
+                    Numbering(table.unit, table.named),
+                    table.source,
+                    out,
+                )
 
     def refuse_written(self) -> None:
         """Raises DataError where a file has changed since the stream was opened."""
@@ -129,8 +145,10 @@ class Stream:
             for table in opened(unread):
                 self.refuse_written()
                 yield table
-        except DataError:
+        except DataError as error:
             self.refuse_written()  # a file that is being written is at fault for being so
+            if error.faults:
+                name_skip(error, self.spec)
             raise
         self.refuse_written()
 
@@ -141,17 +159,36 @@ class Stream:
                 return
 
     def _read(self, table: Table, found: Found) -> Examples:
-        kept, _ = labelled({"train": table}, {"train": found})
-        strict = self.spec.bad_rows == "stop"
-        part = canonical(kept["train"], found, self.spec, group=self.group, strict=strict)
-        if not part.rows:
-            return part
-        examples, _ = spelled({"train": part}, {"train": self.name}, self.schemes)
-        examples, _ = cleaned(examples, {"train": table.source}, self.spec)
+        schemes = {
+            (table.source, tags): scheme for (source, tags), scheme in self.schemes.items() if source == self.name
+        }
+        lenient = ["train"] if self.spec.bad_rows == "skip" else []
+        examples, _ = as_examples(
+            {"train": table}, {"train": found}, self.spec, group=self.group, lenient=lenient, schemes=schemes
+        )
         return examples["train"]
 
     def _unread(self) -> Unread | None:
         return [] if self.spec.bad_rows == "skip" else None
+
+
+@contextmanager
+def naming_skip(spec: DataSpec) -> Iterator[None]:
+    """While this lasts, a DataError about rows of a stream names the setting that leaves them out."""
+    try:
+        yield
+    except DataError as error:
+        name_skip(error, spec)
+        raise
+
+
+def name_skip(error: DataError, spec: DataSpec) -> None:
+    """Have what is said of rows or lines of a stream name the setting that leaves them out."""
+    if spec.stream and spec.bad_rows == "stop" and _SKIP not in error.hint:
+        error.hint = "; ".join(filter(None, (error.hint, _SKIP)))
+
+
+_SKIP = "data.bad_rows=skip leaves rows of a stream that can't be read or labelled out, and counts them"
 
 
 def _first(tables: Iterator[Table], most: int) -> list[Table]:

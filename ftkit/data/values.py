@@ -51,6 +51,8 @@ class Values:
         """`value` in the form of `column.kind`; `row` holds the columns read before it. Raises Refused."""
         if value is None or (isinstance(value, float) and math.isnan(value) and column.kind != "number"):
             raise Refused("is missing", hint=_FILL, kind="missing")
+        if column.in_parts and isinstance(value, list):
+            return " ".join(_texts(value, "is not text"))
         return self.readers[column.kind](value, row)
 
     def notes(self, source: str) -> Iterator[str]:
@@ -195,7 +197,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return " ".join(_texts(value, "is not text"))
+        raise Refused("is not text", brief(value), "a list is no text: write its parts as one text")
     if isinstance(value, (dict, bytes)):
         raise Refused("is not text", brief(value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -17,14 +17,14 @@ from typing import Any
 from datasets import Dataset
 
 import ftkit
-from ftkit.data.inputs import Inputs, read_inputs
+from ftkit.data.inputs import Inputs, Unanswered, read_inputs
 from ftkit.data.several import expand, hashes
 from ftkit.data.typed import batches
 from ftkit.engine import infer
 from ftkit.engine.evaluate import data_spec
 from ftkit.engine.given import texts_as_given
 from ftkit.engine.predict import Predictor
-from ftkit.engine.tables import rows_of, write_rows
+from ftkit.engine.tables import answer_of, rows_of, write_rows
 from ftkit.errors import DataError
 from ftkit.files import SEAL, is_sealed, replacing, sha256
 from ftkit.terminal import Progress, Say
@@ -76,7 +76,7 @@ class FileAnswers:
     def _refuse_none(self, source: str) -> None:
         if any(part.rows is not None for part in self.inputs):
             return
-        bad = [f"row {number}: {why}" for part in self.inputs for number, why in part.unread]
+        bad = [f"{part.unit} {row.number}: {row.why}" for part in self.inputs for row in part.unread]
         shown = "\n  - ".join(["", *bad[:_TOLD]])
         raise DataError(f"{source}: none of its {len(bad)} rows can be read{shown}", "is it the right file?")
 
@@ -93,15 +93,19 @@ class FileAnswers:
         if part.rows is not None:
             if start:
                 before = part.rows[start - 1]["row"]
-                errors = deque(error for error in errors if error[0] > before)
+                errors = deque(error for error in errors if error.number > before)
             rows = part.rows.select(range(start, len(part.rows))) if start else part.rows
             answers = self.predictor.answers(rows, self.say, progress) if len(rows) else iter(())
             for line, answer in zip(self._told_of(rows), answers, strict=True):
-                while errors and errors[0][0] < line["row"]:
-                    yield _error(*errors.popleft())
+                while errors and errors[0].number < line["row"]:
+                    yield self._error(errors.popleft())
                 yield {**line, "answer": answer}
         for error in errors:
-            yield _error(*error)
+            yield self._error(error)
+
+    def _error(self, row: Unanswered) -> Line:
+        line: Line = {"row": row.number, "error": row.why}
+        return {**line, "texts": row.texts} if self.texts and row.texts else line
 
     def _told_of(self, rows: Dataset) -> Iterator[Line]:
         """What stands beside each row's answer."""
@@ -115,11 +119,16 @@ class FileAnswers:
 
     # ------------------------------------------------------------------ into a file
 
-    def write(self, output: Path, progress: Progress | None = None) -> None:
-        """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped."""
-        journal = output.with_name(f"{output.name}.partial")
+    def write(self, output: Path, progress: Progress | None = None, overwrite: bool = False) -> None:
+        """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped.
+
+        Raises DataError where answers stand there, unless `overwrite` allows to replace them.
+        """
+        journal = journal_of(output)
         head = json.dumps(self.of, ensure_ascii=False) + "\n"
         place = self._place(journal, head)
+        if place is None and not overwrite:
+            refuse_existing(output)
         if place is None:
             journal.write_text(head, encoding="utf-8")
             place = _Place(len(head.encode()))
@@ -149,34 +158,48 @@ class FileAnswers:
         return None
 
     def _finish(self, journal: Path, output: Path) -> None:
-        several = len(self.names) > 1
-
         def shown() -> Iterator[Line]:
-            for line in _read(journal):
-                yield (
-                    {**line, "file": self.names[line["file"]]} if several else {k: line[k] for k in line if k != "file"}
-                )
+            return map(self.named, _read(journal))
 
         with replacing(output) as beside:
             write_rows(beside, output.name, shown)
-        errors = output.with_name(f"{output.name}.errors.jsonl")
+        errors = _errors_of(output)
         bad = (line for line in shown() if "error" in line)
         if first := next(bad, None):
             with replacing(errors) as beside:
-                count = rows_of(beside, (first, *bad))
+                count = rows_of(beside, map(answer_of, (first, *bad)))
             self.told(count, [first], f"{errors} lists them")
         else:
             errors.unlink(missing_ok=True)  # of an earlier one
 
+    def named(self, line: Line) -> Line:
+        """A line with its file's name in place of its number, where there are several."""
+        name = {"file": self.names[line["file"]]} if len(self.names) > 1 else {}
+        return {**name, **{key: line[key] for key in line if key != "file"}}
+
     def told(self, count: int, first: Sequence[Line], where: str) -> None:
         """Warn of rows that can't be read."""
-        why = "; ".join(f"row {line['row']}: {line['error']}" for line in first[:_TOLD])
+        units = {part.unit for part in self.inputs}
+        unit = units.pop() if len(units) == 1 else "row"
+        why = "; ".join(f"{unit} {line['row']}: {line['error']}" for line in first[:_TOLD])
         what = "1 row" if count == 1 else f"{count} rows"
         self.say(f"warning: {what} can't be read and {'has' if count == 1 else 'have'} no answer ({why}); {where}")
 
 
-def _error(number: int, why: str) -> Line:
-    return {"row": number, "error": why}
+def journal_of(output: Path) -> Path:
+    """Where the answers to a file are kept until all are there."""
+    return output.with_name(f"{output.name}.partial")
+
+
+def _errors_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.errors.jsonl")
+
+
+def refuse_existing(output: Path) -> None:
+    """Raises DataError where answers, or a list of rows that have none, stand already."""
+    if found := [str(path) for path in (output, _errors_of(output)) if path.is_file()]:
+        what = f"{' and '.join(found)} {'exist' if len(found) > 1 else 'exists'} already"
+        raise DataError(what, "name another file with --output, or say --overwrite to replace it")
 
 
 def _model(folder: Path) -> str:

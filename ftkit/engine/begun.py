@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from ftkit import trust
+from ftkit.data.read import parted
 from ftkit.engine.prepare import Prepared, changed_files
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
@@ -36,6 +38,12 @@ def code_hashes(recipe: Recipe) -> dict[str, str]:
     """The SHA-256 of each file of one's own code that a recipe names, as it was loaded."""
     found = {name: sha256_of(name) for name in trust.code(recipe.model_dump())}
     return {name: digest for name, digest in found.items() if digest}
+
+
+def gone(begun: Mapping[str, Any]) -> list[str]:
+    """What was read where it began and is not there any more, a sentence for each."""
+    files = dict.fromkeys(parted(name)[0] for name in (*begun["sha256"], *begun.get("modified", {})))
+    return [f"{file} is gone" for file in files if os.path.isabs(file) and not os.path.exists(file)]
 
 
 def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:

@@ -98,15 +98,14 @@ class Keeping(TrainerCallback):
     def resume(self, model: Any, best_lost: Callable[[], str]) -> None:
         """Give the model, and the callbacks, what the newest checkpoint has for them.
 
-        Not where it tells of a best model that is not there any more, as `best_lost` says: no later one may be better.
+        Raises RunError where it tells of a best model that is not there any more, as `best_lost` says: no later one
+        may be better.
         """
         if self.from_ is None:
             return
         state = read(self.from_, STATE)
         if any(its.get("best", -math.inf) > -math.inf for its in state["callbacks"]) and (lost := best_lost()):
-            self.say(f"warning: {lost}: the training begins anew")
-            self.from_ = None
-            return
+            raise Checkpoints(self.run.checkpoints).lost(f"{lost}: no later epoch may be as good")
         put_weights(model, self.from_)
         self.step, self.over, self.noted = state["step"], state["over"], tuple(state["notes"])
         for callback, its in zip(self.kept, state["callbacks"], strict=True):

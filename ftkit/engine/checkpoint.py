@@ -48,17 +48,24 @@ class Checkpoints:
         return self.folder / f"step-{step:08}"
 
     def newest(self, say: Say) -> Path | None:
-        """The newest whole one; `say` is told of others that are newer and damaged. None where there is none."""
-        damaged, whole = [], None
+        """The newest whole one; `say` is told of others that are newer and damaged. None where there is none at all.
+
+        Raises RunError where all are damaged.
+        """
+        damaged: list[str] = []
         for path in map(self.path, self.steps()):
             if not (faults := broken(path)):
-                whole = path
-                break
+                if damaged:
+                    say(f"warning: {'; '.join(damaged)}: {path.name} is taken")
+                return path
             damaged.append(f"{path} is damaged ({'; '.join(faults)})")
         if damaged:
-            instead = f"{whole.name} is taken" if whole else "the training begins anew, as there is no other"
-            say(f"warning: {'; '.join(damaged)}: {instead}")
-        return whole
+            raise self.lost(f"{'; '.join(damaged)}, and there is no other to go on from")
+        return None
+
+    def lost(self, why: str) -> RunError:
+        """What is to be said where the training can't be gone on with, but begun anew."""
+        return RunError(why, f"bring it back from a copy; or remove {self.folder} to have it begin anew with --resume")
 
     def write(self, step: int, files: Mapping[str, Any]) -> None:
         """Write one: tensors by name for each `.safetensors`, any value for each `.json`; then remove the oldest.

@@ -32,6 +32,8 @@ class Model(NamedTuple):
     evidence: Evidence
     settings: dict[str, Any]
     """Of a run's recipe, by dotted name; empty for all else."""
+    usual: dict[str, Any]
+    """What options of its task, its method and its objective are where nobody sets them."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def compare(
         raise RunError(f"{blank[0]!r} names nothing to compare", "is a variable of the shell empty?")
     if len(names) < 2:
         raise RunError("there is nothing to compare", "name two or more: the first is what the others are measured by")
-    home = _first_run(names)
+    home = _first_run(names, split)
     found = every([partial(_model, name, split, home, say, progress) for name in names])
     _refuse_unlike(found, split)
     for model in found:
@@ -159,14 +161,19 @@ def compare(
 # ------------------------------------------------------------------ what is compared
 
 
-def _first_run(names: Sequence[str]) -> RunDirectory:
-    for name in names:
-        if run := _parts(name)[0]:
-            return run
+def _first_run(names: Sequence[str], split: str) -> RunDirectory:
+    """The run whose rows count: the first that has some in the split, if any has."""
+    runs = [run for name in names if (run := _parts(name)[0])]
+    if runs:
+        return next((run for run in runs if _has_split(run, split)), runs[0])
     raise RunError(
         f"none of {', '.join(names)} is a run, and only a run remembers its test rows",
         "name the run that one of them comes from, too",
     )
+
+
+def _has_split(run: RunDirectory, split: str) -> bool:
+    return split in run.read_json("scores")["scores"]
 
 
 def _parts(name: str, home: RunDirectory | None = None) -> tuple[RunDirectory | None, str]:
@@ -191,9 +198,14 @@ def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progre
         evidence = Evidence.load(path)
     elif baseline:
         raise _no_baseline(run, split, baseline)
+    elif not _has_split(run, split) and _has_split(home, split):
+        say(f"note: {name} has no {split} rows of its own: it is scored on those of {home.path}")
+        evidence = _scored_now(name, split, home, say, progress).evidence
     else:
         evidence = _evidence_now(run, split, say, progress)
-    return Model(name, task, evidence, {} if baseline else dict(_flat(recipe.filled())))
+    if baseline:
+        return Model(name, task, evidence, {}, {})
+    return Model(name, task, evidence, dict(_flat(recipe.filled())), dict(_flat(recipe.usual_options())))
 
 
 def _no_baseline(run: RunDirectory, split: str, baseline: str) -> RunError:
@@ -214,22 +226,19 @@ def _evidence_now(run: RunDirectory, split: str, say: Say, progress: Progress | 
 
 
 def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: Progress | None) -> Model:
-    """An export or a checkpoint, scored on the rows of the run `home`."""
+    """A model scored on the rows of the run `home`."""
     from ftkit.engine import evaluate as evaluation
     from ftkit.engine import model as models
-    from ftkit.engine.prepare import check, read_splits
+    from ftkit.engine.prepare import check
 
     trained, recipe = models.load(name), home.recipe
-    home.refuse_outside()
     if not same_task(trained.task, resolve("task", recipe.task, Task)):
         raise RunError(f"{name} and {home.path} are of different tasks", "compare what answers the same question")
-    splits, _ = read_splits(recipe, trained.task)
-    if split not in splits:
-        raise RunError(f"the run {home.path} has no {split} split; it has {', '.join(splits)}", "name one with --split")
-    for warning in check(trained.task, {split: splits[split]}, trained.labels):
+    rows = evaluation.rows_of(trained, home, split, say)
+    for warning in check(trained.task, {split: rows}, trained.labels):
         say(f"warning: {warning}")
-    found = evaluation.score(trained, splits[split], evaluation.spec_of(trained, recipe), say, progress)
-    return Model(name, trained.task, _kept(name, found.evidence), {})
+    found = evaluation.score(trained, rows, evaluation.spec_of(trained, recipe), say, progress)
+    return Model(name, trained.task, _kept(name, found.evidence), {}, {})
 
 
 def _kept(name: str, evidence: Evidence | None) -> Evidence:
@@ -356,9 +365,18 @@ def _compared(
 
 
 def _changed(one: Model, other: Model, but: str = "") -> dict[str, tuple[Any, Any]]:
-    """Settings that differ, of two runs; None for one that a side does not have."""
+    """Settings that differ, of two runs; None for one that a side does not have.
+
+    An option that only one side's plug-in has is no change of the recipe where nobody has set it.
+    """
     if not one.settings or not other.settings:
         return {}
     names = dict.fromkeys([*one.settings, *other.settings])
     pairs = {name: (one.settings.get(name), other.settings.get(name)) for name in names if name != but}
-    return {name: (a, b) for name, (a, b) in pairs.items() if a != b}
+    filled_in = {
+        name
+        for has, lacks in ((one, other), (other, one))
+        for name, value in has.usual.items()
+        if name not in lacks.settings and has.settings.get(name) == value
+    }
+    return {name: (a, b) for name, (a, b) in pairs.items() if a != b and name not in filled_in}

@@ -175,7 +175,7 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
 
 def held_out(trained: models.Trained, recipe: Recipe, source: str | Path, say: Say) -> Dataset:
     """The rows of a run's test split; where it has none, of validation. Raises RunError where it has neither."""
-    splits = _splits(trained, recipe, source, say)
+    splits = _splits(trained, RunDirectory.open(source), say)
     for name in ("test", "validation"):
         if name in splits:
             return splits[name]
@@ -185,18 +185,22 @@ def held_out(trained: models.Trained, recipe: Recipe, source: str | Path, say: S
 def _split(trained: models.Trained, recipe: Recipe | None, split: str, source: Any, say: Say) -> Dataset:
     if recipe is None:
         raise RunError(f"{source} is no run and remembers no data", "name a file with --data FILE")
-    splits = _splits(trained, recipe, source, say)
+    return rows_of(trained, RunDirectory.open(source), split, say, "name a file with --data FILE")
+
+
+def rows_of(
+    trained: models.Trained, run: RunDirectory, split: str, say: Say, hint: str = "name one with --split"
+) -> Dataset:
+    """The rows of a run's split for a model; it is said where they have changed. Raises RunError for no such split."""
+    splits = _splits(trained, run, say)
     if split not in splits:
-        raise RunError(
-            f"the run {source} has no {split} split; it has {', '.join(splits)}",
-            "name a file with --data FILE",
-        )
+        raise RunError(f"the run {run.path} has no {split} split; it has {', '.join(splits)}", hint)
     return splits[split]
 
 
-def _splits(trained: models.Trained, recipe: Recipe, source: Any, say: Say) -> dict[str, Dataset]:
-    run = RunDirectory.open(source)
+def _splits(trained: models.Trained, run: RunDirectory, say: Say) -> dict[str, Dataset]:
     run.refuse_outside()
+    recipe = run.recipe
     recorded = run.read_json("data")["sha256"]
     for path in changed_files(recipe, recorded, file_hashes(recipe)):
         say(f"warning: {path} has changed since the run was trained")

@@ -65,7 +65,7 @@ def with_suspects(found: Inspection, progress: Progress) -> Inspection:
     if found.errors:
         return replace(found, notes=(*found.notes, "--noise: labels are judged once the errors are mended"))
     suspected, note = find(found.recipe, found.splits, found.splits.shape, progress)
-    listed = (*found.findings, *located(suspected, found.splits.locate))
+    listed = (*found.findings, *located(suspected, found.splits.numbering))
     return replace(found, findings=listed, notes=(*found.notes, note))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -20,7 +20,7 @@ from ftkit.data.hub import is_hub_id
 from ftkit.data.load import Splits, load, unified
 from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
-from ftkit.data.stream import Stream, stamps
+from ftkit.data.stream import Stream, naming_skip, stamps
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
 from ftkit.engine import baselines, prune
 from ftkit.engine import model as models
@@ -32,6 +32,7 @@ from ftkit.metrics import hub
 from ftkit.objectives._base import Objective
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, unused_without_validation
+from ftkit.shelf import names as shelf_names
 from ftkit.tasks._base import Labels, Task, Weighting
 from ftkit.tasks.classification import Classification
 
@@ -112,20 +113,16 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     method = resolve("method", recipe.method, Method)
     if recipe.data.train is None:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
-    read: list[Any] = every(
-        [
-            lambda: _loaded(recipe, task),
-            lambda: models.locate_base(recipe.model.checkpoint, recipe.model.revision),
-        ]
-    )
-    (files, loaded), base = read
+    read: list[Any] = every([partial(_loaded, recipe, task), partial(_base_and_teacher, recipe)])
+    (files, loaded), (base, teacher) = read
     files, notes = {**files, **_hub_hashes(recipe, loaded)}, loaded.notes
     _require_labels(recipe, loaded)
     config = models.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     if recipe.data.bad_rows == "skip":
         splits, found = _skipped(splits, found)
-    warnings = checks.usable(found, loaded.locate, {name: _where(recipe, name) for name in splits})
+    with naming_skip(recipe.data):
+        warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
     labels = in_order_of(labels, models.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
@@ -141,7 +138,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
         data = checks.data_of(loaded, labels, fitting.limits(), tokenizer)
-        warnings = merged([*warnings, *located(checks.of_data(data), loaded.locate)])
+        warnings = merged([*warnings, *located(checks.of_data(data), loaded.numbering)])
         notes = (*notes, *data.notes)
     made = augmented(
         Prepared(
@@ -159,17 +156,32 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
             stream=loaded.stream,
         )
     )
-    teacher = made.objective.teacher
-    known = _fingerprint(teacher) if teacher else ""
-    return replace(made, teacher=known, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
+    return replace(made, teacher=teacher, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
 
 
-def _fingerprint(teacher: str) -> str:
+def _base_and_teacher(recipe: Recipe) -> tuple[Located, str]:
+    """The checkpoint, and the SHA-256 of the teacher, if there is one. Raises CheckpointError, or RecipeError."""
+    spec, teacher = recipe.model, resolve("objective", recipe.objective, Objective).teacher
+    locate = partial(models.locate_base, spec.checkpoint, spec.revision)
+    if teacher is None:
+        return locate(), ""
+    if teacher == spec.checkpoint:
+        both = "model.checkpoint and objective.teacher"
+        return _taught(recipe, teacher, both, locate), _taught(recipe, teacher, both, models.fingerprint, teacher)
+    base, known = every([locate, partial(_taught, recipe, teacher, "objective.teacher", models.fingerprint, teacher)])
+    return base, known
+
+
+def _taught(recipe: Recipe, teacher: str, settings: str, find: Callable[..., Any], *arguments: Any) -> Any:
+    """What `find` finds of a teacher, which is trained before its student."""
     try:
-        return models.fingerprint(teacher)
+        return find(*arguments)
     except CheckpointError as error:
-        hint = "name a run or an export; a training that goes on needs its teacher where it was"
-        raise RecipeError(f"objective.teacher: {error.message}", hint) from error
+        shelf = f"{recipe.task.name}/full"
+        first = f"`ftkit train {shelf} --run {teacher}`" if shelf in shelf_names() else "`ftkit train`"
+        names = " ".join(f"--set {name}=RUN" for name in settings.split(" and "))
+        hint = f"name a run or an export with {names}, or train it first, as by {first}"
+        raise RecipeError(f"{settings}: {error.message}", hint) from error
 
 
 def _require_labels(recipe: Recipe, loaded: Splits) -> None:

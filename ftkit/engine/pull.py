@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -17,7 +19,7 @@ from ftkit import hub, trust
 from ftkit.checkpoints.folder import CARD, CONTRACT
 from ftkit.checkpoints.hub import library_errors
 from ftkit.engine import model as models
-from ftkit.errors import CheckpointError, RunError, first, one_line, problems
+from ftkit.errors import CheckpointError, FTKitError, RunError, chain, first, one_line, problems
 from ftkit.files import SEAL, broken, is_full_disk, parents, remove, replacing, seal, sealed, sha256
 from ftkit.terminal import Say, silence
 
@@ -35,7 +37,8 @@ def pull(repo: str, to: Path, say: Say = silence, *, revision: str | None = None
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
     commit = _commit(repo, revision)
     try:
-        with parents(to), replacing(to) as beside:
+        with parents(to), replacing(to) as beside, _called(repo, beside):
+            beside.mkdir()  # where it can't be made, that is nothing of the Hub's
             _fetch(repo, commit, beside, [SEAL, CONTRACT])
             names = _names(repo, beside)
             contract = models.read_contract(beside).model_dump()
@@ -45,12 +48,39 @@ def pull(repo: str, to: Path, say: Say = silence, *, revision: str | None = None
             _fetch(repo, commit, beside, [name for name in names if name not in (SEAL, CONTRACT)])
             remove(beside / _CLIENTS)
             _check(repo, beside, say)
-    except OSError as error:
-        if is_full_disk(error):
+    except (OSError, CheckpointError) as error:
+        cause = _of_disk(error, to.absolute().parent)
+        if cause is None:
             raise
-        raise RunError(f"{to} can't be written: {error.strerror or error}", "name another with --to") from error
+        if is_full_disk(cause):
+            raise cause from None
+        raise RunError(f"{to} can't be written: {cause.strerror or cause}", "name another with --to") from error
     say(f"{repo} at {commit[:12]}: {len(names) + 1} files")
     return to
+
+
+def _of_disk(error: Exception, folder: Path) -> OSError | None:
+    """What the disk failed with where things are written to; None where it was the connection."""
+    if isinstance(error, OSError):
+        return error
+    failed = (one for one in chain(error) if isinstance(one, OSError) and one.filename)
+    return next((one for one in failed if Path(os.path.abspath(one.filename)).is_relative_to(folder)), None)
+
+
+@contextmanager
+def _called(repo: str, folder: Path) -> Iterator[None]:
+    """While this lasts, what is wrong in the folder that things are fetched into is told of the repository."""
+    try:
+        yield
+    except FTKitError as error:
+        if str(folder) not in error.message:
+            raise
+        message = error.message.replace(f"{folder}/", f"{repo}: ").replace(str(folder), repo)
+        hint = error.hint.replace(str(folder), repo)
+        raise type(error)(message, _AGAIN if isinstance(error, CheckpointError) else hint) from error
+
+
+_AGAIN = "push it again: it was changed since, or pushed by another version"
 
 
 def _commit(repo: str, revision: str | None) -> str:
@@ -79,7 +109,7 @@ def _names(repo: str, folder: Path) -> list[str]:
     try:
         return list(sealed(folder))
     except ValueError as error:
-        raise CheckpointError(f"{repo}: {one_line(error).replace(f'{folder}/', '')}", "push it again") from error
+        raise CheckpointError(one_line(error), _AGAIN) from error
 
 
 def _check(repo: str, folder: Path, say: Say) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,8 @@ class Pushed:
     private: bool
     files: dict[str, int]
     """Name -> bytes of each file that the repository has now of this push."""
+    changed: list[str] = field(default_factory=list)
+    """Of these, what is new there, or another than it was."""
     removed: list[str] = field(default_factory=list)
     """What the commit takes away."""
     commit: str | None = None
@@ -72,6 +74,7 @@ class Pushed:
             "commit": self.commit,
             "private": self.private,
             "files": self.files,
+            "changed": self.changed,
             "removed": self.removed,
         }
 
@@ -82,15 +85,22 @@ class _Standing:
 
     repo: str
     branch: str
+    unasked: str = ""
+    """Why the Hub was not asked."""
     exists: bool = False
     has_branch: bool = False
     private: bool = True
     commit: str | None = None
-    files: tuple[str, ...] = ()
+    tree: Mapping[str, RepoFile] = field(default_factory=dict)
     pushed: tuple[str, ...] = ()
     """Those of an earlier push."""
     edited: bool = False
     """Whether the card is another one than was pushed."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of what it holds."""
+        return tuple(self.tree)
 
 
 def push(
@@ -109,13 +119,18 @@ def push(
     """Put the model of a run, or an export as it is, into a repository of the Hub; a name alone is the person's own.
 
     A run is pushed as `export` writes it as a checkpoint, proven on `rows` of its held-out rows, or of the file `data`.
-    With `dry_run` all is asked and nothing changed. Raises FTKitError where the Hub, its repository or what is to be
-    pushed is not fit for it, GateError where the export does not answer as the run does.
+    With `dry_run` all is asked and nothing changed; without the Hub, or a login, it is said what was not asked. Raises
+    FTKitError where the Hub, its repository or what is to be pushed is not fit for it, GateError where the export does
+    not answer as the run does.
     """
     folder = None if RunDirectory.is_run(source) else _export(source)
-    with _asking(repo):
-        api = HfApi()
-        standing = _standing(api, _full_name(api, repo), revision or constants.DEFAULT_REVISION)
+    _refuse_name(repo)
+    api, branch = HfApi(), revision or constants.DEFAULT_REVISION
+    if dry_run and (why := _unasked()):
+        standing = _Standing(repo, branch, why)
+    else:
+        with _asking(repo):
+            standing = _standing(api, _writable(api, repo), branch)
     _refuse_standing(standing, public, force)
     with tempfile.TemporaryDirectory(prefix="ftkit-push-") as made:
         if folder is None:
@@ -129,6 +144,7 @@ def push(
             standing.branch,
             standing.private if standing.exists else not public,
             {name: (folder / name).stat().st_size for name in sorted(files)},
+            [name for name in sorted(files) if not _is_there(standing.tree.get(name), folder / name)],
             removed,
         )
         _tell(standing, told, say, dry_run)
@@ -159,18 +175,41 @@ def _export(source: str | Path) -> Path:
     return folder
 
 
-def _full_name(api: HfApi, repo: str) -> str:
-    """The repository with its owner. Raises CheckpointError for what can't be a name, MachineError without a token."""
+def _refuse_name(repo: str) -> None:
+    """Raises CheckpointError for what can't be a repository's name."""
     try:
         validate_repo_id(repo)
     except errors.HFValidationError as error:
         raise CheckpointError(f"{repo!r} can't be a repository's name: {one_line(error)}", "write org/name") from error
+
+
+_NOBODY = "nobody is logged in at the Hub: there is no token"
+
+
+def _unasked() -> str:
+    """Why the Hub can't be asked; empty where it can."""
+    if reason := hub.unreachable():
+        return f"the Hub ({constants.ENDPOINT}) can't be reached: {reason}"
+    return _NOBODY if get_token() is None else ""
+
+
+def _writable(api: HfApi, repo: str) -> str:
+    """The repository with its owner. Raises MachineError without a token, and for one that may not write there."""
     hub.require()
+    log_in = _LOG_IN.format(hub=constants.ENDPOINT)
     if get_token() is None:
-        hint = _LOG_IN.format(hub=constants.ENDPOINT)
-        raise MachineError("nobody is logged in at the Hub: there is no token", hint)
-    user = str(api.whoami()["name"])
-    return repo if "/" in repo else f"{user}/{repo}"
+        raise MachineError(_NOBODY, log_in)
+    known = api.whoami()
+    user = str(known["name"])
+    name = repo if "/" in repo else f"{user}/{repo}"
+    if known.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise MachineError(f"the token of {user} may only read, and not write to {name}", log_in)
+    owner, roles = name.split("/")[0], {org["name"]: org.get("roleInOrg") for org in known.get("orgs", ())}
+    if owner != user and roles.get(owner, "read") == "read":
+        what = f"may only read in {owner}" if owner in roles else f"is not of {owner}"
+        hint = f"ask its owner, name one of your own, or {log_in}"
+        raise MachineError(f"the token may not write to {name}: {user} {what}", hint)
+    return name
 
 
 def _standing(api: HfApi, repo: str, branch: str) -> _Standing:
@@ -186,8 +225,8 @@ def _standing(api: HfApi, repo: str, branch: str) -> _Standing:
     except errors.RevisionNotFoundError:
         info, has_branch = main, False
     commit = str(info.sha)
-    files = tuple(path for path in _tree(api, repo, commit) if path != _HUBS_OWN)
-    standing = _Standing(repo, branch, True, has_branch, bool(info.private), commit, files)
+    files = {path: entry for path, entry in _tree(api, repo, commit).items() if path != _HUBS_OWN}
+    standing = _Standing(repo, branch, "", True, has_branch, bool(info.private), commit, files)
     if not {CONTRACT, SEAL} <= set(files):
         return standing
     with tempfile.TemporaryDirectory(prefix="ftkit-push-") as folder:
@@ -204,6 +243,13 @@ def _standing(api: HfApi, repo: str, branch: str) -> _Standing:
 def _tree(api: HfApi, repo: str, commit: str) -> dict[str, RepoFile]:
     entries = api.list_repo_tree(repo, recursive=True, revision=commit)
     return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+
+
+def _is_there(entry: RepoFile | None, file: Path) -> bool:
+    """Whether the Hub has a file as it is here."""
+    if entry is None:
+        return False
+    return bool(entry.lfs.sha256 == sha256(file) if entry.lfs else entry.blob_id == hub.git_hash(file))
 
 
 def _refuse_standing(standing: _Standing, public: bool, force: bool) -> None:
@@ -266,16 +312,21 @@ def _tell(standing: _Standing, told: Pushed, say: Say, dry_run: bool) -> None:
     """Say what is sent where, and what becomes of what is there."""
     where = f"{told.url}, branch {told.revision}"
     kind = "private" if told.private else "public"
-    if not standing.exists:
+    if standing.unasked:
+        say(f"note: {standing.unasked}; so it was not asked who may write to {told.repo}, nor what is there already")
+    elif not standing.exists:
         say(f"{'would make' if dry_run else 'making'} the {kind} repository {told.repo}")
     elif not standing.has_branch:
         say(f"{'would make' if dry_run else 'making'} the branch {told.revision} of {told.repo}, as main is")
-    size = sum(told.files.values())
-    say(f"{'would send' if dry_run else 'sending'} {len(told.files)} files, {size / 1e6:,.1f} MB, to {where} ({kind})")
+    size = sum(told.files[name] for name in told.changed)
+    same = len(told.files) - len(told.changed)
+    count = f"{len(told.changed)} of {len(told.files)}" if same else f"{len(told.files)}"
+    others = "; the others are there as they are" if same else ""
+    say(f"{'would send' if dry_run else 'sending'} {count} files, {size / 1e6:,.1f} MB, to {where} ({kind}){others}")
     if dry_run:
-        for name, count in told.files.items():
-            say(f"  {name}: {count:,} bytes")
-    if standing.files and standing.commit:
+        for name, length in told.files.items():
+            say(f"  {name}: {length:,} bytes{'' if name in told.changed else ', as it is there'}")
+    if (told.changed or told.removed) and standing.files and standing.commit:
         gone = f"; it removes {some(told.removed, 5)}" if told.removed else ""
         say(f"note: {told.repo} is not empty: a new commit follows {standing.commit[:12]}, which stays there{gone}")
 
@@ -300,10 +351,8 @@ def _verify(api: HfApi, repo: str, commit: str, folder: Path, files: list[str]) 
     """Raises MachineError where the Hub has other files than were sent."""
     there, wrong = _tree(api, repo, commit), []
     for name in files:
-        entry, file = there.get(name), folder / name
-        known = entry and (entry.lfs.sha256 if entry.lfs else entry.blob_id)
-        if entry is None or known != (sha256(file) if entry.lfs else hub.git_hash(file)):
-            wrong.append(f"{name} is {'missing' if entry is None else 'not as it was sent'}")
+        if not _is_there(there.get(name), folder / name):
+            wrong.append(f"{name} is {'not as it was sent' if name in there else 'missing'}")
     if wrong:
         raise problems(MachineError, f"commit {commit} of {repo}", wrong, "push again")
 
@@ -345,7 +394,8 @@ def _refusal(repo: str, error: errors.HfHubHTTPError) -> FTKitError:
         return MachineError(f"the token may not write to {repo}: {said}", hint)
     if status in (409, 412):
         return CheckpointError(f"{repo} was changed meanwhile, and not by this push: {said}", "look, and push again")
-    return MachineError(f"{repo}: the Hub ({address}) answers with error {status}: {said}", "nothing was committed")
+    what, hint = hub.meaning(error)
+    return MachineError(f"{repo}: {_without_token(what)}", f"{hint}; nothing was committed")
 
 
 def _without_token(said: object) -> str:

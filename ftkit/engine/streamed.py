@@ -20,7 +20,7 @@ from ftkit import checks
 from ftkit.data.clean import GIVEN
 from ftkit.data.load import unified
 from ftkit.data.read import counted
-from ftkit.data.stream import Part
+from ftkit.data.stream import Part, naming_skip
 from ftkit.data.typed import as_dataset, column, in_parts
 from ftkit.engine.prepare import Prepared, encode_training
 from ftkit.engine.steps import WINDOW, Row, Steps, examples_of
@@ -185,7 +185,8 @@ class Streamed:
             found += checks.of_task(task, {"train": read}, labels)
         bad = unusable(found)
         if self.prepared.recipe.data.bad_rows == "stop" or bad is None:
-            checks.usable(errors(found), {"train": part.locate})
+            with naming_skip(self.prepared.recipe.data):
+                checks.usable(errors(found), {"train": part.numbering})
         rows = read.remove_columns([name for name in _ASIDE if name in read.column_names]).to_list()
         kept = [row for row in rows if row["row"] not in (bad or ())]
         return kept, len(part.examples.rows) - len(kept)

@@ -33,7 +33,7 @@ def refuse_ending(name: str) -> None:
 def write_rows(path: Path, name: str, lines: Callable[[], Iterator[Line]]) -> None:
     """Write lines of rows with their `answer` or their `error` to `path`, in the format that `name` ends as.
 
-    JSON Lines have an answer a line, or {"error"}; tables have a column for each thing that some answer says.
+    JSON Lines have an answer a line, or {"row", "error"}; tables have a column for each thing that some answer says.
     """
     ending = suffix(name)
     if ending == ".parquet":
@@ -58,8 +58,11 @@ def rows_of(path: Path, lines: Iterable[Line]) -> int:
 
 
 def answer_of(line: Line) -> Line:
-    """A line's texts, if it has some, and its answer, or that it has none."""
-    return {**line.get("texts", {}), **line["answer"]} if "answer" in line else {"error": line["error"]}
+    """A line's texts, if it has some, and its answer; or which row has none, and why."""
+    texts = line.get("texts", {})
+    if "answer" in line:
+        return {**texts, **line["answer"]}
+    return {**{name: line[name] for name in ("file", "row") if name in line}, **texts, "error": line["error"]}
 
 
 def _opened(path: Path, name: str) -> TextIO:
@@ -75,7 +78,7 @@ def _flat(line: Line) -> Line:
 
 def _write_delimited(file: TextIO, delimiter: str, lines: Callable[[], Iterator[Line]]) -> None:
     names = dict.fromkeys(name for line in lines() if "answer" in line for name in _flat(line))
-    names |= dict.fromkeys(name for line in lines() if "error" in line for name in line)
+    names |= dict.fromkeys(name for line in lines() if "error" in line for name in _flat(line))
     writer = csv.DictWriter(file, list(names), delimiter=delimiter, restval="", lineterminator="\n")
     writer.writeheader()
     for line in lines():

@@ -19,7 +19,7 @@ from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
 from ftkit.engine.begun import FILE as _BEGUN
-from ftkit.engine.begun import changes, identity, version_note
+from ftkit.engine.begun import changes, gone, identity, version_note
 from ftkit.engine.checked import checked
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
@@ -60,8 +60,22 @@ def plan(recipe: Recipe, processes: int | None = None, world: World | None = Non
         "checkpoint": str(prepared.base.path),
         "truncated_training_rows": cut,
         **({} if times == 0 else measure(prepared, encoded)),
+        **({"stream": _streamed(recipe, len(train))} if prepared.stream else {}),
         "notes": list(prepared.notes),
         "warnings": [str(finding) for finding in prepared.warnings],
+    }
+
+
+def _streamed(recipe: Recipe, looked_at: int) -> dict[str, Any]:
+    """How the training rows of a stream will be learned from, of which the first were looked at."""
+    data, settings = recipe.data, recipe.train
+    assert settings.steps is not None
+    return {
+        "sources": list(data.sources("train")),
+        "looked_at": looked_at,
+        "rows": settings.steps * settings.batch,
+        "shuffle_buffer": data.shuffle_buffer,
+        "bad_rows": data.bad_rows,
     }
 
 
@@ -134,6 +148,9 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
         begun = run.read_json(_BEGUN, needs=_NEEDED)
         run.refuse_edited(begun["recipe"])
         run.refuse_outside()
+        if lost := gone(begun):
+            way = "bring it back to where it was, or train anew, in another --run"
+            raise problems(RunError, f"the run {run.path} can't be gone on with", lost, way)
         ready = _ready(run.recipe, crew)
         if found := changes(begun, ready.prepared):
             raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")

@@ -294,17 +294,17 @@ def _finding(found: Json) -> Json:
         "count": found.get("count", 0),
         "where": splits or found.get("where", ""),
         "share": share,
-        "examples": [_example(each) for each in found.get("examples", [])],
+        "examples": [_example(each, found.get("units", {})) for each in found.get("examples", [])],
     }
 
 
-def _example(place: Json) -> str:
-    like = f" = {_where(place['like'])}" if "like" in place else ""
-    return f"{_where(place)}{like}: {place['text']}"
+def _example(place: Json, units: Json) -> str:
+    like = f" = {_where(place['like'], units)}" if "like" in place else ""
+    return f"{_where(place, units)}{like}: {place['text']}"
 
 
-def _where(place: Json) -> str:
-    return place.get("at") or f"{place['split']} row {place['row']}"
+def _where(place: Json, units: Json) -> str:
+    return place.get("at") or f"{place['split']} {units.get(place['split'], 'row')} {place['row']}"
 
 
 def _spread(run: Run) -> list[Json]:

@@ -29,6 +29,9 @@ Kind = Literal["text", "tokens", "label", "labels", "number", "tags", "entities"
 INPUT_KINDS = frozenset({"text", "tokens"})
 """Kinds of column that a model reads; all others are what it should answer."""
 
+LABELLED_KINDS = frozenset({"label", "labels", "tags", "entities"})
+"""Kinds of column whose values are names of labels, or of types of entities."""
+
 Labels = tuple[str, ...]
 """Label names in the order of the model's outputs; empty for a task without labels."""
 Batch = dict[str, list[Any]]
@@ -58,6 +61,8 @@ class Column(NamedTuple):
     name: str
     kind: Kind
     required: bool = True
+    in_parts: bool = False
+    """Whether a list of texts, as the turns of a dialogue, is one text."""
 
     @property
     def is_input(self) -> bool:

@@ -29,7 +29,7 @@ class Summarization(Task):
     """Learns to write the summary of a document; the loss is on the summary's tokens alone."""
 
     summary = "write a short version of a document"
-    columns = (Column("document", "text"), Column("summary", "references"))
+    columns = (Column("document", "text", in_parts=True), Column("summary", "references"))
     auto_class = "AutoModelForSeq2SeqLM"
     peft_type = "SEQ_2_SEQ_LM"
     best_metric = "rougeL"

@@ -71,10 +71,37 @@ def test_fix_writes_a_copy_beside(lab: Lab, tmp_path: Path) -> None:
     rows = spoiled("qa")[0]
     path = written(tmp_path, lab, "qa", rows)
     done = ftkit("data", "check", path, "--fix", tmp_path / "copy")
-    assert done.code == 4 and "recipe.yaml trains on the copy" in done.err
+    assert done.code == 4 and "recipe.yaml trains on the copy" in done.err and "the copy has none" in done.err
+    _, _, told = done.out.partition(f"the repaired copy, {tmp_path / 'copy'}:")
+    assert "0 errors" in told or "nothing was found" in told
     assert read_jsonl(tmp_path / "train.jsonl") == rows["train"]
     assert ftkit("data", "check", tmp_path / "copy" / "recipe.yaml").code == 0
     assert ftkit("data", "check", path, "--fix", tmp_path / "copy").code == 3
+
+
+def test_broken_lines_and_unknown_labels_are_told_at_once(tmp_path: Path) -> None:
+    rows = [f'{{"text": "A lantern of {n} candles", "label": "{"ab"[n % 2]}"}}' for n in range(30)]
+    (tmp_path / "in.jsonl").write_text("\n".join([*rows, "no JSON", '{"text": "An oar", "label": "c"}']))
+    asked = ("data", "check", tmp_path / "in.jsonl", "--set", "data.labels=[a, b]")
+    done = ftkit(*asked, "--json")
+    told = {finding["kind"]: finding for finding in json.loads(done.out)["findings"] if finding["level"] == "error"}
+    assert done.code == 4 and told["unreadable"]["rows"] == {"in.jsonl": [31]}
+    assert told["unknown-label"]["rows"] == {"train": [32]} and "--fix" not in done.err
+    done = ftkit(*asked, "--fix", tmp_path / "copy")
+    assert done.code == 3 and "mend these lines first" in done.err and not (tmp_path / "copy").exists()
+
+
+def test_what_is_skipped_of_a_stream_is_no_error(tmp_path: Path) -> None:
+    rows = [f'{{"text": "A lantern of {n} candles", "label": "{"ab"[n % 2]}"}}' for n in range(30)]
+    (tmp_path / "in.jsonl").write_text("\n".join([*rows, "no JSON", '{"text": "An oar", "label": "c"}', rows[0]]))
+    stream = [f"data.train={tmp_path / 'in.jsonl'}", "data.stream=true", "data.labels=[a, b]", "train.steps=2"]
+    settings = [word for each in [*stream, "data.validation=0"] for word in ("--set", each)]
+    done = ftkit("data", "check", "classification/full", *settings)
+    assert done.code == 4 and "data.bad_rows=skip" in done.err and "--fix" not in done.err + done.out
+    done = ftkit("data", "check", "classification/full", *settings, "--set", "data.bad_rows=skip")
+    assert done.code == 0 and "0 errors" in done.out
+    assert "1 line of the first left out, which can't be read (line 31: " in done.out
+    assert "has a label that data.labels lacks" in done.out and "data.bad_rows: skip" in done.out
 
 
 def test_a_missing_file_is_a_file(tmp_path: Path) -> None:
@@ -117,5 +144,5 @@ def test_a_few_slips_hide_no_column_of_tags(tmp_path: Path) -> None:
     blocks = [f"Anna{number} B-PER\nmet O\nus{number} O" for number in range(20)]
     (tmp_path / "names.conll").write_text("\n\n".join([*blocks, "Otto b-per\nruns 0\nfar o"]) + "\n")
     done = ftkit("data", "check", tmp_path / "names.conll", "--fix", tmp_path / "copy")
-    assert done.code == 4 and "train row 21: 'b-per'" in done.out
+    assert done.code == 4 and "train sentence 21: 'b-per'" in done.out
     assert read_jsonl(tmp_path / "copy" / "train.jsonl")[-1]["tags"] == ["B-PER", "O", "O"]

@@ -77,13 +77,13 @@ DATA = {
     ),
     "label that train never had": data(
         "data.test=b.csv",
-        "b.csv row 3",
+        "b.csv line 3",
         "label 'trad'",
         "did you mean 'trade'?",
         b__csv="text,label\na,arts\nb,trad\n",
     ),
     "label that train never had, in validation": data(
-        "data.validation=b.csv", "b.csv row 2", "label 'weather'", "arts", b__csv="text,label\na,weather\n"
+        "data.validation=b.csv", "b.csv line 2", "label 'weather'", "arts", b__csv="text,label\na,weather\n"
     ),
     "type that train never had": data(
         "data.test=b.jsonl",

@@ -108,9 +108,9 @@ def test_whatever_is_written_is_answered(lab: Lab) -> None:
 def test_output_replaces_what_stood_there_whole_or_not_at_all(lab: Lab, tmp_path: Path) -> None:
     run, out = run_of(lab, "qa"), tmp_path / "out.jsonl"
     out.write_text("before")
-    assert ftkit("predict", run, "plain text", "--output", out).code == 3
+    assert ftkit("predict", run, "plain text", "--output", out, "--overwrite").code == 3
     assert out.read_text() == "before" and stands(tmp_path) == {"out.jsonl"}
-    assert ftkit("predict", run, json.dumps(inputs(lab, "qa")[0]), "--output", out).code == 0
+    assert ftkit("predict", run, json.dumps(inputs(lab, "qa")[0]), "--output", out, "--overwrite").code == 0
     assert len(read_jsonl(out)) == 1 and stands(tmp_path) == {"out.jsonl"}
 
 

@@ -127,7 +127,7 @@ def test_empty_texts_are_kept_and_counted() -> None:
     examples = rows_of(source)
     assert len(examples.rows) == 3
     assert list(empty_inputs(source, examples.rows, examples.shape)) == [
-        "a.csv: 2 rows have an empty 'text' (row 2, 4)"
+        "a.csv: 2 rows have an empty 'text' (line 2, 4)"
     ]
 
 

@@ -11,7 +11,12 @@ from typing import Any
 import datasets
 import pytest
 
-from ftkit.data.hub import is_hub_id
+from ftkit.data import load
+from ftkit.data.hub import is_hub_id, split_called
+from ftkit.data.read import Table
+from ftkit.errors import DataError
+from ftkit.settings import DataSpec
+from ftkit.tasks._base import Column
 from tests.faults.harness import flip
 from tests.hub_server import COMMIT, client_environment, hub
 
@@ -166,3 +171,19 @@ def test_a_damaged_copy_in_the_cache_is_fetched_again_or_refused(root: Path, tmp
             assert load_elsewhere(address, tmp_path, "acme/reviews") == whole
         (said,) = load_elsewhere(NOWHERE, tmp_path, "acme/reviews").values()
         assert said["train"] == whole["acme/reviews"]["train"]
+
+
+def test_splits_are_known_however_they_are_written() -> None:
+    assert split_called("train", ["Train", "Test"], "acme/names") == "Train"
+    assert split_called("test", ["Train", "TESTING"], "acme/names") == "TESTING"
+    with pytest.raises(DataError, match="no split called validation"):
+        split_called("validation", ["Train", "Test"], "acme/names")
+
+
+def test_each_split_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": "A lantern", "label": "a"}]
+    tables = {name: Table(name, ("text", "label"), rows, [1]) for name in ("Train", "Dev", "validation", "extra")}
+    monkeypatch.setattr(sys.modules["ftkit.data.load"], "read_hub", lambda source: tables)
+    splits = load(DataSpec(train="hf://acme/names"), [[Column("text", "text"), Column("label", "label")]])
+    assert [name for name, _ in splits.items()] == ["train", "validation"]
+    assert "hf://acme/names: its splits validation, extra are not used" in splits.notes

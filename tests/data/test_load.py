@@ -217,6 +217,35 @@ def test_a_share_in_place_of_a_split_that_is_unreadable_is_shown_as_its_rows_sta
         assert [raw["text"] for raw in splits.raw[name]] == list(split["text"])
 
 
+def test_rows_without_a_label_are_left_out_wherever_rows_are_read_with_labels(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*reviews(4), {"text": "open", "label": []}, *reviews(2)])
+    told = "a.jsonl: 1 row left out that have no label"
+    splits = load(DataSpec(train=path, validation=None), LABELLED)
+    rows, notes = load_file(path, DataSpec(), LABELLED)
+    assert list(rows["row"]) == list(splits.train["row"]) == [1, 2, 3, 4, 6, 7]
+    assert told in notes and told in splits.notes
+    rows, _ = load_file(path, DataSpec(), LABELLED, targets=False)
+    assert list(rows["row"]) == list(range(1, 8)) and "label" not in rows.column_names
+    several = [[Column("text", "text"), Column("label", "labels")]]
+    assert len(load_file(path, DataSpec(), several)[0]) == 7
+    bare = jsonl(tmp_path / "b.jsonl", [{"text": "open", "label": []}])
+    for read in (lambda: load_file(bare, DataSpec(), LABELLED), lambda: load(DataSpec(train=bare), LABELLED)):
+        with pytest.raises(DataError, match=r"b\.jsonl: none of its rows has a label"):
+            read()
+
+
+def test_broken_lines_hide_nothing_else_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one", "label": "a"}\nno JSON\n{"text": "two", "label": "weather"}\n')
+    spec = DataSpec(train=str(path), validation=None, labels=("a", "b"))
+    with pytest.raises(DataError) as caught:
+        load(spec, LABELLED)
+    assert "line 2: not valid JSON" in str(caught.value) and "line 3: column 'label'" in str(caught.value)
+    splits = load(spec, LABELLED, strict=False)
+    assert list(splits.train["row"]) == [1] and [row.number for row in splits.unread["train"]] == [3]
+    assert splits.unreadable is not None and [line for _, line, _ in splits.unreadable.faults] == [2]
+
+
 def test_predicting_needs_no_answers(tmp_path: Path) -> None:
     spec = DataSpec(columns={"text": "review", "label": "stars"})
     rows, notes = load_file(jsonl(tmp_path / "a.jsonl", [{"text": "x"}]), spec, LABELLED, targets=False)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ftkit.data import Splits, load, load_file
-from ftkit.data.several import expand, hashes
+from ftkit.data.several import expand, hashes, is_data
+from ftkit.data.stream import stamps
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.prepare import prepare
 from ftkit.errors import DataError, RecipeError
@@ -107,7 +109,7 @@ def test_splits_that_are_several_files_or_a_column_of_them(tmp_path: Path) -> No
         "validation": ["three", "four"],
         "test": ["two"],
     }
-    assert splits.locate["test"](splits.test["row"][0]) == "b.csv, line 2"
+    assert splits.numbering["test"].at(splits.test["row"][0]) == "b.csv, line 2"
     assert load(DataSpec(train=tuple(train), validation=tuple(held)), LABELLED).validation["row"][:] == [1, 2]
 
 
@@ -164,3 +166,11 @@ def test_what_a_task_says_of_a_row_names_its_file(lab: Lab, tmp_path: Path) -> N
     recipe = lab.recipe("single", f"data.test=[{tmp_path}/a.jsonl,{tmp_path}/b.jsonl]")
     with pytest.raises(DataError, match=rf"b\.jsonl, line {len(rows) - 2}: .*'unheard of'"):
         prepare(recipe)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.csv")
+    for read in (hashes, stamps, lambda names: load(DataSpec(train=names[0]), [])):
+        with pytest.raises(DataError, match=r"b\.csv is a pipe or a device"):
+            read([str(tmp_path / "b.csv")])
+    assert is_data(str(tmp_path / "b.csv"))

@@ -308,3 +308,20 @@ def test_a_hub_data_set_is_streamed_with_its_label_names(tmp_path: Path) -> None
     assert commit == COMMIT
     assert "acme/none can't be loaded from the Hub" in none
     assert "the Hub is out of reach" in elsewhere("http://127.0.0.1:1", tmp_path / "home", "acme/reviews")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b'{"text": "one", "label": "a"}\nno JSON\n', True),
+        (b'{"text": "one", "label": "a"}\n{"text": null, "label": "a"}\n', True),
+        (b'{"text": "one", "label": "a"}\n{"text": "\xff", "label": "a"}\n', False),
+        (b"", False),
+    ],
+)
+def test_leaving_rows_out_is_named_where_it_helps(tmp_path: Path, content: bytes, named: bool) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    spec = DataSpec(train=str(tmp_path / "a.jsonl"), validation=None, stream=True)
+    with pytest.raises(DataError) as caught:
+        load(spec, [[Column("text", "text"), Column("label", "label")]])
+    assert ("data.bad_rows=skip" in caught.value.hint) == named

@@ -22,7 +22,6 @@ SENTENCE = {"text": "Ada met Bob."}
     [
         ("text", " as it is ", " as it is "),
         ("text", "", ""),
-        ("text", ["One.", "Two."], "One. Two."),
         ("text", 3, "3"),
         ("text", 1.5, "1.5"),
         ("text", "[not, a list]", "[not, a list]"),
@@ -55,7 +54,8 @@ def test_canonical_values(kind: str, value: Any, expected: Any) -> None:
         ("text", None, "is missing"),
         ("text", float("nan"), "is missing"),
         ("text", {"a": 1}, "is not text"),
-        ("text", ["a", None], "is not text"),
+        ("text", ["One.", "Two."], "is not text"),
+        ("text", [], "is not text"),
         ("label", " ", "is empty"),
         ("label", ["a", "b"], "is not one label"),
         ("labels", None, "is missing"),
@@ -79,6 +79,13 @@ def test_refused_values(kind: str, value: Any, said: str) -> None:
     with pytest.raises(Refused) as caught:
         read(kind, value)
     assert caught.value.what == said
+
+
+def test_only_a_column_of_texts_in_parts_takes_a_list_as_one_text() -> None:
+    document = Column("document", "text", in_parts=True)
+    assert Values(DataSpec()).read(document, ["One.", "Two."], {}) == "One. Two."
+    with pytest.raises(Refused, match="is not text"):
+        Values(DataSpec()).read(document, ["One.", None], {})
 
 
 def test_labels_are_renamed_or_refused_with_a_guess() -> None:

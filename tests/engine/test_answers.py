@@ -115,7 +115,18 @@ def test_texts_stand_beside_their_answers_where_asked(predictor: Predictor, tmp_
     first, bad, last = written(tmp_path / name)
     assert (first["text"], last["text"]) == (" <b>Good</b> tea. ", "No tea.")
     assert first["label"] == next(iter(predictor(["Good tea."])))["label"]
-    assert bad["error"] and not bad.get("label")
+    assert bad["error"] and bad["row"] in (2, "2") and not bad.get("label") and not bad["text"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet", "out.csv.errors.jsonl"])
+def test_rows_without_an_answer_have_their_text_too_where_asked(
+    predictor: Predictor, tmp_path: Path, name: str
+) -> None:
+    source = write_rows(tmp_path / "in.jsonl", [{"text": "Good tea."}, {"text": ["No", "tea."]}])
+    output = tmp_path / name.removesuffix(".errors.jsonl")
+    assert ftkit("predict", run_of(predictor), "--input", source, "--output", output, "--with-texts").code == 0
+    bad = written(tmp_path / name)[-1]
+    assert (int(bad["row"]), bad["text"]) == (2, '["No", "tea."]') and "is not text" in bad["error"]
 
 
 def test_texts_of_arguments_are_on_the_screen_already(predictor: Predictor) -> None:
@@ -151,7 +162,9 @@ def test_files_of_a_pattern_are_one_input(predictor: Predictor, tmp_path: Path) 
 
 
 BAD = {
-    "in.jsonl": '{"text": "One."}\nno JSON\n{"text": null}\n{"text": "Two."}\n{"txt": "3"}\n[4]\n{"text": "Five."}\n',
+    "in.jsonl": (
+        '{"text": "One."}\nno JSON\n{"text": null}\n{"text": "Two."}\n{"text": ["3"]}\n[4]\n{"text": "Five."}\n'
+    ),
     "in.csv": "text,label\nOne.,a\nx,y,z\nTwo.,b\nalone\nFive.,c\n",
 }
 LINES = {"in.jsonl": (2, 3, 5, 6), "in.csv": (3, 5)}
@@ -169,7 +182,7 @@ def test_rows_that_cannot_be_read_cost_no_other(
     for output in ("out.jsonl", "out.csv", "out.parquet"):
         done = ftkit("predict", run_of(predictor), "--input", tmp_path / name, "--output", tmp_path / output)
         assert done.code == 0, done.err
-        assert f"warning: {len(LINES[name])} rows can't be read and have no answer (row {LINES[name][0]}: " in done.err
+        assert f"warning: {len(LINES[name])} rows can't be read and have no answer (line {LINES[name][0]}: " in done.err
         errors = read_jsonl(tmp_path / f"{output}.errors.jsonl")
         assert tuple(error["row"] for error in errors) == LINES[name] and all(error["error"] for error in errors)
         found = written(tmp_path / output)
@@ -181,15 +194,16 @@ def test_rows_that_cannot_be_read_cost_no_other(
             1e-6,
         )
     printed = ftkit("predict", run_of(predictor), "--input", tmp_path / name)
-    assert [int("label" in json.loads(line)) for line in printed.out.splitlines()] == ORDER[name]
+    lines = list(map(json.loads, printed.out.splitlines()))
+    assert [int("label" in line) for line in lines] == ORDER[name]
+    assert [line["row"] for line in lines if "error" in line] == list(LINES[name])
 
 
 def test_errors_of_an_earlier_command_do_not_stay(predictor: Predictor, tmp_path: Path) -> None:
+    asked = ("predict", run_of(predictor), "--input", tmp_path / "in.csv", "--output", tmp_path / "out", "--overwrite")
     for text, left in (("text\nOne.\na,b\n", True), ("text\nOne.\n", False)):
         (tmp_path / "in.csv").write_text(text)
-        assert (
-            ftkit("predict", run_of(predictor), "--input", tmp_path / "in.csv", "--output", tmp_path / "out").code == 0
-        )
+        assert ftkit(*asked).code == 0
         assert (tmp_path / "out.errors.jsonl").exists() == left
 
 
@@ -285,7 +299,7 @@ def test_other_rows_or_another_model_begin_anew(lab: Lab, predictor: Predictor, 
         assert other != head
         output.with_name("out.jsonl.partial").write_text(other + wrong * 1024)
         said: list[str] = []
-        FileAnswers(predictor, str(source), (), said.append).write(output)
+        FileAnswers(predictor, str(source), (), said.append).write(output, overwrite=True)
         assert any("answered anew" in line for line in said) and read_jsonl(output) == expected
 
 
@@ -295,3 +309,40 @@ def test_file_of_a_persons_own_is_not_written_over(predictor: Predictor, tmp_pat
     own.write_text("my own notes\n")
     done = ftkit("predict", run_of(predictor), "--input", source, "--output", tmp_path / "out.csv")
     assert done.code == 3 and str(own) in done.err and own.read_text() == "my own notes\n"
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.errors.jsonl"])
+@pytest.mark.parametrize("of", ["a text", "a file", "a file, in part by another model"])
+def test_answers_that_stand_already_are_replaced_only_where_asked(
+    predictor: Predictor, tmp_path: Path, name: str, of: str
+) -> None:
+    source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.csv"
+    (tmp_path / name).write_text("an earlier command's")
+    if "model" in of:
+        output.with_name("out.csv.partial").write_text('{"ftkit": "0", "model": "other"}\n')
+    what = ["One."] if of == "a text" else ["--input", source]
+    done = ftkit("predict", run_of(predictor), *what, "--output", output)
+    assert done.code == 3 and f"{tmp_path / name} exists already" in done.err and "--overwrite" in done.err
+    assert (tmp_path / name).read_text() == "an earlier command's"
+    assert ftkit("predict", run_of(predictor), *what, "--output", output, "--overwrite").code == 0
+    assert written(output)[0]["label"]
+
+
+def test_going_on_to_an_output_that_was_written_last_of_all_needs_no_permission(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.csv"
+
+    unlink = Path.unlink
+
+    def killed(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".partial":
+            raise Stopped
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 130
+    assert output.exists() and output.with_name("out.csv.partial").exists()
+    assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 0
+    assert not output.with_name("out.csv.partial").exists()

@@ -23,7 +23,7 @@ from ftkit.metrics.tally import Tally, moments
 from ftkit.recipe import override, parse_recipe
 from ftkit.run import RunDirectory
 from tests.command import environment
-from tests.runs import LINES, USUAL, Lab, loose, write_rows
+from tests.runs import LINES, USUAL, Lab, loose, read_jsonl, write_rows
 
 KINDS = ["single", "multi", "regression", "ner", "qa", "qa2", "seq2seq"]
 
@@ -103,10 +103,11 @@ def test_the_splits_own_scores_are_compared(lab: Lab, full: Path) -> None:
 
 
 def test_settings_that_differ_are_told_and_no_others(lab: Lab, full: Path) -> None:
-    told = only(compare([full, lab.trained("single", "lora").run]))
-    assert told.settings["method"] == ("full", "lora")
-    assert {name.split(".")[0] for name in told.settings} == {"method"}
-    assert told.settings["method.rank"][0] is None
+    told = only(compare([full, lab.train("single", "method={name: lora, rank: 2}", "train.learning_rate=0.02").run]))
+    assert told.settings == {"method": ("full", "lora"), "method.rank": (None, 2)}
+    taught = lab.train("single", f"objective={{name: distill, teacher: {full}}}", "train.learning_rate=0.02").run
+    told = only(compare([taught, full]))
+    assert told.settings == {"objective": ("distill", "labels"), "objective.teacher": (str(full), None)}
 
 
 def test_better_and_worse_are_told_with_the_size_of_the_difference(full: Path, tmp_path: Path) -> None:
@@ -284,6 +285,27 @@ def test_task_that_keeps_no_evidence_is_refused(lab: Lab, full: Path, tmp_path: 
     run = train(lab.recipe("single", f"task={own}"), tmp_path / "run").run
     with pytest.raises(RunError, match=r"what all rows score together(.|\n)*`tally`"):
         compare([full, run])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_run_without_the_split_is_scored_on_the_others_rows(lab: Lab, full: Path, first: int) -> None:
+    bare = lab.train("single", "data.test=0", "train.learning_rate=2e-3").run
+    said: list[str] = []
+    found = compare([(full, bare), (bare, full)][first], say=said.append)
+    assert found.entries[first].scores == lab.trained("single", "full").scores["test"]
+    assert found.entries[1 - first].scores["accuracy"]["n"] == 7
+    assert f"note: {bare} has no test rows of its own: it is scored on those of {full}" in said
+    assert set(only(found).settings) == {"data.test", "train.learning_rate"}
+
+
+def test_rows_that_have_changed_are_told(lab: Lab, full: Path, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "test.jsonl", read_jsonl(lab.file("single", "test")))
+    run = lab.train("single", f"data.test={path}").run
+    write_rows(path, read_jsonl(path)[:-1])
+    said: list[str] = []
+    with pytest.raises(RunError, match="was scored on other rows"):
+        compare([run, run / "model"], say=said.append)
+    assert any("has changed since the run was trained" in line for line in said)
 
 
 def test_split_that_a_run_does_not_have_is_refused(lab: Lab, full: Path, tmp_path: Path) -> None:

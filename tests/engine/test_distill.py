@@ -129,6 +129,19 @@ def test_a_teacher_that_is_not_there_is_refused(lab: Lab) -> None:
     assert "name a run or an export" in str(error)
 
 
+def test_a_shelf_recipe_without_its_teacher_says_how_to_make_one(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = refused(load_recipe("sentiment/distilled"), tmp_path / "run")
+    assert f"model.checkpoint and objective.teacher: there is no folder {tmp_path}/runs/teacher" in error.message
+    assert "ftkit train sentiment/full --run runs/teacher" in error.hint
+    assert "--set model.checkpoint=RUN --set objective.teacher=RUN" in error.hint
+    other = load_recipe("sentiment/distilled", ["objective.teacher=./one", "model.checkpoint=./two"])
+    error = refused(other, tmp_path / "run")
+    assert "objective.teacher: there is no folder" in error.message and f"{tmp_path}/two" in error.message
+
+
 def test_a_teacher_with_fewer_positions_is_refused_for_tokens(lab: Lab, tmp_path: Path) -> None:
     small = save_tiny(tmp_path / "small", "bert", max_position_embeddings=24)
     teacher = lab.train("ner", f"model.checkpoint={small}", "task.max_length=24").run

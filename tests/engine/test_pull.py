@@ -210,6 +210,73 @@ def test_a_file_that_is_gone(online: Hub, exported: Path, tmp_path: Path) -> Non
     assert "tokenizer.json is missing" in refused(CheckpointError, tmp_path, "ada/reviews")
 
 
+HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a contract that is no JSON": (
+        lambda folder: (folder / "ftkit.json").write_text("{no"),
+        "ftkit.json can't be read",
+    ),
+    "a contract of nothing": (lambda folder: (folder / "ftkit.json").write_text("{}"), "labels: must be set"),
+    "a contract that is no text": (lambda folder: (folder / "ftkit.json").write_bytes(b"\xff\xfe"), "can't be read"),
+    "a seal that is cut": (lambda folder: (folder / SEAL).write_text("0" * 64), f"{SEAL} is cut, or was changed"),
+    "a seal that is no text": (
+        lambda folder: (folder / SEAL).write_bytes(b"\xff\xfe"),
+        f"{SEAL} is cut, or was changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_is_damaged_is_told_of_the_repository(online: Hub, exported: Path, tmp_path: Path, harm: str) -> None:
+    change, what = HARMS[harm]
+    harmed(online, exported, tmp_path, change)
+    said = refused(CheckpointError, tmp_path, "eve/gift")
+    assert said.startswith("eve/gift: ") and what in said and "push it again" in said
+    assert ": :" not in said and ".writing" not in said and str(tmp_path) not in said
+
+
+@pytest.mark.parametrize("place", ["/proc/ftkit", "/proc/some/where/else", "/dev/null/out"])
+def test_a_place_that_cannot_be_written_is_not_the_hubs_fault(
+    online: Hub, exported: Path, place: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    push(exported, "reviews")
+    with pytest.raises(RunError, match=f"^{place} can't be written: "):
+        pull("ada/reviews", Path(place))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_place_that_turns_out_unwritable_is_not_the_hubs_fault(
+    online: Hub, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(exported, "reviews")
+
+    def denied(*_: object, local_dir: Path, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(local_dir / "ftkit.json"))
+
+    monkeypatch.setattr("ftkit.engine.pull.snapshot_download", denied)
+    assert "can't be written: Permission denied" in refused(RunError, tmp_path, "ada/reviews")
+
+
+@pytest.mark.parametrize(
+    ("status", "what"),
+    [
+        (401, "does not take the token"),
+        (403, "refuses access"),
+        (404, "no such thing"),
+        (429, "too often"),
+        (502, "fails"),
+    ],
+)
+def test_answers_of_the_hub_are_told_in_words(
+    online: Hub, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, what: str
+) -> None:
+    push(exported, "reviews")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("ftkit.hub.unreachable", lambda *_: "")
+    online.faults.status = status
+    said = refused(CheckpointError, tmp_path, "ada/reviews")
+    assert f"{what} (error {status})" in said and "for url" not in said and "developer.mozilla" not in said
+
+
 def test_what_ftkit_has_not_pushed(online: Hub, lab: Lab, tmp_path: Path) -> None:
     shutil.copytree(lab.checkpoint("bert"), online.root / "models/org/base")
     said = refused(CheckpointError, tmp_path, "org/base")

@@ -130,6 +130,51 @@ def test_a_dry_run_tells_each_file_and_changes_nothing(online: Hub, exported: Pa
     assert f"{online.address}/ada/reviews, branch main (private)" in "\n".join(told)
 
 
+def test_what_is_there_already_is_not_told_as_sent(online: Hub, exported: Path, tmp_path: Path) -> None:
+    push(exported, "reviews")
+    folder = shutil.copytree(exported, tmp_path / "out")
+    (folder / "example.py").write_text("print('another')\n")
+    (folder / SEAL).unlink()
+    seal(folder)
+    told: list[str] = []
+    pushed = push(folder, "reviews", told.append, dry_run=True)
+    assert pushed.changed == [SEAL, "example.py"]
+    assert any(f"would send 2 of {len(pushed.files)} files, 0.0 MB, " in line for line in told)
+    assert any(line.startswith("  model.safetensors: ") and line.endswith(", as it is there") for line in told)
+    assert push(folder, "reviews").changed == [SEAL, "example.py"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_the_right_to_write_is_asked_first(
+    online: Hub, lab: Lab, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    run = lab.trained("single", "full").run
+    monkeypatch.setattr("ftkit.engine.push.export", pytest.fail)
+    assert "ada is not of bob" in refused(MachineError, run, "bob/reviews", dry_run=dry_run)
+    online.accounts.roles["lab"] = "read"
+    assert "ada may only read in lab" in refused(MachineError, run, "lab/reviews", dry_run=dry_run)
+    online.accounts.roles[TOKEN] = "read"
+    said = refused(MachineError, run, "reviews", dry_run=dry_run)
+    assert "may only read" in said and "write access" in said
+
+
+@pytest.mark.parametrize("lack", ["the Hub", "a login"])
+def test_a_dry_run_without_the_hub_tells_what_it_could_not_ask(
+    online: Hub, exported: Path, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    if lack == "the Hub":
+        online.faults.status = 503
+    else:
+        monkeypatch.delenv("HF_TOKEN")
+    told: list[str] = []
+    pushed = push(exported, "reviews", told.append, dry_run=True)
+    assert pushed.commit is None and sorted(pushed.changed) == sorted(local(exported))
+    why = "can't be reached" if lack == "the Hub" else "nobody is logged in"
+    assert why in told[0] and "not asked who may write" in told[0]
+    assert any(line.startswith("  model.safetensors: ") for line in told)
+    assert "can't be a repository's name" in refused(CheckpointError, exported, "a/b/c", dry_run=True)
+
+
 def test_a_branch_is_made_and_main_stays(online: Hub, exported: Path, lab: Lab) -> None:
     push(exported, "reviews")
     before = online.files("ada/reviews")
@@ -162,7 +207,8 @@ def test_the_same_again_makes_no_commit(online: Hub, exported: Path) -> None:
     first = push(exported, "reviews")
     told: list[str] = []
     again = push(exported, "reviews", told.append)
-    assert list(online.accounts.messages) == [first.commit] and again == first
+    assert list(online.accounts.messages) == [first.commit] == [again.commit] and again.files == first.files
+    assert (sorted(first.changed), again.changed) == (sorted(first.files), [])
     assert told[-1] == "ada/reviews holds these files already: there is no new commit"
 
 
@@ -288,5 +334,5 @@ def test_the_card_is_metadata_that_the_hub_takes(online: Hub, exported: Path) ->
 
 def test_what_json_tells(online: Hub, exported: Path) -> None:
     told = push(exported, "reviews").as_json()
-    assert told.keys() == {"repo", "url", "revision", "commit", "private", "files", "removed"}
+    assert told.keys() == {"repo", "url", "revision", "commit", "private", "files", "changed", "removed"}
     assert isinstance(told["commit"], str) and Pushed(**told).as_json() == told

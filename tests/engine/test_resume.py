@@ -279,7 +279,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_sentence(lab: Lab, monkeypatch: 
     same(path, whole.run)
 
 
-def test_where_all_are_damaged_it_begins_anew_and_what_it_saves_then_counts(
+def test_where_all_are_damaged_it_says_how_to_begin_anew_and_what_it_saves_then_counts(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = (*DROPOUT, "train.checkpoint_every=1")
@@ -287,8 +287,11 @@ def test_where_all_are_damaged_it_begins_anew_and_what_it_saves_then_counts(
     checkpoints = Checkpoints(path / "checkpoints")
     for step in (2, 3):
         (checkpoints.path(step) / "optimizer.safetensors").write_bytes(b"torn")
-    assert checkpoints.newest(said.append) is None
-    assert len(said) == 1 and said[0].count(" is damaged ") == 2 and "the training begins anew" in said[0]
+    with pytest.raises(RunError) as caught:
+        resume(path)
+    assert str(caught.value).count(" is damaged ") == 2 and f"remove {path / 'checkpoints'}" in caught.value.hint
+    assert checkpoints.steps() == [3, 2]
+    shutil.rmtree(path / "checkpoints")
     with monkeypatch.context() as patch:
         Stops(patch, at=(1,))
         with pytest.raises(Interrupted, match="after step 1, which is saved"):
@@ -377,16 +380,21 @@ def test_links_of_a_foreign_run_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("harm", ["gone", "flipped"])
-def test_a_best_model_that_is_lost_is_trained_anew(lab: Lab, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+def test_a_best_model_that_is_lost_is_told_and_trained_anew_without_checkpoints(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
     settings = ("train.epochs=3", "train.learning_rate=1e-12")  # no later epoch is better
-    whole, path, said = lab.train("single", *settings), begun(lab, monkeypatch, *settings, after=5), list[str]()
+    whole, path = lab.train("single", *settings), begun(lab, monkeypatch, *settings, after=5)
     if harm == "gone":
         shutil.rmtree(path / "model")
     else:
         weights = path / "model" / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    resume(path, say=said.append)
-    assert any("the training begins anew" in line for line in said)
+    with pytest.raises(RunError, match="no later epoch may be as good") as caught:
+        resume(path)
+    assert f"remove {path / 'checkpoints'}" in caught.value.hint
+    shutil.rmtree(path / "checkpoints")
+    resume(path)
     same(path, whole.run)
 
 

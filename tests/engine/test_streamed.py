@@ -22,6 +22,7 @@ from ftkit.engine.train import plan, resume, train
 from ftkit.errors import DataError, Interrupted, RecipeError, RunError
 from ftkit.inspection import inspect
 from ftkit.recipe import Recipe
+from ftkit.terminal import plan_table
 from tests.engine.test_resume import DROPOUT, Stops, same, stopped
 from tests.engine.test_trainer import assert_same_training, assert_same_weights
 from tests.runs import KINDS, Lab, curve, log, refused, rows, write_rows
@@ -226,7 +227,7 @@ def test_bad_rows_among_the_first(lab: Lab, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.jsonl", found)
     given = settings("single", 4, f"data.train={path}", *NONE)
     error = refused(lab.recipe("single", *given), tmp_path / "runs" / "run")
-    assert "line 21" in str(error) and "line 22" in str(error)
+    assert "line 21" in str(error) and "line 22" in str(error) and "data.bad_rows=skip" in str(error)
     done = train(lab.recipe("single", *given, "data.bad_rows=skip"), tmp_path / "run")
     assert told(done.run)["stream"]["left_out"] == 2
 
@@ -249,7 +250,7 @@ def test_all_that_a_stream_can_not_do_is_said_at_once(lab: Lab) -> None:
             "train.evaluate_every=epoch",
         )
     said = str(caught.value)
-    names = ("validation", "test", "limit", "balance", "unlabeled")
+    names = ("validation", "test", "limit", "balance", "unlabeled", "labels")
     for name in ("train.steps", "train.folds", "augment.by", "evaluate_every", *(f"data.{name}:" for name in names)):
         assert name in said
     with pytest.raises(RecipeError, match=r"data.bad_rows: only rows of a stream"):
@@ -283,6 +284,8 @@ def test_dry_run_measures_a_few_steps(lab: Lab) -> None:
     found = plan(lab.recipe("single", *settings("single", 50)))
     assert found["steps"] == 50 and found["epochs"] is None and found["seconds"] > 0
     assert found["rows"] == {"validation": 6, "test": 7}
+    assert found["stream"]["rows"] == 400 and found["stream"]["bad_rows"] == "stop"
+    assert "train a stream, 6 validation, 7 test" in plan_table(found) and "400 rows are learned" in plan_table(found)
 
 
 @pytest.mark.usefixtures("short_sighted")
@@ -310,6 +313,10 @@ def test_a_file_that_was_written_again_is_not_gone_on_with(
     turned(path)
     with pytest.raises(RunError, match=r"a.jsonl has changed since it began"):
         resume(tmp_path / "run")
+    path.rename(tmp_path / "b.jsonl")
+    with pytest.raises(RunError, match=r"can't be gone on with: \S*/a.jsonl is gone") as caught:
+        resume(tmp_path / "run")
+    assert "did you mean" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("narrow")

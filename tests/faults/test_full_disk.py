@@ -90,10 +90,10 @@ def test_answers_that_fill_the_disk_leave_those_before(lab: Lab, tmp_path: Path,
     texts.write_text('{"text": "a text"}\n' * 300)
     out.write_text("before")
     with full(disk):
-        done = ftkit("predict", run, "--input", texts, "--output", out)
+        done = ftkit("predict", run, "--input", texts, "--output", out, "--overwrite")
     said_so(done.code, done.err)
     assert out.read_text() == "before" and stands(disk) <= {"answers.jsonl", "answers.jsonl.partial"}
-    assert ftkit("predict", run, "--input", texts, "--output", out).code == 0
+    assert ftkit("predict", run, "--input", texts, "--output", out, "--overwrite").code == 0
 
 
 def test_a_cache_on_a_full_disk_keeps_nothing_and_ends_nothing(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from ftkit.data.formats._encoding import AUTO, coding
 from ftkit.data.mapped import Row, taken
 from ftkit.errors import DataError, first, problems
 from ftkit.files import sha256
+from ftkit.findings import Numbering
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +65,11 @@ class Table:
     def named(self, number: int) -> str:
         """The place of the row that has this number."""
         return self.locate(number) if self.locate else f"{self.source}, {self.unit} {number}"
+
+    @property
+    def numbering(self) -> Numbering:
+        """What the numbers mean."""
+        return Numbering(self.unit, self.locate)
 
     def take(self, indices: Sequence[int]) -> Table:
         """The table with these rows alone."""

@@ -19,8 +19,8 @@ _LEAST = 12
 """Bytes beyond ASCII: fewer prove nothing."""
 _COHERENT, _NEAR = 0.15, 0.02
 """How like a language a text must be, and how much more so than the same bytes in any other encoding."""
-
-
+_LEAST_NULS = 0.005
+"""Of the bytes of UTF-16, those that are NUL in a text of few line ends and no other ASCII."""
 Open = Callable[[], BinaryIO]
 """Begins to read the bytes."""
 
@@ -39,10 +39,7 @@ def coding(name: str, start: Open, encoding: str, notes: list[str]) -> str:
     at = 0
     for chunk in _chunks(start):
         if (found := chunk.find(b"\0")) >= 0:
-            what = f"{name} is binary, not text: byte {at + found + 1} is NUL"
-            raise DataError(
-                what, f"is its ending the right one for its format? data.encoding=utf-16-le reads UTF-16 {_INIT}"
-            )
+            raise _binary(name, start, at + found)
         at += len(chunk)
     fault = _fault(start, UTF8)
     if fault is None:
@@ -52,6 +49,38 @@ def coding(name: str, start: Open, encoding: str, notes: list[str]) -> str:
         raise _refusal(name, fault, "is not UTF-8", f"data.encoding names its encoding, as cp1252 {_INIT}")
     notes.append(f"{name} is not UTF-8 and is read as {guess} (data.encoding changes it)")
     return _as_set(name, start, guess)
+
+
+def _binary(name: str, start: Open, first: int) -> DataError:
+    """What is to be said of a file of which the byte at `first` is NUL, as in no UTF-8 text."""
+    if _ends_at(start, first):
+        what = f"{name} is binary, not text: from byte {first + 1} to its end all are NUL"
+        return DataError(what, "a file has them that was not written to its end: write it again, or cut them off")
+    hint = "is its ending the right one for its format?"
+    if own := _utf16(start):
+        hint += f" data.encoding={own} reads UTF-16 without a mark {_INIT}"
+    return DataError(f"{name} is binary, not text: byte {first + 1} is NUL", hint)
+
+
+def _ends_at(start: Open, first: int) -> bool:
+    """Whether all bytes from `first` on are NUL."""
+    at = 0
+    for chunk in _chunks(start):
+        if chunk[max(0, first - at) :].strip(b"\0"):
+            return False
+        at += len(chunk)
+    return True
+
+
+def _utf16(start: Open) -> str:
+    """Which UTF-16 the beginning looks like: its NULs all stand on one side of their letters, and it has lines."""
+    with start() as stream:
+        head = stream.read(_MOST)
+    before, behind = head[0::2].count(0), head[1::2].count(0)
+    if min(before, behind) or max(before, behind) < len(head) * _LEAST_NULS:
+        return ""
+    own = "utf-16-be" if before else "utf-16-le"
+    return own if "\n" in head.decode(own, "replace") else ""
 
 
 def _as_set(name: str, start: Open, encoding: str) -> str:

@@ -80,3 +80,29 @@ def test_utf8_is_never_taken_for_something_else(text: str) -> None:
     data = text.encode()
     assert data.decode(coding("a", lambda: io.BytesIO(data), "auto", notes)) == text
     assert not notes
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["A quiet lantern", "静かな夜の灯り" * 6])
+def test_utf16_without_a_mark_is_told_by_its_name(tmp_path: Path, encoding: str, text: str) -> None:
+    (tmp_path / "a.csv").write_bytes(f"text,label\n{text},a\n".encode(encoding))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "a.csv", header=True)
+    assert f"data.encoding={encoding} reads" in caught.value.hint
+    assert read(tmp_path / "a.csv", header=True, encoding=encoding).rows[0]["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"text,label\nA lantern,a\n\0\0\0\0", "is binary, not text: from byte 24 to its end all are NUL"),
+        (b"text,label\nA lantern,a\n\0", "is binary, not text: from byte 24 to its end all are NUL"),
+        (b"text,label\nA lan\0tern,a\n", "is binary, not text: byte 17 is NUL"),
+        (bytes(range(256)) * 9, "is binary, not text: byte 1 is NUL"),
+    ],
+)
+def test_other_nuls_are_not_taken_for_utf16(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        read(tmp_path / "a.csv", header=True)
+    assert said in caught.value.message and "utf-16" not in caught.value.hint

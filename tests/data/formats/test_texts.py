@@ -63,7 +63,7 @@ def test_folders_of_splits_above_those_of_labels(tmp_path: Path) -> None:
     assert {name: len(split) for name, split in splits.items()} == {"train": 8, "test": 4}
     assert set(splits.train["label"]) == {"pos", "neg"}
     assert splits.test["id"][0] == "test/neg/0_0.txt"
-    assert splits.locate["test"](splits.test["row"][0]) == "imdb/test/neg/0_0.txt"
+    assert splits.numbering["test"].at(splits.test["row"][0]) == "imdb/test/neg/0_0.txt"
     assert "imdb: 2 texts in train/unsup left out, which have no label" in splits.notes
     assert any(note.startswith("imdb: 3 files left out: no texts right in a folder") for note in splits.notes)
 
