@@ -36,6 +36,15 @@ def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     monkeypatch.setattr(gate, "in_a_fresh_process", parity.measure)
 
 
+@pytest.fixture
+def brief_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run does one step where it would do several, to time them."""
+    from ftkit.engine import trial
+
+    monkeypatch.setattr(trial, "STEPS", 1)
+    monkeypatch.setattr(trial, "_MANY", 1)
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Tiny checkpoints, data of every kind and trained runs, made when first asked for, once for all processes."""
