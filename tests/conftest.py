@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.update(
@@ -18,7 +19,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.runs import Lab
+from tests.runs import Lab, gate_here
 
 torch.set_num_threads(1)
 settings.register_profile("ftkit", deadline=None)  # a busy machine is no failure
@@ -26,14 +27,10 @@ settings.load_profile("ftkit")
 
 
 @pytest.fixture(autouse=True)
-def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports are measured here, where all is imported already, but for tests marked `fresh_process`."""
-    if request.node.get_closest_marker("fresh_process"):
-        return
-    from ftkit.engine import gate, parity
-
-    monkeypatch.setattr(parity, "PATIENCE", 0.0)
-    monkeypatch.setattr(gate, "in_a_fresh_process", parity.measure)
+def gate_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Exports are measured here, but for tests marked `fresh_process`."""
+    with nullcontext() if request.node.get_closest_marker("fresh_process") else gate_here():
+        yield
 
 
 @pytest.fixture
