@@ -156,7 +156,9 @@ def rows(kind: str, split: str, count: int | None = None) -> Rows:
 
 def slow_but(cases: Sequence[Any], quick: Collection[Hashable]) -> list[Any]:
     """Cases of a test, of which all but some are slow."""
-    return [case if case in quick else pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+    parts = [case if isinstance(case, tuple) else (case,) for case in cases]
+    marks = [() if case in quick else pytest.mark.slow for case in cases]
+    return [pytest.param(*each, marks=mark) for each, mark in zip(parts, marks, strict=True)]
 
 
 def paired(*values: Sequence[Hashable]) -> list[Any]:
