@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -24,6 +25,15 @@ from tests.runs import Lab, gate_here
 torch.set_num_threads(1)
 settings.register_profile("ftkit", deadline=None)  # a busy machine is no failure
 settings.load_profile("ftkit")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage, and is not looked through as such.
+
+    Accelerate collects garbage before each training, which took longer than the training of a tiny model does.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
