@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.update(
@@ -18,22 +20,36 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.runs import Lab
+from tests.runs import Lab, gate_here
 
 torch.set_num_threads(1)
 settings.register_profile("ftkit", deadline=None)  # a busy machine is no failure
 settings.load_profile("ftkit")
 
 
-@pytest.fixture(autouse=True)
-def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports are measured here, where all is imported already, but for tests marked `fresh_process`."""
-    if request.node.get_closest_marker("fresh_process"):
-        return
-    from ftkit.engine import gate, parity
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage, and is not looked through as such.
 
-    monkeypatch.setattr(parity, "PATIENCE", 0.0)
-    monkeypatch.setattr(gate, "in_a_fresh_process", parity.measure)
+    Accelerate collects garbage before each training, which took longer than the training of a tiny model does.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def gate_in_this_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Exports are measured here, but for tests marked `fresh_process`."""
+    with nullcontext() if request.node.get_closest_marker("fresh_process") else gate_here():
+        yield
+
+
+@pytest.fixture
+def brief_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dry run does one step where it would do several, to time them."""
+    from ftkit.engine import trial
+
+    monkeypatch.setattr(trial, "STEPS", 1)
+    monkeypatch.setattr(trial, "_MANY", 1)
 
 
 @pytest.fixture(scope="session")

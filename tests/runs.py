@@ -6,8 +6,10 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
+from itertools import combinations, product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,8 +20,9 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from ftkit import trust
-from ftkit.engine import infer
+from ftkit.engine import gate, infer, parity
 from ftkit.engine import model as models
+from ftkit.engine.export import export
 from ftkit.engine.finish import Finished
 from ftkit.engine.prepare import Prepared, prepare
 from ftkit.engine.train import train
@@ -108,6 +111,18 @@ METHODS = {
 }
 CASES = [(kind, method) for kind, methods in METHODS.items() for method in methods]
 """Every kind with the methods that it is trained with."""
+QUICK_CASES = {
+    ("single", "full"),
+    ("windows", "head"),
+    ("multi", "lora"),
+    ("regression", "full"),
+    ("ner", "ia3"),
+    ("qa", "adapter"),
+    ("qa2", "full"),
+    ("seq2seq", "lora"),
+    ("causal", "adapter"),
+}
+"""Of these, some in which each kind and each method comes."""
 USUAL = (
     "model.dropout=0",
     "train.precision=fp32",
@@ -137,6 +152,25 @@ def read_jsonl(path: Path) -> Rows:
 def rows(kind: str, split: str, count: int | None = None) -> Rows:
     random = Random(f"{kind}/{split}")
     return [KINDS[kind][1](random) for _ in range(count or SIZES[split])]
+
+
+def slow_but(cases: Sequence[Any], quick: Collection[Hashable]) -> list[Any]:
+    """Cases of a test, of which all but some are slow."""
+    parts = [case if isinstance(case, tuple) else (case,) for case in cases]
+    marks = [() if case in quick else pytest.mark.slow for case in cases]
+    return [pytest.param(*each, marks=mark) for each, mark in zip(parts, marks, strict=True)]
+
+
+def paired(*values: Sequence[Hashable]) -> list[Any]:
+    """All combinations of some parameters' values; slow are those without which every two values still meet."""
+    cases = list(product(*values))
+    pairs = {case: set(combinations(enumerate(case), 2)) for case in cases}
+    left, quick = set().union(*pairs.values()), set[Hashable]()
+    while left:
+        most = max(cases, key=lambda case: len(pairs[case] & left))
+        quick.add(most)
+        left -= pairs[most]
+    return slow_but(cases, quick)
 
 
 class Lab:
@@ -204,6 +238,26 @@ class Lab:
     def trained(self, kind: str, method: str) -> Finished:
         """The usual run of a case, with weights that have moved far enough to be told from the checkpoint's."""
         return self.train(kind, f"method={method}", f"train.learning_rate={0.002 if 'qa' in kind else 0.02}")
+
+    def exported(self, kind: str, method: str) -> Path:
+        """The plain checkpoint that `export` makes of the usual run of a case, which tests only read."""
+        source = self.trained(kind, method).run
+        home = self.shared / "exported" / f"{kind}-{method}"
+
+        def make(folder: Path) -> None:
+            with gate_here():
+                export(source, folder)
+
+        return self.once(home, make)
+
+
+@contextmanager
+def gate_here() -> Iterator[None]:
+    """Exports are measured in this process, where all is imported already, and each batch once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "PATIENCE", 0.0)
+        patch.setattr(gate, "in_a_fresh_process", parity.measure)
+        yield
 
 
 def log(run: Path, kind: str = "train") -> Rows:

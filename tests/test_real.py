@@ -102,6 +102,7 @@ def test_lora_learns_and_plain_transformers_reads_its_export(real: Shelf, tmp_pa
     assert [answer["label"] for answer in Predictor(folder)(texts)] == named
 
 
+@pytest.mark.slow
 def test_lower_layers_learn_more_slowly_where_the_recipe_says_so(real: Shelf) -> None:
     from safetensors.torch import load_file
 

@@ -204,7 +204,8 @@ def measure(
             found.evidence.save(aside / f"{number}.npz")
         ready[number] = trained, spec
     for size in SIZES:
-        for number, seconds in by_turns([_batches(*one, rows, size) for one in ready.values()], list(ready)).items():
+        batches = [_batches(*one, rows, size) for one in ready.values()]
+        for number, seconds in by_turns(batches, list(ready), PATIENCE).items():
             lines[number].milliseconds[str(size)] = 1000 * seconds / size
     return lines
 
@@ -229,7 +230,7 @@ def _batches(trained: models.Trained, settings: EvaluateSpec, rows: Dataset, siz
 
 
 def by_turns(
-    models: Sequence[Sequence[Callable[[], Any]]], numbers: Sequence[int], patience: float = PATIENCE
+    models: Sequence[Sequence[Callable[[], Any]]], numbers: Sequence[int], patience: float
 ) -> dict[int, float]:
     """Seconds of a batch, the mean over a model's batches, of each its shortest time; by the model's number.
 

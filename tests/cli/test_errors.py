@@ -509,7 +509,7 @@ def _heeds_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_training_says_so_and_can_be_gone_on_with(
     bench: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -605,6 +605,7 @@ def test_sentence_is_the_same_in_a_process_of_its_own(bench: Path) -> None:
     assert not (bench / "new").exists()
 
 
+@pytest.mark.usefixtures("brief_trial")
 def test_complete_recipes_of_the_bench_are_good(bench: Path, tmp_path: Path) -> None:
     """Else each refusal above could be of something else."""
     for path in sorted(bench.glob("*.yaml")):

@@ -50,8 +50,9 @@ def test_run_may_move_and_be_exported_from_where_it_is(lab: Lab, tmp_path: Path)
 
 
 @pytest.mark.fresh_process
-def test_several_formats_are_proven_in_a_process_of_their_own(lab: Lab, tmp_path: Path) -> None:
-    run, formats = lab.trained("single", "lora").run, ("checkpoint", "adapter", "onnx-int8")
+@pytest.mark.parametrize("more", [(), pytest.param(("adapter", "torch-bf16"), marks=pytest.mark.slow)])
+def test_several_formats_are_proven_in_a_process_of_their_own(lab: Lab, tmp_path: Path, more: tuple[str, ...]) -> None:
+    run, formats = lab.trained("single", "lora").run, ("checkpoint", "onnx-int8", *more)
     flags = [word for name in formats for word in ("--format", name)]
     done = ftkit("export", run, "--to", tmp_path / "out", *flags, "--rows", 5)
     assert done.code == 0 and done.out == f"{tmp_path / 'out'}\n"

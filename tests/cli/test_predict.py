@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import command, environment, ftkit, process, stands
+from ftkit.cli import main
+from tests.command import ftkit, process, stands
 from tests.runs import CASES, Lab, read_jsonl, write_rows
 
 METHOD = dict(reversed(CASES))
@@ -164,9 +166,11 @@ def test_output_goes_through_links_and_pipes(lab: Lab, tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_ascii_terminal_is_no_reason_to_stop(lab: Lab, tmp_path: Path) -> None:
-    run = run_of(lab, "single")
-    words = command("predict", run, "Caf\u00e9.")
-    changes = environment(PYTHONIOENCODING="ascii", PYTHONUTF8="1")
-    done = subprocess.run(words, cwd=tmp_path, env=changes, capture_output=True, check=False)
-    assert done.returncode == 0 and b"Caf\\xe9." in done.stdout
+def test_ascii_terminal_is_no_reason_to_stop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, shown = run_of(lab, "single"), io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "argv", ["ftkit", "predict", str(run), "Caf\u00e9."])
+    monkeypatch.setattr(sys, "stdout", shown)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown.seek(0)
+    assert not ended.value.code and "Caf\\xe9." in shown.read()

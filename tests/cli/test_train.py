@@ -128,6 +128,7 @@ def read_all(terminal: int) -> str:
     return shown.decode()
 
 
+@pytest.mark.usefixtures("brief_trial")
 def test_dry_run_tells_the_plan_and_writes_nothing(recipe: Path) -> None:
     before = stands(recipe.parent)
     table = ftkit("train", "mine.yaml", "--dry-run", "--set", "train.epochs=2")
@@ -146,6 +147,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(recipe: Path) -> None:
     assert stands(recipe.parent) == before
 
 
+@pytest.mark.usefixtures("brief_trial")
 def test_plan_is_what_training_does(recipe: Path) -> None:
     settings = ("--set", "train.epochs=1.5", "--set", "train.batch=5", "--json")
     plan = json.loads(ftkit("train", "mine.yaml", *settings, "--dry-run").out)
@@ -153,6 +155,7 @@ def test_plan_is_what_training_does(recipe: Path) -> None:
     assert plan["steps"] == told["steps"] and plan["rows"]["train"] == told["examples"]
 
 
+@pytest.mark.usefixtures("brief_trial")
 def test_paths_in_a_recipe_count_from_it_and_paths_of_flags_from_here(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

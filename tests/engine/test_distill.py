@@ -21,7 +21,7 @@ from ftkit.recipe import load_recipe
 from ftkit.settings import EvaluateSpec
 from tests.engine.test_resume import Stops, same, stopped
 from tests.engine.test_trainer import SGD, assert_same_training, assert_same_weights
-from tests.runs import KINDS, METHODS, Lab, answers, curve, refused, rows, write_rows
+from tests.runs import KINDS, METHODS, Lab, answers, curve, refused, rows, slow_but, write_rows
 from tests.tiny import save_tiny
 
 
@@ -31,7 +31,7 @@ def taught(lab: Lab, kind: str, *settings: str, **options: Any) -> tuple[str, ..
     return (f"objective={json.dumps({'name': 'distill', 'teacher': str(teacher), **options})}", *settings)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but([*KINDS], {"windows", "multi", "ner", "qa2", "seq2seq", "causal"}))
 def test_micro_batches_change_nothing(lab: Lab, kind: str) -> None:
     settings = taught(lab, kind, *SGD)
     whole, split = lab.train(kind, *settings), lab.train(kind, *settings, "train.accumulate=2")
@@ -39,7 +39,7 @@ def test_micro_batches_change_nothing(lab: Lab, kind: str) -> None:
     assert_same_weights(whole, split)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but([*KINDS], {"single", "regression", "ner", "qa", "seq2seq"}))
 def test_the_first_loss_is_the_labels_and_the_teachers_by_weight(lab: Lab, kind: str) -> None:
     losses = [
         curve(lab.train(kind, *settings).run)["loss"][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ftkit.methods.head import Head
 from ftkit.plugins import Choice, resolve
 from tests.engine.test_unpad import encoder
 from tests.engine.test_unpad import inputs as batch_of
-from tests.runs import Lab, log, weights
+from tests.runs import Lab, log, slow_but, weights
 
 MOST = 1 << 30
 HEAD = ("method=head", "train.learning_rate=0.02")
@@ -168,8 +169,13 @@ def test_other_weights_other_types_of_segment_other_precision_are_told_apart(lab
     assert len(list(tmp_path.iterdir())) == 4
 
 
-@pytest.mark.parametrize("method", ["head", "head,layers=1", "lora,layers=1", "adapter,layers=1"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    slow_but(
+        [*product(("head", "head,layers=1", "lora,layers=1", "adapter,layers=1"), ("fp32", "bf16"))],
+        {("head", "bf16"), ("head,layers=1", "fp32"), ("lora,layers=1", "bf16"), ("adapter,layers=1", "fp32")},
+    ),
+)
 def test_training_is_the_same_as_when_all_is_computed(lab: Lab, no_cache: Path, method: str, precision: str) -> None:
     name, _, options = method.partition(",")
     settings = (f"method={name}", *(f"method.{option}" for option in options.split(",") if option))

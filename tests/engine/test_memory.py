@@ -20,7 +20,7 @@ from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer
 from ftkit.errors import MachineError, SmallerParts
 from ftkit.settings import EvaluateSpec
-from tests.runs import Lab, assert_close, curve
+from tests.runs import Lab, assert_close, curve, paired
 
 ERRORS: dict[str, Callable[[], RuntimeError]] = {
     "gpu": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -52,10 +52,9 @@ class Full:
         raise ERRORS[self.kind]()
 
 
-@pytest.mark.parametrize("kind", ERRORS)
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("step", [1, 2, 4])
-@pytest.mark.parametrize("method", ["full", "head", "lora"])
+@pytest.mark.parametrize(
+    ("step", "late", "kind", "method"), paired([1, 2, 4], [False, True], list(ERRORS), ["full", "head", "lora"])
+)
 def test_the_curve_stays_where_memory_runs_out_in_any_step(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, step: int, late: bool, kind: str, method: str
 ) -> None:

@@ -61,9 +61,9 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def exported(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exports.export(lab.trained("single", "full").run, tmp_path_factory.mktemp("exported") / "out")
+@pytest.fixture
+def exported(lab: Lab) -> Path:
+    return lab.exported("single", "full")
 
 
 def local(folder: Path) -> dict[str, bytes]:

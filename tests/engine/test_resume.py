@@ -23,7 +23,7 @@ from ftkit.errors import FTKitError, Interrupted, RunError
 from ftkit.files import sha256
 from ftkit.recipe import Recipe
 from ftkit.run import RunDirectory
-from tests.runs import CASES, Lab, log, write_rows
+from tests.runs import CASES, QUICK_CASES, Lab, log, paired, slow_but, write_rows
 
 
 class Stops:
@@ -91,9 +91,10 @@ def test_a_stopped_training_ends_as_one_that_was_not(lab: Lab, monkeypatch: pyte
     same(path, whole.run)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "auto"])
-@pytest.mark.parametrize("at", [(2, 3), (5, 6), (6,)])
-@pytest.mark.parametrize("validation", [(), ("data.validation=null",)])
+@pytest.mark.parametrize(
+    ("precision", "at", "validation"),
+    paired(["fp32", "auto"], [(2, 3), (5, 6), (6,)], [(), ("data.validation=null",)]),
+)
 def test_rows_of_an_embedding_that_rest_do_so_across_a_stop(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, precision: str, at: tuple[int, ...], validation: tuple[str, ...]
 ) -> None:
@@ -119,7 +120,7 @@ def test_a_request_in_the_last_validation_is_heeded_once_the_training_is_saved(
     same(path, whole.run)
 
 
-@pytest.mark.parametrize(("kind", "method"), CASES)
+@pytest.mark.parametrize(("kind", "method"), slow_but(CASES, QUICK_CASES))
 def test_of_every_task_and_method(lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str, method: str) -> None:
     settings = (f"method={method}", *DROPOUT)
     whole, path = lab.train(kind, *settings), lab.new()
@@ -141,7 +142,7 @@ def test_a_run_of_several_trainings_goes_on_in_the_midst_of_each(
 ) -> None:
     settings = (*DROPOUT, *SEVERAL[name])
     whole, path = lab.train("single", *settings), lab.new()
-    stops = Stops(monkeypatch, at=range(2, 40, 3))
+    stops = Stops(monkeypatch, at=range(2, 40, 5))  # a training has six steps
     done = False
     times = 0
     while not done:
