@@ -30,9 +30,9 @@ def gate_in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     """Exports are measured here, where all is imported already, but for tests marked `fresh_process`."""
     if request.node.get_closest_marker("fresh_process"):
         return
-    from ftkit.engine import gate, parity
+    from ftkit.engine import gate, parity, speed
 
-    monkeypatch.setattr(parity, "PATIENCE", 0.0)
+    monkeypatch.setattr(speed, "PATIENCE", 0.0)
     monkeypatch.setattr(gate, "in_a_fresh_process", parity.measure)
 
 

@@ -26,9 +26,9 @@ def folders(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one label a text, in every format."""
     to = tmp_path_factory.mktemp("exports") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        from ftkit.engine import gate, parity
+        from ftkit.engine import gate, parity, speed
 
-        patch.setattr(parity, "PATIENCE", 0.0)
+        patch.setattr(speed, "PATIENCE", 0.0)
         patch.setattr(gate, "in_a_fresh_process", parity.measure)
         harms.trace_once(patch)
         return export(lab.trained("single", "lora").run, to, FORMATS)
