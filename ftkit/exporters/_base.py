@@ -59,6 +59,8 @@ class Exporter:
     """Whether PyTorch computes the logits; if not, `sessions` does."""
     precision: ClassVar[Literal["fp32", "bf16"]] = "fp32"
     """What it is measured in by the gate."""
+    alone: ClassVar[bool] = False
+    """Whether each row is computed by itself, for its numbers would depend on the rows beside it."""
     tolerance: ClassVar[float | None] = 1e-3
     """How far logits may lie from the run's; none: `share` of the range of the run's logits, 0 in it."""
     share: ClassVar[float] = 0.1

@@ -12,13 +12,18 @@ from ftkit import exporters
 from ftkit.engine import model as models
 from ftkit.engine.compare import compare
 from ftkit.engine.evaluate import evaluate
-from ftkit.engine.export import export
+from ftkit.engine.export import Material, export, write
 from ftkit.engine.predict import Predictor
 from ftkit.errors import CheckpointError, RecipeError, RunError
+from ftkit.exporters._example import QUESTION, TEXT, example
 from ftkit.files import sha256
 from tests.exporters import harms
 from tests.exporters.cases import FORMATS, GRAPHS, run_example
-from tests.runs import Lab
+from tests.runs import Lab, assert_close, rows
+
+
+def plain(text: str) -> str:
+    return "".join(text.lower().split())
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +65,34 @@ def test_scores_and_comparison_take_every_format(lab: Lab, folders: Path, name: 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_example_needs_the_runtime_alone_and_answers_as_predict_does(folders: Path, name: str) -> None:
-    from ftkit.exporters._example import TEXT
-
     label, score = run_example(folders / name, alone=True).split()
     answer = next(Predictor(folders / name)([TEXT]))
     assert label == answer["label"] and float(score) == pytest.approx(answer["score"], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_rows_answer_does_not_depend_on_the_rows_beside_it(lab: Lab, folders: Path, name: str) -> None:
+    predictor = Predictor(folders / name)
+    texts = [row["text"] for row in rows("single", "beside", 24)]
+    together, alone = list(predictor(texts)), [next(predictor([text])) for text in texts]
+    assert [one["label"] for one in alone] == [one["label"] for one in together]
+    near = 0.0 if exporters.find(name).alone else 0.01 if exporters.find(name).tolerance is None else 1e-5
+    assert_close(alone, together, near)
+
+
+@pytest.mark.parametrize("format", ["checkpoint", "torch-bf16"])
+def test_example_of_a_question_gives_an_answer_that_can_be_one(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    run = lab.trained("qa", "lora").run
+    trained = models.load(run)
+    folder = tmp_path / "out"
+    write(exporters.find(format), format, Material(run, lab.prepared("qa").splits["test"]), trained, folder)
+    (folder / "example.py").write_text(example(trained, exporters.find(format), format))
+    monkeypatch.chdir(folder)
+    exec((folder / "example.py").read_text(), {})
+    answer = next(Predictor(folder)([{"question": QUESTION, "context": TEXT}]))["answer"]
+    assert answer and plain(capsys.readouterr().out) == plain(answer)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
