@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ftkit import exporters
@@ -121,3 +123,23 @@ def test_graphs_whose_labels_are_fewer_than_outputs_are_refused(folders: Path, t
 
 def test_trained_graphs_hold_nothing_of_this_machine(folders: Path) -> None:
     assert b"site-packages" not in (folders / "onnx" / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_writing_graphs_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """OpenVINO's converter sends what it converts, how, and how long it took."""
+    import openvino_telemetry
+    from onnx import TensorProto, helper
+
+    told: list[str] = []
+    for event in ("start_session", "send_event", "send_error"):
+        monkeypatch.setattr(openvino_telemetry.Telemetry, event, lambda *given, **named: told.append("something"))
+    sides = [helper.make_tensor_value_info(side, TensorProto.FLOAT, ["rows", 4]) for side in ("x", "logits")]
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], [float(i) for i in range(16)])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])], "one", [sides[0]], [sides[1]], [weight]
+    )
+    exporter: Any = exporters.find(name)
+    exporter.keep({"model": helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])}, tmp_path)
+    found = exporter.sessions(tmp_path)["model"]({"x": np.ones((2, 4), np.float32)})["logits"]
+    assert found == pytest.approx(np.ones((2, 4)) @ np.arange(16).reshape(4, 4), rel=0.05) and not told
