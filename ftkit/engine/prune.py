@@ -126,7 +126,7 @@ def _refuse_all_heads(count: int, share: float) -> None:
 def _most(count: int) -> float:
     """The largest share, in as few digits as tell it, that leaves one of so many."""
     scale = 10 ** len(str(count))
-    return int((1 - 1 / count) * scale) / scale
+    return float(int((1 - 1 / count) * scale) / scale)
 
 
 def _weight(model: nn.Module, name: str) -> nn.Parameter:
