@@ -1,13 +1,14 @@
 """How fast models answer and how large they are: the card, the gate and the survey all ask here.
 
 Timed is what `predict` and `serve` do between the tokenizer and the task's reading of the logits: the one inference
-path, in the precision given, with its quick ways around a model and with what it takes to set these up.
+path, in the precision given, with its quick ways around a model that was made ready once.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,9 +57,12 @@ def _bytes(folder: Path) -> int:
 def seconds(ready: Sequence[Ready], rows: Dataset) -> list[dict[str, float]]:
     """Of each model the time of a batch, by the number of its rows."""
     found: list[dict[str, float]] = [{} for _ in ready]
-    for count in SIZES:
-        for times, once in zip(found, by_turns([_batches(one, rows, count) for one in ready]), strict=True):
-            times[str(count)] = once
+    with ExitStack() as made:
+        for trained, _ in ready:
+            made.enter_context(infer.ready(trained.model, trained.task))
+        for count in SIZES:
+            for times, once in zip(found, by_turns([_batches(one, rows, count) for one in ready]), strict=True):
+                times[str(count)] = once
     return found
 
 
