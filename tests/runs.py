@@ -20,7 +20,7 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from ftkit import trust
-from ftkit.engine import gate, infer, parity
+from ftkit.engine import gate, infer, parity, speed
 from ftkit.engine import model as models
 from ftkit.engine.export import export
 from ftkit.engine.finish import Finished
@@ -255,7 +255,7 @@ class Lab:
 def gate_here() -> Iterator[None]:
     """Exports are measured in this process, where all is imported already, and each batch once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parity, "PATIENCE", 0.0)
+        patch.setattr(speed, "PATIENCE", 0.0)
         patch.setattr(gate, "in_a_fresh_process", parity.measure)
         yield
 

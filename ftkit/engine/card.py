@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from ftkit import checkpoints, exporters
 from ftkit.data.hub import hub_name
-from ftkit.engine.gate import Proof, told
+from ftkit.engine.gate import Proof, told, weight
 from ftkit.engine.model import Trained
 from ftkit.recipe import Recipe
 from ftkit.tasks._truncation import KEPT
@@ -167,7 +167,7 @@ def _proof(proof: Proof) -> str:
             f"| score | {told(found.scores, proof.metric)} | {told(run.scores, proof.metric)} |",
             f"| same answers | {found.agreement:.2%} | |",
             f"| largest difference of a logit | {found.difference:.3g} (allowed: {proof.tolerance:.3g}) | |",
-            f"| size | {found.bytes / 1e6:.1f} MB | {run.bytes / 1e6:.1f} MB |",
+            f"| size | {weight(found)} | {weight(run)} |",
             *(
                 f"| time of {size} row{'s' * (size != '1')} | {1000 * found.seconds[size]:.1f} ms |"
                 f" {1000 * run.seconds[size]:.1f} ms |"

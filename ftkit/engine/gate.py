@@ -39,11 +39,13 @@ class Allowed:
     """Of the deciding score."""
 
     def of(self, exporter: Exporter, run: Measured) -> tuple[float, float]:
-        """Tolerance and drop for a format."""
+        """Tolerance and drop for a format. Rounding may tip one answer, which of few rows is more than its drop."""
+        rounds = exporter.tolerance is None
         usual = exporter.share * run.spread if exporter.tolerance is None else exporter.tolerance
+        drop = max(exporter.allow_drop, 1 / run.rows) if rounds and run.rows else exporter.allow_drop
         return (
             usual if self.tolerance is None else self.tolerance,
-            exporter.allow_drop if self.allow_drop is None else self.allow_drop,
+            drop if self.allow_drop is None else self.allow_drop,
         )
 
     def average(self, exporter: Exporter, run: Measured) -> float:
@@ -113,7 +115,7 @@ class Proof:
         return (
             f"{self.format}: logits within {found.difference:.2g} of the run's ({self.tolerance:.2g} allowed),"
             f" {found.agreement:.2%} of {found.rows} answers the same, {told(found.scores, self.metric)}"
-            f" (run {told(run.scores, self.metric, False)}), {found.bytes / 1e6:.1f} MB, {speed}"
+            f" (run {told(run.scores, self.metric, False)}), {weight(found)}, {speed}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -132,9 +134,16 @@ class Proof:
             "scores": found.scores,
             "run_scores": run.scores,
             "bytes": found.bytes,
+            "base_bytes": found.base_bytes,
             "seconds": found.seconds,
             "run_seconds": run.seconds,
         }
+
+
+def weight(measured: Measured) -> str:
+    """The size of all that is needed, for a person, and how much of it an adapter's base has."""
+    base = f", {measured.base_bytes / 1e6:.1f} of them its base" if measured.base_bytes else ""
+    return f"{measured.bytes / 1e6:.1f} MB{base}"
 
 
 def told(scores: dict[str, Any], metric: str, whole: bool = True) -> str:

@@ -16,7 +16,7 @@ from ftkit.engine.generate import write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
 from ftkit.engine.nonfinite import not_finite
-from ftkit.engine.served import is_served
+from ftkit.engine.served import is_served, takes_one
 from ftkit.engine.unpad import unpadded
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Labels, Output, Prediction, Task
@@ -126,10 +126,11 @@ def _each(
     limit: Limit,
     room: int = 0,
 ) -> list[Any]:
-    """What `answer` gives for each row, in order, asked for batches of rows of similar length."""
+    """What `answer` gives for each row, in order, asked for batches of rows of similar length, or one by one."""
     found: list[Any] = [None] * len(lengths)
+    each = ([i] for i in range(len(lengths))) if takes_one(model) else batches(lengths, limit, room)
     with _answering(model, task, settings.precision):
-        for places in batches(lengths, limit, room):
+        for places in each:
             for i, output in zip(places, limit.within(answer, places, lengths[places[0]] + room), strict=True):
                 found[i] = output
     return found

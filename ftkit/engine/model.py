@@ -360,7 +360,7 @@ def _served(folder: Path, runtime: Exporter, task: Task, labels: Labels) -> Any:
     sessions = runtime.sessions(folder)
     if not {"model"} <= sessions.keys() and not {"encoder", "decoder"} <= sessions.keys():
         raise CheckpointError(f"{folder} lacks its graphs", "copy the folder anew, or export again")
-    return served.model(config, generation, sessions, task, labels)
+    return served.model(config, generation, sessions, task, labels, runtime.alone)
 
 
 def _whole(folder: Path) -> Path:

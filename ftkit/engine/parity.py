@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
-from ftkit.engine import infer, machine, spread
+from ftkit.engine import infer, machine, speed, spread
 from ftkit.engine import model as models
 from ftkit.engine.scoring import scored
 from ftkit.errors import FTKitError
@@ -24,10 +23,6 @@ from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Example, Output, Prediction, Task
 from ftkit.tasks._tensors import IGNORED
 
-SIZES = (1, 32)
-"""Rows at once that speed is measured at."""
-PATIENCE = 1.5
-"""Seconds that each measurement of speed takes, unless to compute each batch once takes longer."""
 WRITTEN = 8
 """Rows whose logits are compared, of models that write: each token has one for every word that there is."""
 ROUGHLY = 1e-3
@@ -64,6 +59,9 @@ class Measured:
     seconds: dict[str, float] = field(default_factory=dict)
     """Time of a batch, by its size."""
     bytes: int = 0
+    """Of all that it needs to answer."""
+    base_bytes: int = 0
+    """Those of them that are the checkpoint below an adapter."""
 
 
 @dataclass
@@ -71,7 +69,8 @@ class _Given:
     """What a model gave for the rows."""
 
     trained: models.Trained
-    precision: str
+    settings: EvaluateSpec
+    """With the precision that it was asked in."""
     encoded: list[list[int]] = field(default_factory=list)
     logits: list[Output] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
@@ -95,10 +94,9 @@ def measure(
 
 def _given(source: Path, precision: str, rows: Dataset, settings: EvaluateSpec) -> _Given:
     t = models.load(source)
-    precision = precision if machine.has_bf16() else "fp32"
-    found = _Given(t, precision)
+    settings = settings.model_copy(update={"precision": precision if machine.has_bf16() else "fp32"})
+    found = _Given(t, settings)
     writes = t.task.generation(t.model.config, t.tokenizer) is not None
-    settings = settings.model_copy(update={"precision": precision})
 
     def observe(outputs: list[Output], encoded: Batch, examples: list[Example]) -> None:
         found.encoded += encoded["input_ids"]
@@ -116,7 +114,7 @@ def _measured(given: _Given, run: _Given, rows: Dataset, settings: EvaluateSpec)
     difference, row = _difference(given.logits, run.logits)
     same = [_same(*pair) for pair in zip(*(_answers(t.task, one, rows) for one in (given, run)), strict=True)]
     values = [value for output in run.logits for value in output.values()]
-    folder = t.source
+    size = speed.size(t)
     return Measured(
         labels=list(t.labels),
         options=t.task.options.model_dump(mode="json"),
@@ -130,8 +128,9 @@ def _measured(given: _Given, run: _Given, rows: Dataset, settings: EvaluateSpec)
         agreement=float(np.mean(same)),
         confidence=_confidence(t.task, given.predictions, run.predictions, same),
         scores=dict(scored(t.task, given.predictions, rows, settings, t.labels).scores),
-        seconds={str(size): _seconds(given, rows, size) for size in SIZES},
-        bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        seconds=speed.seconds([speed.Ready(t, given.settings)], rows)[0],
+        bytes=size.total,
+        base_bytes=size.base,
     )
 
 
@@ -236,43 +235,6 @@ def _Read(states: torch.Tensor) -> Any:
     from transformers.modeling_outputs import BaseModelOutput
 
     return BaseModelOutput(last_hidden_state=states)
-
-
-# ------------------------------------------------------------------ speed
-
-
-def _seconds(given: _Given, rows: Dataset, size: int) -> float:
-    """The time of a batch of so many rows, taken evenly of all (again where they are fewer).
-
-    Each batch's shortest time counts, so that others at work on the machine don't, and of these the mean.
-    """
-    t = given.trained
-    compute = [_compute(t, batch) for batch in timed_batches(t, rows, size)]
-    best, begun = [float("inf")] * len(compute), time.perf_counter()
-    low = torch.autocast(spread.device(t.model).type, torch.bfloat16, enabled=given.precision == "bf16")
-    with torch.inference_mode(), low:
-        compute[0]()
-        while best[-1] == float("inf") or time.perf_counter() - begun < PATIENCE:
-            for i, once in enumerate(compute):
-                before = time.perf_counter()
-                once()
-                best[i] = min(best[i], time.perf_counter() - before)
-    return float(np.mean(best))
-
-
-def timed_batches(t: models.Trained, rows: Dataset, size: int) -> list[list[Example]]:
-    """Batches of so many rows that speed is taken of."""
-    least = 4 if t.task.generation(t.model.config, t.tokenizer) is not None else 32
-    places = np.linspace(0, len(rows) - 1, max(size, least)).astype(int).tolist()
-    return [[rows[i] for i in places[start : start + size]] for start in range(0, len(places), size)]
-
-
-def _compute(t: models.Trained, examples: list[Example]) -> Callable[[], Any]:
-    encoded = infer.encode(t.task, examples, t.tokenizer, t.labels)
-    names = [name for name in t.tokenizer.model_input_names if name in encoded]
-    rows = [{name: encoded[name][i] for name in names} for i in range(len(encoded["input_ids"]))]
-    batch = {name: value.to(spread.device(t.model)) for name, value in t.task.collate(rows, t.tokenizer).items()}
-    return lambda: infer.compute(t.model, t.task, t.tokenizer, batch)
 
 
 if __name__ == "__main__":

@@ -81,12 +81,14 @@ def prune(model: nn.Module, prepared: Prepared, rows: Any) -> str:
     spec = prepared.recipe.model.prune
     kept: dict[str, torch.Tensor] = {}
     if spec.heads:
+        _refuse_all_heads(sum(_heads(model).values()), spec.heads)
         shut = gather_object([_least_important(model, prepared, rows, spec.heads)])[0]
         kept |= _without_heads(model, shut)
     share = spec.weights or 0.0
     for name in linears(model) if share else ():
         weight = _weight(model, name)
-        kept[name] = kept.get(name, torch.ones_like(weight, dtype=torch.bool)) & _largest(weight, 1 - share)
+        _refuse_all_weights(name, weight.numel(), share)
+        kept[name] = kept.get(name, torch.ones_like(weight, dtype=torch.bool)) & _largest(weight, share)
     digest = hashlib.sha256()
     for name, mask in kept.items():
         weight = _weight(model, name)
@@ -98,14 +100,43 @@ def prune(model: nn.Module, prepared: Prepared, rows: Any) -> str:
     return digest.hexdigest() if kept else ""
 
 
+def _left(count: int, share: float) -> int:
+    """Of so many, those that are left when a share of them is pruned."""
+    return count - round(count * share)
+
+
+def _refuse_all_weights(name: str, count: int, share: float) -> None:
+    """Raises RecipeError where a matrix would have no weight left."""
+    if not _left(count, share):
+        raise RecipeError(
+            f"model.prune.weights: {share} leaves 0 of the {count} weights of {name}, which then gives nothing",
+            f"set it to {_most(count)} at most",
+        )
+
+
+def _refuse_all_heads(count: int, share: float) -> None:
+    """Raises RecipeError where no attention head would be left."""
+    if not _left(count, share):
+        raise RecipeError(
+            f"model.prune.heads: {share} leaves 0 of the {count} attention heads, so no token would read another",
+            f"set it to {_most(count)} at most",
+        )
+
+
+def _most(count: int) -> float:
+    """The largest share, in as few digits as tell it, that leaves one of so many."""
+    scale = 10 ** len(str(count))
+    return float(int((1 - 1 / count) * scale) / scale)
+
+
 def _weight(model: nn.Module, name: str) -> nn.Parameter:
     weight: Any = plain_model(model).get_submodule(name).weight
     return weight  # type: ignore[no-any-return]
 
 
 def _largest(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """Where the largest weights of a matrix stand."""
-    count = round(weight.numel() * share)
+    """Where the largest weights of a matrix stand, of which a share is pruned."""
+    count = _left(weight.numel(), share)
     mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
     mask[weight.detach().abs().flatten().topk(count).indices] = True
     return mask.view_as(weight)
@@ -176,7 +207,7 @@ def _least_important(model: nn.Module, prepared: Prepared, rows: Dataset, share:
     """The attention and the number of each head that is shut."""
     found = importance(model, prepared, rows)
     each = [(float(value), name, head) for name, values in found.items() for head, value in enumerate(values)]
-    return [(name, head) for _, name, head in sorted(each)[: round(len(each) * share)]]
+    return [(name, head) for _, name, head in sorted(each)[: len(each) - _left(len(each), share)]]
 
 
 def _without_heads(model: nn.Module, shut: list[tuple[str, int]]) -> dict[str, torch.Tensor]:

@@ -92,7 +92,7 @@ def _check_parts(model: nn.Module, parts: Layout, by_depth: bool, by_head: bool)
     kind = type(model).__name__
     if by_depth and not parts.layers:
         raise CheckpointError(
-            f"{kind} has no stack of layers (one is shared, or alone), so rates by layer mean nothing",
+            f"{kind} has no stack of layers (all are one), so rates by layer mean nothing",
             "leave train.layer_decay at 1 and train.bottom_rate unset, or choose another checkpoint",
         )
     if by_head and not parts.top:

@@ -26,6 +26,7 @@ class Served(nn.Module):
     """What reads: logits of the task's inputs."""
 
     device = torch.device("cpu")
+    alone = False
 
     def __init__(self, config: Any, sessions: Mapping[str, Session], labels: Labels) -> None:
         super().__init__()
@@ -41,8 +42,16 @@ class Served(nn.Module):
         return found
 
 
-def model(config: Any, generation: Any, sessions: Mapping[str, Session], task: Task, labels: Labels) -> Any:
-    """What stands in the model's place for the graphs of a folder. Raises CheckpointError where some are missing."""
+def model(
+    config: Any, generation: Any, sessions: Mapping[str, Session], task: Task, labels: Labels, alone: bool
+) -> Any:
+    """What stands in the model's place for the graphs of a folder, which take each row `alone` or several."""
+    found = _model(config, generation, sessions, task, labels)
+    found.alone = alone
+    return found
+
+
+def _model(config: Any, generation: Any, sessions: Mapping[str, Session], task: Task, labels: Labels) -> Any:
     writes = "decoder" in sessions or any(name.startswith("past.") for name in sessions["model"].inputs)
     if not writes:
         return Served(config, sessions, labels)
@@ -60,6 +69,11 @@ def model(config: Any, generation: Any, sessions: Mapping[str, Session], task: T
 def is_served(model: Any) -> bool:
     """Whether another runtime than PyTorch computes."""
     return isinstance(model, (Served, _Writer))
+
+
+def takes_one(model: Any) -> bool:
+    """Whether a model has to be given one row at a time."""
+    return is_served(model) and bool(model.alone)
 
 
 class _Writer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -16,30 +15,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import gate, infer, learned, machine
+from ftkit.engine import gate, learned, machine, speed
 from ftkit.engine import model as models
 from ftkit.engine.compare import same_task
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
-from ftkit.engine.parity import SIZES, timed_batches
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
 from ftkit.files import write_json
 from ftkit.metrics.evidence import Evidence, fingerprints
 from ftkit.metrics.intervals import differences, of_differences
 from ftkit.settings import EvaluateSpec
-from ftkit.tasks._base import Example
 from ftkit.terminal import Say, silence
 
 AS_IT_IS = "fp32"
 """What the run itself is listed as, computed in float32."""
-PATIENCE = 3.0
-"""Seconds that each model is timed for with each number of rows, unless to compute each batch twice takes longer."""
-_FORMATS = ("torch-bf16", "onnx", "onnx-int8", "openvino")
 
 
 @dataclass
@@ -51,6 +44,7 @@ class Line:
     error: str = ""
     """Why it does not answer; then the rest is empty."""
     bytes: int = 0
+    """Of all that it needs to answer: an adapter's base is counted."""
     milliseconds: dict[str, float] = field(default_factory=dict)
     """For a row, by the number of rows that are computed at once; tokenizing is left out."""
     score: dict[str, Any] = field(default_factory=dict)
@@ -144,8 +138,9 @@ def _new_to_all(sources: Sequence[str | Path], rows: Dataset, say: Say) -> Datas
 
 def _chosen(trained: models.Trained, formats: Sequence[str], say: Say) -> dict[str, Exporter]:
     """The exporters of those formats that can be had, or of all; it is said which can't."""
-    usual = _FORMATS if trained.method.standalone else ("checkpoint", *_FORMATS)
-    found = {name: exporters.find(name) for name in dict.fromkeys(formats or usual)}
+    found = {name: exporters.find(name) for name in dict.fromkeys(formats or exporters.names())}
+    if not formats:
+        found = {name: exporter for name, exporter in found.items() if not exporter.as_run(trained)}
     for name, exporter in list(found.items()):
         missing = exporter.missing()
         why = f"it needs {', '.join(missing)}: pip install 'ftkit[{exporter.extra}]'" if missing else ""
@@ -187,7 +182,7 @@ def measure(
 ) -> list[Line]:
     """A line for each model, without differences; what its score was taken of goes to `aside` by its number."""
     lines = [Line(name, format) for name, format, _ in places]
-    ready: dict[int, tuple[models.Trained, EvaluateSpec]] = {}
+    ready: dict[int, speed.Ready] = {}
     for number, (_, format, folder) in enumerate(places):
         line = lines[number]
         try:
@@ -199,55 +194,13 @@ def measure(
             line.error = error.message
             continue
         line.score = dict(found.scores.get(metric) or {})
-        line.bytes = _bytes(trained)
+        line.bytes = speed.size(trained).total
         if found.evidence:
             found.evidence.save(aside / f"{number}.npz")
-        ready[number] = trained, spec
-    for size in SIZES:
-        batches = [_batches(*one, rows, size) for one in ready.values()]
-        for number, seconds in by_turns(batches, list(ready), PATIENCE).items():
-            lines[number].milliseconds[str(size)] = 1000 * seconds / size
+        ready[number] = speed.Ready(trained, spec)
+    for number, seconds in zip(ready, speed.seconds(list(ready.values()), rows), strict=True):
+        lines[number].milliseconds = {count: 1000 * value / int(count) for count, value in seconds.items()}
     return lines
-
-
-def _bytes(trained: models.Trained) -> int:
-    """The size of a folder, with that of the checkpoint that an adapter can't do without."""
-    base, folders = trained.contract.base, [trained.source]
-    if base:
-        folders.append(models.locate_base(base["checkpoint"], base.get("revision")).path)
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
-
-
-def _batches(trained: models.Trained, settings: EvaluateSpec, rows: Dataset, size: int) -> list[Callable[[], Any]]:
-    """What computes the answers' logits for some batches of so many rows, taken evenly of all."""
-    t = trained
-
-    def compute(examples: list[Example]) -> Callable[[], Any]:
-        encoded = infer.encode(t.task, examples, t.tokenizer, t.labels)
-        return lambda: infer.run(t.model, t.task, t.tokenizer, encoded, settings)
-
-    return [compute(batch) for batch in timed_batches(t, rows, size)]
-
-
-def by_turns(
-    models: Sequence[Sequence[Callable[[], Any]]], numbers: Sequence[int], patience: float
-) -> dict[int, float]:
-    """Seconds of a batch, the mean over a model's batches, of each its shortest time; by the model's number.
-
-    The models take turns at each batch, another one first each time. The first round warms up.
-    """
-    best = [[float("inf")] * len(batches) for batches in models]
-    begun, rounds = time.perf_counter(), 0
-    while models and (rounds < 3 or time.perf_counter() - begun < patience * len(models)):
-        for place in range(len(models[0])):
-            for turn in range(len(models)):
-                model = (turn + rounds + place) % len(models)
-                before = time.perf_counter()
-                models[model][place]()
-                if rounds:
-                    best[model][place] = min(best[model][place], time.perf_counter() - before)
-        rounds += 1
-    return {number: float(np.mean(times)) for number, times in zip(numbers, best, strict=True)}
 
 
 if __name__ == "__main__":

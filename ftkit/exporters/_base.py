@@ -59,6 +59,8 @@ class Exporter:
     """Whether PyTorch computes the logits; if not, `sessions` does."""
     precision: ClassVar[Literal["fp32", "bf16"]] = "fp32"
     """What it is measured in by the gate."""
+    alone: ClassVar[bool] = False
+    """Whether each row is computed by itself, for its numbers would depend on the rows beside it."""
     tolerance: ClassVar[float | None] = 1e-3
     """How far logits may lie from the run's; none: `share` of the range of the run's logits, 0 in it."""
     share: ClassVar[float] = 0.1
@@ -81,6 +83,10 @@ class Exporter:
         """Why this model can't be had in this format; empty where it can."""
         return ""
 
+    def as_run(self, trained: Trained) -> bool:
+        """Whether a folder of this format is what the run itself keeps, so that a survey has measured it already."""
+        return False
+
     def write(self, material: Material, folder: Path) -> Contract:
         """Write config and weights into an empty folder, and return what the folder promises."""
         raise NotImplementedError
@@ -98,6 +104,12 @@ def threads() -> int:
     """Threads that a person allows in the word that PyTorch heeds, too; 0 for as many as there are."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() else 0
+
+
+def unmerged(trained: Trained) -> str:
+    """Why a model can't become a plain checkpoint; empty where it can."""
+    why = trained.method.unmerged
+    return why and f"{why} (onnx and adapter can be had, or train with `method: lora`, which merges)"
 
 
 def plain(trained: Trained, **changes: Any) -> Contract:

@@ -63,7 +63,10 @@ _PLAIN = {
     "qa": """tokenizer, model = AutoTokenizer.from_pretrained("."), {auto}.from_pretrained(".")
 inputs = tokenizer({question!r}, {text!r}, return_tensors="pt")
 outputs = model(**inputs)
-first, last = int(outputs.start_logits.argmax()), int(outputs.end_logits.argmax())
+inside = [i for i, part in enumerate(inputs.sequence_ids()) if part == 1]
+spans = [(a, b) for a in inside for b in inside if a <= b < a + {answer}]
+start, end = outputs.start_logits[0].tolist(), outputs.end_logits[0].tolist()
+first, last = max(spans, key=lambda span: start[span[0]] + end[span[1]])
 print(tokenizer.decode(inputs.input_ids[0, first : last + 1]))""",
     "summarization": """tokenizer, model = AutoTokenizer.from_pretrained("."), {auto}.from_pretrained(".")
 inputs = tokenizer({prompt!r}, return_tensors="pt", add_special_tokens=False)
@@ -77,6 +80,8 @@ def _plain(trained: Trained, kind: str) -> str:
     options: Any = trained.task.options
     auto = trained.task.model_class(trained.model.config)
     values: dict[str, Any] = {"text": TEXT, "question": QUESTION, "auto": auto}
+    if kind == "qa":
+        values["answer"] = options.answer_tokens
     if kind == "summarization":
         prompt, ids = _prompt(trained)
         encoder = trained.model.config.is_encoder_decoder

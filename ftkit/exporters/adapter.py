@@ -24,6 +24,10 @@ class Adapter(Exporter):
         name = trained.contract.method["name"]
         return f"method {name} has no adapter: its weights are the checkpoint" if trained.method.standalone else ""
 
+    def as_run(self, trained: Trained) -> bool:
+        """It is what the run keeps."""
+        return True
+
     def write(self, material: Material, folder: Path) -> Contract:
         """As the run keeps it."""
         trained = material.trained()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.exporters._base import Exporter, Material, plain
+from ftkit.exporters._base import Exporter, Material, plain, unmerged
 
 if TYPE_CHECKING:
-    from ftkit.engine.model import Contract
+    from ftkit.engine.model import Contract, Trained
 
 
 class Checkpoint(Exporter):
@@ -16,8 +16,16 @@ class Checkpoint(Exporter):
 
     summary = "a plain transformers folder, LoRA and IA3 merged (safetensors)"
 
+    def refuses(self, trained: Trained) -> str:
+        """Methods that can't be merged."""
+        return unmerged(trained)
+
+    def as_run(self, trained: Trained) -> bool:
+        """Of a method whose weights are a checkpoint by themselves, it is what the run keeps."""
+        return trained.method.standalone
+
     def write(self, material: Material, folder: Path) -> Contract:
-        """Raises CheckpointError for a method that can't be merged."""
+        """Config, weights and, where it writes, how it does."""
         from ftkit.methods._layers import plain_model
 
         trained = material.trained()

@@ -29,9 +29,9 @@ class OpenVino(GraphExporter):
 
         with TemporaryDirectory() as aside:
             save_onnx(graphs, Path(aside))
-            for name in graphs:
-                converted = openvino.convert_model(Path(aside) / f"{name}.onnx")
-                openvino.save_model(converted, folder / f"{name}.xml", compress_to_fp16=False)
+            for name in graphs:  # read and not converted, of which OpenVINO would tell its makers
+                read = openvino.Core().read_model(Path(aside) / f"{name}.onnx")
+                openvino.save_model(read, folder / f"{name}.xml", compress_to_fp16=False)
 
     def lines(self) -> Lines:
         """OpenVINO's words."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.exporters._base import Exporter, Material, plain
+from ftkit.exporters._base import Exporter, Material, plain, unmerged
 
 if TYPE_CHECKING:
-    from ftkit.engine.model import Contract
+    from ftkit.engine.model import Contract, Trained
 
 
 class TorchBf16(Exporter):
@@ -19,8 +19,12 @@ class TorchBf16(Exporter):
     tolerance = None
     allow_drop = 0.01
 
+    def refuses(self, trained: Trained) -> str:
+        """Methods that can't be merged."""
+        return unmerged(trained)
+
     def write(self, material: Material, folder: Path) -> Contract:
-        """Raises CheckpointError for a method that can't be merged."""
+        """Config, weights and, where it writes, how it does."""
         import torch
 
         from ftkit.methods._layers import plain_model

@@ -30,6 +30,8 @@ class Method:
     """Whether `apply` returns a `peft.PeftModel`."""
     standalone: ClassVar[bool] = True
     """Whether `save` writes a plain checkpoint; if not, loading needs the base checkpoint too."""
+    unmerged: ClassVar[str] = ""
+    """Why `merge` can't be done; empty where it can."""
 
     class Options(Section):
         """The method's settings."""

@@ -1,6 +1,7 @@
 """What is a layer, what is the head: the one structural answer for freezing, rates, LoRA and adapters.
 
-A *stack* is a list of two or more blocks of one class that lies in no other such list. The *head* is what the
+A *stack* is a list of blocks of one class that lies in no other such list: of two or more, or of one where the config
+says that there is one. The *head* is what the
 task put on top: modules outside the base model, and the base model's pooler where the head reads it. Names
 are the plain model's own (`bert.encoder.layer.0`), whatever has been wrapped around the model since.
 """
@@ -78,12 +79,13 @@ def plain_name(parameter: str) -> str:
 
 
 def stacks(model: nn.Module) -> list[str]:
-    """Names of the outermost lists of two or more blocks of one class.
+    """Names of the outermost lists of blocks of one class.
 
     There are none where layers share their weights (ALBERT), or where side by side lists each hold one part of
     every layer (XLM).
     """
-    found = _block_lists(plain_model(model), at_least=2)
+    core = plain_model(model)
+    found = _block_lists(core, at_least=_fewest(core))
     parents = {name.rpartition(".")[0] for name in found}
     return found if len(parents) == len(found) else []
 
@@ -91,7 +93,7 @@ def stacks(model: nn.Module) -> list[str]:
 def blocks(model: nn.Module) -> list[str]:
     """Names of the transformer blocks: those in the stacks, or the ones that all layers share (ALBERT)."""
     core = plain_model(model)
-    lists = _block_lists(core, at_least=2) or _block_lists(core, at_least=1)
+    lists = _block_lists(core, at_least=_fewest(core)) or _block_lists(core, at_least=1)
     return [f"{name}.{i}" for name in lists for i in range(len(core.get_submodule(name)))]  # type: ignore[arg-type]
 
 
@@ -225,6 +227,13 @@ def _is_embedding(module: nn.Module) -> bool:
     from torch import nn
 
     return isinstance(module, nn.Embedding)
+
+
+def _fewest(core: PreTrainedModel) -> int:
+    """Blocks of a stack, or more. A list of one is a stack where the config says so, and else anything."""
+    told = vars(core.config)
+    one = any(type(n) is int and n == 1 for name, n in told.items() if name.endswith("layers") or name == "n_layer")
+    return 1 if one and "num_hidden_groups" not in told else 2  # layers in groups share their weights
 
 
 def _block_lists(core: PreTrainedModel, at_least: int) -> list[str]:

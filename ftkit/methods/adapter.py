@@ -38,6 +38,7 @@ class Adapter(Method):
 
     summary = "small bottleneck layers learn, and the head"
     standalone = False
+    unmerged = "adapters can't be merged: a bottleneck is not linear and has no place in a plain checkpoint"
 
     class Options(Section):
         """The settings of `method: adapter`."""
@@ -91,8 +92,7 @@ class Adapter(Method):
     def merge(self, model: nn.Module) -> nn.Module:
         """Refused: raises CheckpointError."""
         raise CheckpointError(
-            "adapters can't be merged: a bottleneck is not linear and has no place in a plain checkpoint",
-            "export the adapter beside its base checkpoint, or train with `method: lora`, which merges",
+            self.unmerged, "export the adapter beside its base checkpoint, or train with `method: lora`, which merges"
         )
 
     def _stored_options(self, folder: Path) -> Section:

@@ -47,7 +47,7 @@ class Head(Method):
         asked, there = self.options.layers, len(parts.layers)
         if asked > 0 and there == 0:
             raise CheckpointError(
-                f"{type(model).__name__} has no stack of layers (one is shared, or alone), so "
+                f"{type(model).__name__} has no stack of layers (all are one), so "
                 f"method.layers={asked} has no top layers to train",
                 "set method.layers to 0, or choose `method: full`",
             )

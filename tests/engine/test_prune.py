@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from ftkit import api
 from ftkit.engine import model as models
 from ftkit.engine import prune
 from ftkit.engine.prepare import encode_training, prepare
+from ftkit.errors import RecipeError
 from ftkit.methods._layers import linears, sublayer_outputs
 from tests.engine.test_resume import Stops, same, stopped
 from tests.runs import Lab, refused, weights
@@ -64,6 +67,26 @@ def test_it_is_said_what_zeros_bring(lab: Lab) -> None:
 @pytest.mark.parametrize("method", ["lora", "adapter", "ia3"])
 def test_methods_that_keep_the_checkpoint_apart_refuse_it(lab: Lab, method: str) -> None:
     assert "model.prune and method" in str(refused(lab.recipe("single", HALF, f"method={method}"), lab.new()))
+
+
+@given(count=st.integers(1, 10**7), share=st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_a_share_that_leaves_nothing_is_refused_and_the_one_that_is_named_is_not(count: int, share: float) -> None:
+    assert 0 <= prune._left(count, share) <= count
+    if prune._left(count, share):
+        prune._refuse_all_heads(count, share)
+        return
+    with pytest.raises(RecipeError, match="leaves 0 of the") as caught:
+        prune._refuse_all_heads(count, share)
+    most = float(str(caught.value.hint).split()[3])
+    assert most < share and (count == 1 or prune._left(count, most) >= 1)
+
+
+def test_pruning_that_leaves_nothing_is_refused_before_the_first_step(lab: Lab) -> None:
+    said = str(refused(lab.recipe("single", "model.prune.weights=0.999999"), lab.new()))
+    assert "model.prune.weights: 0.999999 leaves 0 of the 1024 weights of bert.encoder.layer.0.attention" in said
+    start = lab.trained("single", "full").run
+    recipe = lab.recipe("single", f"model.checkpoint={start}", "model.prune.heads=0.99")
+    assert "model.prune.heads: 0.99 leaves 0 of the 6 attention heads" in str(refused(recipe, lab.new()))
 
 
 # ---------------------------------------------------------------------- heads

@@ -10,8 +10,9 @@ import transformers
 
 from ftkit.engine import model as models
 from ftkit.engine.shrink import shortened, spaced
+from ftkit.engine.unpad import unpadded
 from ftkit.errors import CheckpointError
-from ftkit.methods._layers import stacks
+from ftkit.methods._layers import in_top, stacks
 from tests.runs import Lab, answers, assert_close, refused
 from tests.tiny import CAUSAL, ENCODERS, SEQ2SEQ, batch, logits, tiny, usual_kind
 
@@ -48,7 +49,7 @@ def test_the_kept_layers_are_the_checkpoints_and_the_config_says_so(
     again, report = type(whole).from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
     assert torch.equal(logits(again, kind), logits(found, kind))
-    assert len(stacks(again)) == (len(names) if count > 1 else 0)
+    assert stacks(again) == names
     assert logits(found, kind).shape == logits(whole, kind).shape and batch(kind)
 
 
@@ -77,6 +78,23 @@ def test_an_adapter_finds_the_layers_that_it_was_trained_on(lab: Lab) -> None:
     examples = lab.prepared("single").splits["test"].to_list()
     again = lab.train("single", f"model.checkpoint={done.run}", "train.epochs=0").run
     assert_close(answers(done.run, examples), answers(again, examples), 1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "electra", "deberta_v2", "modernbert"])
+def test_one_layer_computes_no_padding_where_several_do_not(architecture: str) -> None:
+    whole = tiny(architecture)
+    with unpadded(whole) as several:
+        pass
+    one = shortened(whole, 1)
+    padded = logits(one, "SEQ_CLS")
+    with unpadded(one) as alone:
+        torch.testing.assert_close(logits(one, "SEQ_CLS"), padded, atol=1e-5, rtol=0)
+    assert alone == several
+
+
+def test_too_many_top_layers_of_one_are_told_as_of_several() -> None:
+    with pytest.raises(CheckpointError, match=r"has 1 layers, and method\.layers asks for 2"):
+        in_top(shortened(tiny("bert"), 1), [], 2)
 
 
 def test_a_recipe_that_asks_for_too_many_leaves_nothing_behind(lab: Lab) -> None:

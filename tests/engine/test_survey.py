@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from ftkit import exporters
 from ftkit.engine import evaluate, gate, survey
+from ftkit.engine import model as models
 from ftkit.errors import RunError
 from ftkit.settings import EvaluateSpec
 from tests.command import ftkit
@@ -30,7 +32,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"lines": [asdict(line) for line in found]}
 
     monkeypatch.setattr(gate, "asked", asked)
-    monkeypatch.setattr(survey, "PATIENCE", 0.0)
 
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multi", "regression", "qa", "seq2seq")]
@@ -69,28 +70,31 @@ def test_runs_beside_it_are_measured_against_the_first(lab: Lab, here: None) -> 
 def test_an_adapter_is_measured_merged_too(lab: Lab, here: None) -> None:
     said: list[str] = []
     found = survey.survey(lab.trained("single", "lora").run, say=said.append)
-    assert [line.format for line in found.lines][:3] == ["fp32", "checkpoint", "torch-bf16"]
-    assert not any(line.error for line in found.lines)
-    left = [note for note in said if "is left out" in note]
-    assert len(found.lines) + len(left) == 6
+    assert [line.format for line in found.lines] == ["fp32", *(name for name in exporters.names() if name != "adapter")]
+    assert not any(line.error for line in found.lines) and not said
+    merged = found.lines[1]
+    assert merged.format == "checkpoint" and found.lines[0].bytes > merged.bytes  # which needs no base
+
+
+@pytest.mark.parametrize(
+    ("method", "listed", "why"),
+    [
+        ("full", ["onnx", "onnx-int8", "openvino", "torch-bf16"], ""),
+        ("lora", ["checkpoint", "onnx", "onnx-int8", "openvino", "torch-bf16"], ""),
+        ("adapter", ["onnx", "onnx-int8", "openvino"], "adapters can't be merged"),
+    ],
+)
+def test_all_formats_but_what_the_run_is_itself_are_surveyed(
+    lab: Lab, method: str, listed: list[str], why: str
+) -> None:
+    said: list[str] = []
+    assert list(survey._chosen(models.load(lab.trained("single", method).run), (), said.append)) == listed
+    assert [why in note for note in said] == ([True, True] if why else [])
 
 
 def test_models_of_other_tasks_are_refused(lab: Lab, here: None) -> None:
     with pytest.raises(RunError, match="is of another task, or of other labels"):
         survey.survey(lab.trained("single", "full").run, [lab.trained("ner", "full").run])
-
-
-def test_models_take_turns_and_the_first_round_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-
-    def batch(name: str) -> Any:
-        return lambda: order.append(name)
-
-    clock = iter(range(10**6))
-    monkeypatch.setattr(survey.time, "perf_counter", lambda: float(next(clock)))
-    found = survey.by_turns([[batch("a1"), batch("a2")], [batch("b1"), batch("b2")]], [0, 7], patience=0)
-    assert order[:8] == ["a1", "b1", "b2", "a2", "b1", "a1", "a2", "b2"]
-    assert len(order) == 12 and found == {0: 1.0, 7: 1.0}
 
 
 # ---------------------------------------------------------------------- the command

@@ -5,31 +5,34 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ftkit import exporters
 from ftkit.engine import model as models
 from ftkit.engine.compare import compare
 from ftkit.engine.evaluate import evaluate
-from ftkit.engine.export import export
+from ftkit.engine.export import Material, export, write
 from ftkit.engine.predict import Predictor
 from ftkit.errors import CheckpointError, RecipeError, RunError
+from ftkit.exporters._example import QUESTION, TEXT, example
 from ftkit.files import sha256
 from tests.exporters import harms
 from tests.exporters.cases import FORMATS, GRAPHS, run_example
-from tests.runs import Lab
+from tests.runs import Lab, assert_close, gate_here, rows
+
+
+def plain(text: str) -> str:
+    return "".join(text.lower().split())
 
 
 @pytest.fixture(scope="module")
 def folders(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one label a text, in every format."""
     to = tmp_path_factory.mktemp("exports") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        from ftkit.engine import gate, parity
-
-        patch.setattr(parity, "PATIENCE", 0.0)
-        patch.setattr(gate, "in_a_fresh_process", parity.measure)
+    with gate_here(), pytest.MonkeyPatch.context() as patch:
         harms.trace_once(patch)
         return export(lab.trained("single", "lora").run, to, FORMATS)
 
@@ -60,11 +63,34 @@ def test_scores_and_comparison_take_every_format(lab: Lab, folders: Path, name: 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_example_needs_the_runtime_alone_and_answers_as_predict_does(folders: Path, name: str) -> None:
-    from ftkit.exporters._example import TEXT
-
     label, score = run_example(folders / name, alone=True).split()
     answer = next(Predictor(folders / name)([TEXT]))
     assert label == answer["label"] and float(score) == pytest.approx(answer["score"], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_rows_answer_does_not_depend_on_the_rows_beside_it(lab: Lab, folders: Path, name: str) -> None:
+    predictor = Predictor(folders / name)
+    texts = [row["text"] for row in rows("single", "beside", 24)]
+    together, alone = list(predictor(texts)), [next(predictor([text])) for text in texts]
+    assert [one["label"] for one in alone] == [one["label"] for one in together]
+    near = 0.0 if exporters.find(name).alone else 0.01 if exporters.find(name).tolerance is None else 1e-5
+    assert_close(alone, together, near)
+
+
+@pytest.mark.parametrize("format", ["checkpoint", "torch-bf16"])
+def test_example_of_a_question_gives_an_answer_that_can_be_one(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    run = lab.trained("qa", "lora").run
+    trained = models.load(run)
+    folder = tmp_path / "out"
+    write(exporters.find(format), format, Material(run, lab.prepared("qa").splits["test"]), trained, folder)
+    (folder / "example.py").write_text(example(trained, exporters.find(format), format))
+    monkeypatch.chdir(folder)
+    exec((folder / "example.py").read_text(), {})
+    answer = next(Predictor(folder)([{"question": QUESTION, "context": TEXT}]))["answer"]
+    assert answer and plain(capsys.readouterr().out) == plain(answer)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -93,3 +119,23 @@ def test_graphs_whose_labels_are_fewer_than_outputs_are_refused(folders: Path, t
 
 def test_trained_graphs_hold_nothing_of_this_machine(folders: Path) -> None:
     assert b"site-packages" not in (folders / "onnx" / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_writing_graphs_tells_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """OpenVINO's converter sends what it converts, how, and how long it took."""
+    import openvino_telemetry
+    from onnx import TensorProto, helper
+
+    told: list[str] = []
+    for event in ("start_session", "send_event", "send_error"):
+        monkeypatch.setattr(openvino_telemetry.Telemetry, event, lambda *given, **named: told.append("something"))
+    sides = [helper.make_tensor_value_info(side, TensorProto.FLOAT, ["rows", 4]) for side in ("x", "logits")]
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 4], [float(i) for i in range(16)])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])], "one", [sides[0]], [sides[1]], [weight]
+    )
+    exporter: Any = exporters.find(name)
+    exporter.keep({"model": helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])}, tmp_path)
+    found = exporter.sessions(tmp_path)["model"]({"x": np.ones((2, 4), np.float32)})["logits"]
+    assert found == pytest.approx(np.ones((2, 4)) @ np.arange(16).reshape(4, 4), rel=0.05) and not told
