@@ -180,10 +180,10 @@ def _checkpoint(recipe: Recipe, task: Task, notes: list[str]) -> tuple[Any, Any]
     folder = checkpoints.at_hand(recipe.model.checkpoint, recipe.model.revision)
     if folder is None:
         return None, None
-    from ftkit.engine import model as models
+    from ftkit.engine import pretrained
 
     try:
-        return models.read_config(folder), models.read_tokenizer(folder, task)
+        return pretrained.read_config(folder), pretrained.read_tokenizer(folder, task)
     except CheckpointError as error:
         notes.append(f"looked at without the checkpoint, of which training will say: {error.message}")
         return None, None
@@ -193,6 +193,6 @@ def _limits(task: Task, config: Any, tokenizer: Any) -> tuple[Limit, ...]:
     """What is read of texts, as far as the checkpoint has positions for it."""
     if config is None:
         return task.limits()
-    from ftkit.engine import model as models
+    from ftkit.engine import pretrained
 
-    return models.within_positions(task, config, tokenizer).limits()
+    return pretrained.within_positions(task, config, tokenizer).limits()

@@ -80,12 +80,12 @@ def _check_data(
     task: Task, examples: Sequence[Mapping[str, Any]], place: Path, folder: Path
 ) -> tuple[Task, Dataset, Labels]:
     """The task as the rows and the checkpoint settle it, its rows and its labels."""
-    from ftkit.engine import model as models
+    from ftkit.engine import pretrained
     from ftkit.engine.prepare import check
 
     rows = _rows(task, examples, folder / "examples.jsonl")
     _promise(len(rows) == len(examples), f"unify made {len(rows)} rows of {len(examples)} examples")
-    task = task.settle(rows, models.read_config(place))
+    task = task.settle(rows, pretrained.read_config(place))
     labels = task.labels(rows)
     backwards = _rows(task, examples[::-1], folder / "backwards.jsonl")
     _promise(task.labels(backwards) == labels, "the order of the labels depends on the order of the rows")
@@ -144,10 +144,10 @@ def _check_learning(task: Task, rows: Dataset, tokenizer: Any, labels: Labels, p
     """The model in evaluation mode, after its loss was found to be a sum that has gradients."""
     import torch
 
-    from ftkit.engine import model as models
+    from ftkit.engine import pretrained
 
     torch.manual_seed(13)
-    model = models.build(place, task, labels).eval()
+    model = pretrained.build(place, task, labels).eval()
     taught = _taught(task, rows, tokenizer, labels)
     names = [name for name in (*tokenizer.model_input_names, *task.targets) if name in taught]
     encoded = [{name: taught[name][i] for name in names} for i in range(len(taught["input_ids"]))]
@@ -196,12 +196,11 @@ def _check_answers(task: Task, rows: Dataset, tokenizer: Any, labels: Labels, mo
 def _check_reload(
     task: Task, rows: Dataset, tokenizer: Any, labels: Labels, model: Any, predictions: list[Prediction], folder: Path
 ) -> None:
-    from ftkit.engine import infer
-    from ftkit.engine import model as models
+    from ftkit.engine import infer, pretrained
 
     model.save_pretrained(folder / "saved")
     tokenizer.save_pretrained(folder / "saved")
-    again = models.build(folder / "saved", task, labels).eval()
+    again = pretrained.build(folder / "saved", task, labels).eval()
     found = list(infer.predict(again, task, _tokenizer(folder / "saved", task), labels, rows.to_list(), EvaluateSpec()))
     _promise(_close(found, predictions), "the model answers otherwise once it was saved and loaded again")
 
@@ -235,9 +234,9 @@ def _close(one: Any, other: Any) -> bool:
 
 
 def _tokenizer(place: Path, task: Task) -> Any:
-    from ftkit.engine import model as models
+    from ftkit.engine import pretrained
 
-    return models.read_tokenizer(place, task)
+    return pretrained.read_tokenizer(place, task)
 
 
 def _tiny_checkpoint(folder: Path, task: Task, examples: Sequence[Mapping[str, Any]]) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from ftkit.engine import contract as contracts
 from ftkit.engine import infer, machine
 from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared
@@ -131,7 +132,7 @@ def applied(trained: models.Trained, found: Calibration) -> models.Trained:
     task = type(trained.task)(trained.task.options.model_copy(update=options))
     changed = {"task": {**trained.contract.task, **options}, "precision": found.precision}
     contract = trained.contract.model_copy(update=changed)
-    models.write_contract(trained.source, contract)
+    contracts.write(trained.source, contract)
     return replace(trained, task=task, contract=contract)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ftkit.engine import calibrate, distill, learned, machine, prune, sharding, teacher
-from ftkit.engine import model as models
+from ftkit.engine import calibrate, distill, learned, machine, pretrained, prune, sharding, teacher
 from ftkit.engine.arguments import micro_batch
 from ftkit.engine.nonfinite import refuse_overflow
 from ftkit.engine.prepare import Prepared, prepare
@@ -19,7 +18,7 @@ def checked(recipe: Recipe, processes: int = 1) -> Prepared:
     micro_batch(recipe.train, processes)
     sharding.check(recipe.train.sharding, processes)
     prepared = prepare(recipe)
-    refuse_overflow(models.read_config(prepared.base.path).model_type, recipe.train.precision)
+    refuse_overflow(pretrained.read_config(prepared.base.path).model_type, recipe.train.precision)
     calibrate.check(prepared)
     require_validation(prepared)
     teacher.check(prepared)

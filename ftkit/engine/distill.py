@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, concatenate_datasets
 
 from ftkit.data.typed import AT_ONCE, in_parts
-from ftkit.engine import infer
+from ftkit.engine import infer, pretrained
 from ftkit.engine import model as models
 from ftkit.engine.compare import same_task
 from ftkit.engine.evaluate import spec_of
@@ -81,9 +81,9 @@ def _refuse_other_tokens(prepared: Prepared, teacher: models.Trained) -> None:
             "has another tokenizer than the checkpoint, and this task's targets are tokens, which then are others",
             "take a checkpoint of the teacher's family",
         )
-    if own.model_class(config) != own.model_class(models.read_config(prepared.base.path)):
+    if own.model_class(config) != own.model_class(pretrained.read_config(prepared.base.path)):
         raise _refused(teacher, "writes in another way than the checkpoint", "take a checkpoint of its family")
-    if (fitting := models.within_positions(own, config, teacher.tokenizer)) is not own:
+    if (fitting := pretrained.within_positions(own, config, teacher.tokenizer)) is not own:
         raise _refused(
             teacher,
             f"reads {fitting.options.max_length} tokens, and task.max_length is {own.options.max_length}",

@@ -15,7 +15,7 @@ from transformers import set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ftkit import checkpoints
-from ftkit.engine import distill, dropout, frozen, generate, infer, interrupt, machine, prune, sharding
+from ftkit.engine import distill, dropout, frozen, generate, infer, interrupt, machine, pretrained, prune, sharding
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
 from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
@@ -90,7 +90,7 @@ def fit(
     settings = prepared.recipe.train
     set_seed(settings.seed)
     spec = prepared.recipe.model
-    model = models.build(prepared.base.path, prepared.task, prepared.labels, spec.dropout, layers=spec.layers)
+    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels, spec.dropout, layers=spec.layers)
     if settings.activation_checkpointing and not model.supports_gradient_checkpointing:
         raise RecipeError(
             f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",

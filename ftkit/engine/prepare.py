@@ -22,7 +22,8 @@ from ftkit.data.several import hashes
 from ftkit.data.split import SPLIT_NAMES
 from ftkit.data.stream import Stream, naming_skip, stamps
 from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
-from ftkit.engine import baselines, prune
+from ftkit.engine import baselines, pretrained, prune
+from ftkit.engine import contract as contracts
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import CheckpointError, DataError, RecipeError, every
@@ -84,10 +85,10 @@ class Prepared:
         return resolve("objective", self.recipe.objective, Objective)
 
     @property
-    def contract(self) -> models.Contract:
+    def contract(self) -> contracts.Contract:
         """What the trained folder will promise."""
         spec = self.recipe.model
-        return models.contract(
+        return contracts.of_training(
             self.task,
             self.recipe.task.name,
             self.labels,
@@ -117,22 +118,22 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     (files, loaded), (base, teacher) = read
     files, notes = {**files, **_hub_hashes(recipe, loaded)}, loaded.notes
     _require_labels(recipe, loaded)
-    config = models.read_config(base.path)
+    config = pretrained.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
     if recipe.data.bad_rows == "skip":
         splits, found = _skipped(splits, found)
     with naming_skip(recipe.data):
         warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
-    labels = in_order_of(labels, models.label_names(config))
+    labels = in_order_of(labels, pretrained.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         hub.load(name, labels)  # found now, not after the training
     if baselines.of(task) and loaded.stream:
         notes = (*notes, "no baselines are scored beside a stream: they learn from all rows at once")
-    tokenizer = models.read_tokenizer(base.path, task)
+    tokenizer = pretrained.read_tokenizer(base.path, task)
     if "validation" not in splits and (unused := unused_without_validation(recipe)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
-    fitting = models.within_positions(task, config, tokenizer)
+    fitting = pretrained.within_positions(task, config, tokenizer)
     if fitting is not task:
         changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
         notes = (*notes, f"{changed}: the checkpoint reads no more")

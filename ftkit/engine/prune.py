@@ -17,7 +17,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import nn
 
-from ftkit.engine.model import label_names, read_config
+from ftkit.engine.pretrained import label_names, read_config
 from ftkit.errors import CheckpointError, RecipeError
 from ftkit.methods._layers import is_linear, linears, plain_model, sublayer_outputs
 from ftkit.settings import PruneSpec

@@ -18,7 +18,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 from ftkit import hub, trust
 from ftkit.checkpoints.folder import CARD, CONTRACT
 from ftkit.checkpoints.hub import library_errors
-from ftkit.engine import model as models
+from ftkit.engine import contract as contracts
 from ftkit.errors import CheckpointError, FTKitError, RunError, chain, first, one_line, problems
 from ftkit.files import SEAL, broken, is_full_disk, parents, remove, replacing, seal, sealed, sha256
 from ftkit.terminal import Say, silence
@@ -41,7 +41,7 @@ def pull(repo: str, to: Path, say: Say = silence, *, revision: str | None = None
             beside.mkdir()  # where it can't be made, that is nothing of the Hub's
             _fetch(repo, commit, beside, [SEAL, CONTRACT])
             names = _names(repo, beside)
-            contract = models.read_contract(beside).model_dump()
+            contract = contracts.read(beside).model_dump()
             named = {name: contract[name] for name in ("task", "method")}
             trust.refuse_foreign(repo, named)
             trust.refuse_outside(beside, {**named, "base": contract["base"]})

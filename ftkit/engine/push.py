@@ -34,6 +34,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 import ftkit
 from ftkit import checkpoints, hub, trust
 from ftkit.checkpoints.folder import CARD, CONTRACT
+from ftkit.engine import contract as contracts
 from ftkit.engine import model as models
 from ftkit.engine.export import export
 from ftkit.errors import CheckpointError, FTKitError, MachineError, RunError, chain, one_line, problems, some
@@ -171,7 +172,7 @@ def _export(source: str | Path) -> Path:
         )
     trust.refuse_links(folder)
     models.refuse_damaged(folder)
-    models.read_contract(folder)
+    contracts.read(folder)
     return folder
 
 
@@ -285,7 +286,7 @@ def _refuse_private(folder: Path, files: list[str], source: str | Path) -> None:
     """
     homes = (Path.home(), Path.cwd(), sys.prefix, checkpoints.cache(), constants.HF_HUB_CACHE, source, folder)
     names = {f"{path}/" for home in homes for path in (Path(home).absolute(), Path(home).resolve()) if path.name}
-    raws = [models.read_contract(folder).model_dump()]
+    raws = [contracts.read(folder).model_dump()]
     raws += [RunDirectory.open(source).recipe.model_dump()] if RunDirectory.is_run(source) else []
     names |= {str(path) for raw in raws for path in trust.paths(raw) if path.name}
     names |= {name for raw in raws for name in trust.code(raw) if name.endswith(".py")}

@@ -17,7 +17,8 @@ from ftkit.config import Section
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ftkit.engine.model import Contract, Trained
+    from ftkit.engine.contract import Contract
+    from ftkit.engine.model import Trained
     from ftkit.exporters._example import Lines
 
 Arrays = Mapping[str, "NDArray[Any]"]

@@ -10,7 +10,7 @@ from ftkit.errors import CheckpointError, one_line
 from ftkit.exporters._base import Exporter, Material, Session, plain
 
 if TYPE_CHECKING:
-    from ftkit.engine.model import Contract
+    from ftkit.engine.contract import Contract
 
 
 class GraphExporter(Exporter):

@@ -11,7 +11,8 @@ from ftkit.checkpoints.folder import ADAPTER
 from ftkit.exporters._base import Exporter, Material
 
 if TYPE_CHECKING:
-    from ftkit.engine.model import Contract, Trained
+    from ftkit.engine.contract import Contract
+    from ftkit.engine.model import Trained
 
 
 class Adapter(Exporter):

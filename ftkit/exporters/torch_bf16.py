@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ftkit.exporters._base import Exporter, Material, plain, unmerged
 
 if TYPE_CHECKING:
-    from ftkit.engine.model import Contract, Trained
+    from ftkit.engine.contract import Contract
+    from ftkit.engine.model import Trained
 
 
 class TorchBf16(Exporter):

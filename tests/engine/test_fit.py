@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ftkit.engine import model as models
+from ftkit.engine import pretrained
 from ftkit.methods._layers import trainable
 from tests.runs import CASES, Lab, log
 
@@ -16,7 +16,7 @@ def test_environment_counts_what_learned(lab: Lab, kind: str, method: str) -> No
     run = lab.trained(kind, method)
     found = json.loads((run.run / "environment.json").read_text())
     prepared = lab.prepared(kind, f"method={method}")
-    built = models.build(prepared.base.path, prepared.task, prepared.labels)
+    built = pretrained.build(prepared.base.path, prepared.task, prepared.labels)
     peft_type = "CAUSAL_LM" if kind == "causal" else prepared.task.peft_type
     assert (found["trainable_parameters"], found["parameters"]) == trainable(prepared.method.apply(built, peft_type))
     assert (found["precision"], found["processes"], found["epochs"]) == ("fp32", 1, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ftkit import checkpoints
-from ftkit.engine import frozen
+from ftkit.engine import frozen, pretrained
 from ftkit.engine import model as models
 from ftkit.engine.frozen import boundary, computed_once
 from ftkit.engine.unpad import unpadded
@@ -37,7 +37,7 @@ def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def built(lab: Lab, method: str, **options: Any) -> Any:
     p = lab.prepared("single")
-    model = models.build(p.base.path, p.task, p.labels)
+    model = pretrained.build(p.base.path, p.task, p.labels)
     chosen: Any = resolve("method", Choice.model_validate({"name": method, **options}), Method)
     return chosen.apply(model, p.task.peft_name())
 
@@ -136,7 +136,7 @@ def test_dropout_is_off_below_and_on_above(lab: Lab, tmp_path: Path) -> None:
 def test_only_what_the_head_reads_is_kept(lab: Lab, tmp_path: Path, kind: str, first_only: bool) -> None:
     p = lab.prepared(kind)
     method: Any = resolve("method", Choice.model_validate({"name": "head"}), Method)
-    model = method.apply(models.build(p.base.path, p.task, p.labels), p.task.peft_name())
+    model = method.apply(pretrained.build(p.base.path, p.task, p.labels), p.task.peft_name())
     with unpadded(model) as can, computed_once(model, "sha", tmp_path, MOST) as layers:
         assert can
         assert layers is not None
@@ -286,7 +286,7 @@ def test_another_config_with_the_same_weights_is_told_apart(lab: Lab, tmp_path: 
     (other / "config.json").write_text(json.dumps(config))
     method: Any = resolve("method", Choice.model_validate({"name": "head", "layers": 1}), Method)
     for folder in (p.base.path, other):
-        model = method.apply(models.build(folder, p.task, p.labels), p.task.peft_name()).eval()
+        model = method.apply(pretrained.build(folder, p.task, p.labels), p.task.peft_name()).eval()
         with torch.no_grad(), unpadded(model), computed_once(model, "same sha", tmp_path / "frozen", MOST):
             calls = Calls(model)
             model(**inputs((7, 3)))

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.engine import infer
+from ftkit.engine import infer, pretrained
 from ftkit.engine import model as models
 from ftkit.engine.memory import Limit
 from ftkit.errors import CheckpointError
@@ -140,7 +140,7 @@ def test_batches_hold_each_row_once_and_no_more_tokens_than_allowed(lengths: lis
 def test_dropout_touches_no_answer_and_the_model_goes_on_training(lab: Lab, kind: str) -> None:
     p = lab.prepared(kind)
     examples = p.splits["test"].to_list()
-    model = models.build(p.base.path, p.task, p.labels, dropout=0.5)
+    model = pretrained.build(p.base.path, p.task, p.labels, dropout=0.5)
     inputs = dict(p.tokenizer(["The film was sharp."], return_tensors="pt"))
     name = "start_logits" if kind == "qa" else "logits"
     model.train()

@@ -20,8 +20,7 @@ from pytorch_optimizer import Lamb
 from transformers import AttentionInterface
 
 from ftkit import checkpoints
-from ftkit.engine import model as models
-from ftkit.engine import unpad
+from ftkit.engine import pretrained, unpad
 from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.arguments import arguments
 from ftkit.engine.evaluate import evaluate
@@ -40,7 +39,7 @@ def trainer(lab: Lab, folder: Path, *settings: str) -> FTTrainer:
     recipe, prepared = lab.recipe("single", *settings), lab.prepared("single")
     encoded = encode_training(prepared, prepared.splits["train"])[0]
     return FTTrainer(
-        model=models.build(prepared.base.path, prepared.task, prepared.labels),
+        model=pretrained.build(prepared.base.path, prepared.task, prepared.labels),
         args=arguments(recipe.train, len(encoded), folder, validates=False),
         task=prepared.task,
         settings=recipe.train,

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from ftkit import api
-from ftkit.engine import model as models
-from ftkit.engine import prune
+from ftkit.engine import pretrained, prune
 from ftkit.engine.prepare import encode_training, prepare
 from ftkit.errors import RecipeError
 from ftkit.methods._layers import linears, sublayer_outputs
@@ -32,7 +31,7 @@ def zeros(matrix: torch.Tensor) -> float:
 def test_the_smallest_weights_are_zero_and_stay_so(lab: Lab, optimizer: str, precision: str) -> None:
     settings = (HALF, f"train.optimizer={optimizer}", f"train.precision={precision}", "train.learning_rate=0.01")
     prepared = prepare(lab.recipe("single", *settings))
-    before = models.build(prepared.base.path, prepared.task, prepared.labels)
+    before = pretrained.build(prepared.base.path, prepared.task, prepared.labels)
     found = weights(lab.train("single", *settings).run)
     names = linears(before)
     assert names
@@ -129,7 +128,7 @@ def test_a_shut_head_gives_nothing(architecture: str) -> None:
 def test_the_head_that_matters_least_is_found(lab: Lab) -> None:
     start = lab.trained("single", "full").run
     prepared = prepare(lab.recipe("single", f"model.checkpoint={start}", "model.prune.heads=0.2"))
-    model = models.build(prepared.base.path, prepared.task, prepared.labels)
+    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels)
     name = "bert.encoder.layer.1.attention.output.dense"
     with torch.no_grad():
         model.get_submodule(name).weight[:, 16:] *= 1e-4  # hardly anything is made of what the second head gives

@@ -12,8 +12,7 @@ import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 
-from ftkit.engine import model as models
-from ftkit.engine import sharding
+from ftkit.engine import pretrained, sharding
 from ftkit.engine.arguments import arguments
 from ftkit.errors import MachineError, RecipeError
 from ftkit.recipe import load_recipe
@@ -73,7 +72,7 @@ def test_one_process_and_an_absent_deepspeed_are_refused(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("offload", [False, True])
 def test_accelerates_fsdp_plugin_is_what_the_recipe_says(lab: Lab, tmp_path: Path, stage: int, offload: bool) -> None:
     prepared = lab.prepared("single")
-    model = models.build(prepared.base.path, prepared.task, prepared.labels)
+    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels)
     train = TrainSpec(precision="fp32", sharding=spec(name="fsdp", stage=stage, offload=offload))
     args = arguments(train, 10, tmp_path, False, model)
     plugin = FullyShardedDataParallelPlugin(**args.fsdp_plugin_args)

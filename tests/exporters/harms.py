@@ -19,7 +19,8 @@ from torch import nn
 
 from ftkit.engine import export as exporting
 from ftkit.engine import model as models
-from ftkit.engine.model import Contract, Trained
+from ftkit.engine.contract import Contract
+from ftkit.engine.model import Trained
 from ftkit.methods._layers import blocks, head_modules, plain_model
 
 _TRACED: dict[Path, dict[str, Any]] = {}

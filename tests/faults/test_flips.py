@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.engine import contract as contracts
 from ftkit.engine import model as models
 from ftkit.engine.export import export
 from ftkit.errors import CheckpointError
@@ -79,7 +80,7 @@ def test_calibration_replaces_the_contract_and_its_seal_together(lab: Lab, tmp_p
     folder = Path(shutil.copytree(lab.trained("single", "full").run / "model", tmp_path / "model"))
     trained = models.load(folder)
     flip(folder / "config.json", 5)
-    models.write_contract(folder, trained.contract.model_copy(update={"precision": "bf16"}))
+    contracts.write(folder, trained.contract.model_copy(update={"precision": "bf16"}))
     assert broken(folder) == ["config.json is not as it was written"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 

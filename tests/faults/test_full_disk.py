@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ftkit.engine import contract as contracts
 from ftkit.engine import features
 from ftkit.engine import model as models
 from ftkit.engine.features import KEY, FeatureStore
@@ -69,7 +70,7 @@ def test_the_model_before_stays_and_is_replaced_when_there_is_room(lab: Lab, tmp
         run.write_json("scores", {"much": "x" * 100_000})
     assert json.loads((run.path / "scores.json").read_text())["scores"]
     with full(disk), pytest.raises(OSError, match="No space left"):
-        models.write_contract(run.model, trained.contract.model_copy(update={"labels": ("x" * 9_999,)}))
+        contracts.write(run.model, trained.contract.model_copy(update={"labels": ("x" * 9_999,)}))
     assert broken(run.model) == []
     run.write_model(write)
     assert broken(run.model) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ftkit.data.balance import balanced_weights
-from ftkit.engine.model import within_positions
+from ftkit.engine.pretrained import within_positions
 from ftkit.errors import CheckpointError
 from ftkit.tasks.classification import Classification
 from ftkit.tasks.ner import NamedEntities
