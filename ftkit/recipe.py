@@ -77,13 +77,10 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
 
 
 def changed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
-    """The recipe with `settings` such as `train.epochs=1` laid over it; their paths count from the current folder.
+    """The recipe with `settings` such as `train.epochs=1` laid over it; its paths count from the current folder.
 
-    Raises RecipeError with every problem at once.
+    A recipe that was made in Python is checked as one that was read. Raises RecipeError with every problem at once.
     """
-    settings = list(settings)
-    if not settings:
-        return recipe
     return parse_recipe(_absolute(override(recipe.model_dump(), settings), Path.cwd()), "with its settings")
 
 
@@ -183,26 +180,18 @@ def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None
     raw[path[-1]] = value
 
 
-_PATHS = (("data", "train"), ("data", "validation"), ("data", "test"), ("data", "unlabeled"), ("model", "checkpoint"))
-
-
 def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
     """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are."""
     raw = {name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()}
-    for section, name in _PATHS:
+    for section, name in trust.PATHS:
         named = raw[section].get(name) if isinstance(raw.get(section), dict) else None
         if isinstance(named, str):
             raw[section][name] = _absolute_path(named, base, checkpoint=name == "checkpoint")
         elif isinstance(named, (list, tuple)):
             raw[section][name] = [_absolute_path(one, base) if isinstance(one, str) else one for one in named]
-    for setting in ("task", "method"):
-        choice = raw.get(setting)
-        if isinstance(choice, str) and choice.endswith(".py"):
-            raw[setting] = _absolute_path(choice, base)
-        elif isinstance(choice, dict) and str(choice.get("name", "")).endswith(".py"):
-            choice["name"] = _absolute_path(choice["name"], base)
-    if "objective" in raw:
-        raw["objective"] = _absolute_choice(raw["objective"], base)
+    for setting in ("task", "method", "objective"):
+        if setting in raw:
+            raw[setting] = _absolute_choice(raw[setting], base)
     if isinstance(raw.get("augment"), dict):
         raw["augment"]["by"] = [_absolute_choice(choice, base) for choice in _several(raw["augment"].get("by"))]
     metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
@@ -217,12 +206,19 @@ def _several(by: Any) -> list[Any]:
 
 
 def _absolute_choice(choice: Any, base: Path) -> Any:
-    """A plug-in whose file, and whose checkpoints among its options, are absolute."""
+    """A plug-in whose file, and whatever is a path among its options, are absolute."""
     if not isinstance(choice, dict):
         return _absolute_path(choice, base) if str(choice).endswith(".py") else choice
     options = {name: value for name, value in choice.items() if name != "name" and isinstance(value, str)}
-    found = {name: _absolute_path(value, base, checkpoint=True) for name, value in options.items()}
+    found = {name: _absolute_option(value, base) for name, value in options.items()}
     return {**choice, **found, **({"name": _absolute_choice(choice["name"], base)} if "name" in choice else {})}
+
+
+def _absolute_option(value: str, base: Path) -> str:
+    """An option that may be a path, and may be any text: a prompt that begins with a slash stays as it is."""
+    if value.startswith((".", "~")) and not value.startswith(("./", "../", "~/")) and value not in (".", ".."):
+        return value
+    return value if value.startswith("/") else _absolute_path(value, base, checkpoint=True)
 
 
 def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:

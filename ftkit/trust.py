@@ -115,12 +115,10 @@ def _choices(raw: Mapping[str, Any]) -> list[Any]:
     return [raw.get("task"), raw.get("method"), raw.get("objective"), *(by if isinstance(by, (list, tuple)) else [by])]
 
 
-_NAMED = (
-    *(("data", name) for name in ("train", "validation", "test", "unlabeled")),
-    ("model", "checkpoint"),
-    ("base", "checkpoint"),
-)
-"""Where recipes and contracts name files, folders, or what is none (a Hub id, a share of rows)."""
+PATHS = (*(("data", name) for name in ("train", "validation", "test", "unlabeled")), ("model", "checkpoint"))
+"""Where recipes name files, folders, or what is none (a Hub id, a share of rows)."""
+_NAMED = (*PATHS, ("base", "checkpoint"))
+"""Where recipes and contracts do."""
 
 
 def paths(raw: Mapping[str, Any]) -> Iterator[Path]:

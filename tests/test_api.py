@@ -23,6 +23,21 @@ def test_settings_are_laid_over_a_recipe_however_it_is_given(lab: Lab, tmp_path:
         ftkit.train(source, ["train.epoch=2"], tmp_path / "new")
 
 
+def test_a_recipe_made_in_python_is_checked_and_its_paths_count_from_here(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = lab.recipe("single")
+    wrong = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seeds": 2, "folds": 2})})
+    with pytest.raises(RecipeError, match=r"train\.seeds and train\.folds"):
+        ftkit.train(wrong, run=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    write_rows(tmp_path / "here.jsonl", read_jsonl(lab.file("single", "train")))
+    monkeypatch.chdir(tmp_path)
+    relative = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": "here.jsonl"})})
+    trained = ftkit.train(relative, run="new")
+    assert RunDirectory.open(trained.run).recipe.data.train == str(tmp_path / "here.jsonl")
+
+
 def test_training_keeps_the_settings_and_tells_what_it_reads(lab: Lab, tmp_path: Path) -> None:
     told: list[str] = []
     rows = read_jsonl(lab.file("single", "train"))

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ftkit import yaml12
 from ftkit.errors import RecipeError
 from ftkit.explain import explain
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_recipe, unused_without_validation
@@ -252,6 +253,30 @@ def test_name_of_a_data_file_is_a_path_though_it_is_not_there(tmp_path: Path, na
 def test_own_task_is_a_path(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=f"there is no file {tmp_path}/stance.py"):
         load_recipe(write(tmp_path / "mine.yaml", task="stance.py"))
+
+
+@pytest.mark.parametrize(
+    ("given", "is_path"),
+    [
+        ("./words.csv", True),
+        ("../words.csv", True),
+        ("words.csv", False),
+        ("...", False),
+        ("~5 words:", False),
+        ("/ask ", False),
+    ],
+)
+@pytest.mark.parametrize("setting", ["task", "method", "objective"])
+def test_options_of_ones_own_count_from_the_file_where_they_are_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, given: str, is_path: bool
+) -> None:
+    monkeypatch.setattr("ftkit.recipe._option_problems", lambda raw: [])
+    monkeypatch.setattr("ftkit.recipe._contradictions", lambda recipe: [])
+    raw = {"task": "ner", "model": {"checkpoint": "minilm"}, setting: {"name": "ner", "some": given}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml12.dump(raw))
+    found = getattr(load_recipe(path), setting).model_dump()["some"]
+    assert found == (str((tmp_path / given).resolve()) if is_path else given)
 
 
 @pytest.mark.parametrize("name", ["sample:sentiment", "org/name", "org/name:config", "imdb"])
