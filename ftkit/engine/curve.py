@@ -17,6 +17,7 @@ from ftkit.errors import RecipeError
 from ftkit.metrics import curve, intervals
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
+from ftkit.run import CURVE
 from ftkit.terminal import Progress, Say, silence
 
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -94,7 +95,7 @@ def learning_curve(
         trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
         total = sizes[-1]
         found = _found(study, prepared, trained, list(more) or [total, 4 * total])
-        study.run.write_json("curve", found.as_json())
+        study.run.write_json(CURVE, found.as_json())
     return found
 
 

@@ -18,7 +18,7 @@ from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
 from ftkit.metrics.evidence import fingerprints
 from ftkit.recipe import Recipe, override, parse_data
-from ftkit.run import RunDirectory
+from ftkit.run import DATA, RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
 from ftkit.tasks._truncation import KEPT
@@ -201,7 +201,7 @@ def rows_of(
 def _splits(trained: models.Trained, run: RunDirectory, say: Say) -> dict[str, Dataset]:
     run.refuse_outside()
     recipe = run.recipe
-    recorded = run.read_json("data")["sha256"]
+    recorded = run.read_json(DATA)["sha256"]
     for path in changed_files(recipe, recorded, file_hashes(recipe)):
         say(f"warning: {path} has changed since the run was trained")
     return read_splits(recipe, trained.task)[0]

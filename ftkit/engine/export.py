@@ -27,7 +27,7 @@ from ftkit.exporters._example import example
 from ftkit.files import parents, replacing, seal, sha256, write_json
 from ftkit.methods._layers import plain_model
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
+from ftkit.run import SCORES, RunDirectory
 from ftkit.settings import EvaluateSpec
 from ftkit.terminal import Say, silence
 
@@ -203,7 +203,7 @@ def _scores(source: str | Path) -> dict[str, Any]:
     if not RunDirectory.is_run(source):
         return {}
     try:
-        scores: dict[str, Any] = RunDirectory.open(source).read_json("scores")["scores"]
+        scores: dict[str, Any] = RunDirectory.open(source).read_json(SCORES)["scores"]
     except FTKitError:
         return {}  # it was interrupted after its best epoch was saved
     return scores

@@ -22,7 +22,7 @@ from ftkit.metrics.intervals import of_differences
 from ftkit.metrics.paired import Paired, paired
 from ftkit.plugins import Choice
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
+from ftkit.run import LIFT, RunDirectory
 from ftkit.settings import AugmentSpec
 from ftkit.terminal import Progress, Say, silence
 
@@ -167,5 +167,5 @@ def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], 
         variants = fmean(d.examples - size for d in done)
         lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
     result = Lifted(**study.about, seeds=len(plain), training_rows=size, lifts=tuple(lifts))
-    study.run.write_json("lift", result.as_json())
+    study.run.write_json(LIFT, result.as_json())
     return result

@@ -21,7 +21,6 @@ from ftkit import exporters
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import gate, learned, machine, speed
 from ftkit.engine import model as models
-from ftkit.engine.compare import same_task
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
@@ -115,7 +114,7 @@ def _refuse_unlike(first: models.Trained, others: Sequence[models.Trained]) -> N
     """Raises RunError for models that don't answer what the first one does."""
     for trained in (first, *others):
         refuse_served(trained)
-        if not same_task(first.task, trained.task) or set(first.labels) != set(trained.labels):
+        if not first.task.is_like(trained.task) or set(first.labels) != set(trained.labels):
             raise RunError(
                 f"{trained.source} is of another task, or of other labels, than {first.source}",
                 "name runs that answer the same question",
