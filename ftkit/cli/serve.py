@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, DeviceMap, MaxMemory, Precision, Source
+from ftkit.cli._options import AllowCode, DeviceMap, MaxMemory, Precision, Source
 
 
 def serve(
