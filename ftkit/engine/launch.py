@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ftkit import errors
+from ftkit import errors, trust
 from ftkit.engine import interrupt, machine
 from ftkit.engine.fit import Fitted
 from ftkit.engine.worker import Job, by_signal, told
@@ -98,7 +98,7 @@ class Processes:
 
     def _environment(self) -> dict[str, str]:
         job = self.job
-        environment = {**os.environ, "FTKIT_ALLOW_CODE": "1", interrupt.FILE: str(self.stop)}  # the code is checked
+        environment = {**os.environ, trust.VARIABLE: "1", interrupt.FILE: str(self.stop)}  # the code is checked
         if self.interface:
             environment.setdefault("GLOO_SOCKET_IFNAME", self.interface)
         if self.launched is None:

@@ -18,8 +18,8 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
+from ftkit.engine import elsewhere, gate, learned, machine, speed
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import gate, learned, machine, speed
 from ftkit.engine import model as models
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
 from ftkit.errors import FTKitError, RunError, every
@@ -159,7 +159,7 @@ def _measured(
         "settings": settings.model_dump(mode="json"),
         "aside": str(aside),
     }
-    lines = [Line(**line) for line in gate.asked("ftkit.engine.survey", job, rows)["lines"]]
+    lines = [Line(**line) for line in elsewhere.run("ftkit.engine.survey", job, rows)["lines"]]
     first = aside / "0.npz"
     if lines[0].error:
         raise RunError(f"{lines[0].model} does not answer: {lines[0].error}")
