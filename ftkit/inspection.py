@@ -11,9 +11,9 @@ from ftkit import checkpoints, checks
 from ftkit.checks.lengths import lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, load_file
-from ftkit.data.read import counted, looks_like_file, missing, parted, unread_folder
+from ftkit.data.read import looks_like_file, missing, parted, unread_folder
 from ftkit.data.several import is_data
-from ftkit.errors import CheckpointError, DataError, every
+from ftkit.errors import CheckpointError, DataError, counted, every
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data

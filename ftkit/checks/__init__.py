@@ -11,7 +11,7 @@ from ftkit import plugins
 from ftkit.checks._base import FIXES, Check, Data
 from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
-from ftkit.data.load import unified, wanted_labels
+from ftkit.data.load import unified
 from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Numbering, Place, errors, located, merged
@@ -51,7 +51,7 @@ def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: A
         return Checked(task, splits, (), found)
     task = task.settle(splits["train"], config)
     try:
-        labels = task.labels(splits["train"], wanted_labels(spec))
+        labels = task.labels(splits["train"], spec.label_names)
     except DataError as error:
         return Checked(task, splits, (), [*found, Finding("labels", "error", error.message, fix=error.hint)])
     return Checked(task, splits, labels, [*found, *of_task(task, splits, labels)])

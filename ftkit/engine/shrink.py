@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ftkit.errors import CheckpointError
-from ftkit.methods._layers import stacks
+from ftkit.methods._layers import counts_layers, stacks
 
 _LISTS = ("layer_types", "mlp_layer_types", "attention_types", "no_rope_layers", "layers_block_type")
 """Settings that say something of each layer."""
@@ -65,7 +65,7 @@ def _config(config: Any, kept: dict[int, list[int]]) -> Any:
     for name, value in told.items():
         if name in _LISTS and isinstance(value, list) and len(value) in kept:
             setattr(config, name, [value[i] for i in kept[len(value)]])
-    for name in [name for name in told if name.endswith("layers") or name == "n_layer"]:
+    for name in filter(counts_layers, told):
         if told[name] in kept and type(told[name]) is int:
             setattr(config, name, len(kept[told[name]]))
     return config

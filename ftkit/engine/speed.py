@@ -94,6 +94,6 @@ def _batches(ready: Ready, rows: Dataset, count: int) -> list[Callable[[], Any]]
         encoded = infer.encode(t.task, examples, t.tokenizer, t.labels)
         return lambda: infer.run(t.model, t.task, t.tokenizer, encoded, settings)
 
-    writes = t.task.generation(t.model.config, t.tokenizer) is not None
+    writes = t.task.writes(t.model.config, t.tokenizer)
     places = np.linspace(0, len(rows) - 1, max(count, _LEAST_WRITTEN if writes else _LEAST)).astype(int).tolist()
     return [compute([rows[i] for i in places[start : start + count]]) for start in range(0, len(places), count)]

@@ -85,8 +85,7 @@ def survey(
     _refuse_unlike(first, others)
     recipe = evaluation.recipe_of(source, say)
     taken = _new_to_all((source, *beside), held_out_rows(first, recipe, source, data, rows, say, usual=None), say)
-    settings = recipe.evaluate if recipe else EvaluateSpec()
-    metric = (recipe.train.metric if recipe else None) or first.task.decider()
+    settings, metric = evaluation.judged_by(first, recipe)
     with ExitStack() as stack:
         aside = Path(stack.enter_context(TemporaryDirectory()))
         places: list[tuple[str, str, Path]] = []

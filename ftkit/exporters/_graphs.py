@@ -54,7 +54,7 @@ class GraphExporter(Exporter):
         trained = material.trained()
         model: Any = plain_model(trained.model)
         model.config.save_pretrained(folder)
-        if trained.task.generation(model.config, trained.tokenizer) is not None:
+        if trained.task.writes(model.config, trained.tokenizer):
             model.generation_config.save_pretrained(folder)
         return plain(trained, precision="fp32")
 

@@ -292,6 +292,10 @@ class Task:
         """
         return None
 
+    def writes(self, config: Any, tokenizer: Any) -> bool:
+        """Whether predictions are texts that the model generates."""
+        return self.generation(config, tokenizer) is not None
+
     def decode(
         self,
         outputs: Sequence[Output],

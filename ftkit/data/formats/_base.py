@@ -301,17 +301,6 @@ def keys(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for row in rows for key in row))
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: `1 value`, `2 values`, `3 entities`."""
-    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{number} {what if number == 1 else several}"
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list."""
-    return f"{', '.join(names[:most])}{', ...' if len(names) > most else ''}"
-
-
 def apart(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:
     """The spans that share no character with one that is longer (or as long, and before), and all others."""
     kept: list[Span] = []

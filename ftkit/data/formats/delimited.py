@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, some_at_a_time
+from ftkit.data.formats._base import Source, Table, some_at_a_time
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _QUOTED_TSV = re.compile(r'(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^"\t\r\n]*+)(?:\t|\r?\n|\r|\Z))*+')
