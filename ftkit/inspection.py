@@ -162,14 +162,14 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
     notes = list(loaded.notes)
     config, tokenizer = _checkpoint(recipe, task, notes)
     own = checks.checked(task, dict(loaded.items()), recipe.data, config)
-    data = checks.data_of(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
+    data = checks.as_data(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
     return Inspection(
         recipe,
         own.task,
         {name: len(split) for name, split in loaded.items()},
         {name: dict(data.counts(name).most_common()) for name in data.splits if data.has_names},
         lengths(data),
-        tuple(located(merged([*_left_out(recipe, [*found, *own.findings]), *checks.of_data(data)]), loaded.numbering)),
+        tuple(located(merged([*_left_out(recipe, [*found, *own.findings]), *checks.found_in(data)]), loaded.numbering)),
         tuple(dict.fromkeys([*notes, *data.notes])),
         loaded,
     )

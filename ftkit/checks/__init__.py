@@ -73,8 +73,8 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
         yield from (finding.within(name, len(split)) for finding in task.check(split, labels))
 
 
-def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
-    """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
+def as_data(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
+    """Rows as they were read, for `found_in`; `tokenizer` is transformers', where the checkpoint is at hand."""
     count = counting(tokenizer.backend_tokenizer) if tokenizer else None
     data = Data(loaded.shape, {}, labels, limits, count, mendable=loaded.stream is None)
     splits = dict(loaded.items())
@@ -87,7 +87,7 @@ def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer
     return data
 
 
-def of_data(data: Data) -> list[Finding]:
+def found_in(data: Data) -> list[Finding]:
     """What every check finds, the texts of some places filled in."""
     found = []
     for name in plugins.names("check"):

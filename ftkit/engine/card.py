@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from ftkit import checkpoints, exporters
 from ftkit.data.hub import hub_name
 from ftkit.engine.contract import head_of
-from ftkit.engine.gate import Proof, told, weight
+from ftkit.engine.gate import Proof, score_text, weight
 from ftkit.engine.model import Trained
 from ftkit.errors import counted
 from ftkit.recipe import Recipe
@@ -156,7 +156,7 @@ def _proof(proof: Proof) -> str:
             f"On {found.rows} held-out rows, loaded in a fresh process; the run in PyTorch, float32.\n",
             "| | this folder | the run |",
             "|---|---|---|",
-            f"| score | {told(found.scores, proof.metric)} | {told(run.scores, proof.metric)} |",
+            f"| score | {score_text(found.scores, proof.metric)} | {score_text(run.scores, proof.metric)} |",
             f"| same answers | {found.agreement:.2%} | |",
             f"| largest difference of a logit | {found.difference:.3g} (allowed: {proof.tolerance:.3g}) | |",
             f"| size | {weight(found)} | {weight(run)} |",

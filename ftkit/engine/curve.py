@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.split import draw
-from ftkit.engine.checked import checked
+from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.study import Outcome, Study
 from ftkit.errors import RecipeError
@@ -86,7 +86,7 @@ def learning_curve(
     told; as many again, and four times as many, when not given. The study at `path` is gone on with where there is
     one. Raises FTKitError as `train` would, and where the rows are too few for a curve.
     """
-    prepared = checked(recipe)
+    prepared = cleared(recipe)
     if recipe.augment.teacher:
         raise RecipeError("augment.teacher: each part of the rows would need a teacher of its own", "leave it out here")
     sizes = part_sizes(len(prepared.splits["train"]))

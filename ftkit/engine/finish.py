@@ -9,7 +9,7 @@ from typing import Any
 from ftkit.engine import calibrate, learned
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
-from ftkit.engine.analysis import EXPLAINED, analysis, words
+from ftkit.engine.analysis import analysis, words
 from ftkit.engine.baselines import Gain, gain
 from ftkit.engine.fit import Fitted
 from ftkit.engine.given import as_given
@@ -171,7 +171,5 @@ def _analyse(
     """Keep where the model goes wrong on one split."""
     rows, settings = prepared.splits[split], prepared.recipe.evaluate
     seen = () if prepared.stream else words(prepared.task, prepared.splits["train"])
-    where = analysis(
-        trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen, EXPLAINED
-    )
+    where = analysis(trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen)
     run.write_analysis(split, where)

@@ -108,8 +108,8 @@ class Proof:
         )
         return (
             f"{self.format}: logits within {found.difference:.2g} of the run's ({self.tolerance:.2g} allowed),"
-            f" {found.agreement:.2%} of {found.rows} answers the same, {told(found.scores, self.metric)}"
-            f" (run {told(run.scores, self.metric, False)}), {weight(found)}, {speed}"
+            f" {found.agreement:.2%} of {found.rows} answers the same, {score_text(found.scores, self.metric)}"
+            f" (run {score_text(run.scores, self.metric, False)}), {weight(found)}, {speed}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def weight(measured: Measured) -> str:
     return f"{measured.bytes / 1e6:.1f} MB{base}"
 
 
-def told(scores: dict[str, Any], metric: str, whole: bool = True) -> str:
+def score_text(scores: dict[str, Any], metric: str, whole: bool = True) -> str:
     """A score with its name and interval, or the number alone; "no score" where there is none."""
     score = scores.get(metric)
     if not score:

@@ -18,7 +18,7 @@ from typing import Any
 from ftkit import errors, trust
 from ftkit.engine import interrupt, machine
 from ftkit.engine.fit import Fitted
-from ftkit.engine.worker import Job, by_signal, told
+from ftkit.engine.worker import Job, as_message, by_signal
 from ftkit.errors import FTKitError, Interrupted, MachineError
 
 LOOK = 0.1
@@ -93,7 +93,7 @@ class Processes:
         if self.launched is not None and not self.ended and (code or 0) < 0:  # an agent says so itself
             assert code is not None
             ended = by_signal(self.job.node, signal.Signals(-code))
-            found[self.job.size + self.job.node] = told(ended, self.job.node)
+            found[self.job.size + self.job.node] = as_message(ended, self.job.node)
         return found
 
     def _environment(self) -> dict[str, str]:

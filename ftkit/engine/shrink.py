@@ -19,7 +19,7 @@ def spaced(there: int, count: int) -> list[int]:
     return [0] if count == 1 else [round(i * (there - 1) / (count - 1)) for i in range(count)]
 
 
-def shortened(model: Any, count: int) -> Any:
+def with_layers(model: Any, count: int) -> Any:
     """The model with `count` of the layers of each of its stacks, as its config says then; itself where it has so many.
 
     Raises CheckpointError where it has fewer, or no config says what it would be.

@@ -14,17 +14,17 @@ from datasets import Dataset
 from ftkit import trust
 from ftkit.data.typed import fingerprint
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import machine, selftrain, teacher
+from ftkit.engine import judge, machine, selftrain
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
 from ftkit.engine.begun import changes, gone, identity, version_note
-from ftkit.engine.checked import checked
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
+from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared, encode_training, from_hub, sampled
 from ftkit.engine.seeds import keep_best, seeds, with_seed
 from ftkit.engine.steps import examples_of
@@ -192,7 +192,7 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
 
 def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
     prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
-    prepared = teacher.filtered(run, prepared, progress, say)
+    prepared = judge.filtered(run, prepared, progress, say)
     if prepared.augmented:
         say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
         run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
@@ -227,7 +227,7 @@ def _ready(recipe: Recipe, crew: Crew) -> Ready:
     """The recipe made concrete. Raises FTKitError for whatever stands against it."""
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
-    prepared = checked(recipe, crew.size)
+    prepared = cleared(recipe, crew.size)
     unlabeled = selftrain.read(prepared)
     if unlabeled is not None and from_hub(recipe, "unlabeled"):
         prepared = replace(prepared, files={**prepared.files, "unlabeled": fingerprint(unlabeled)})

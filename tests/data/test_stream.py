@@ -38,7 +38,7 @@ ENTITIES = [[Column("tokens", "tokens"), Column("tags", "tags")]]
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts and beginnings of a few rows."""
     monkeypatch.setattr(_base, "_BEGINNING", 200)
-    monkeypatch.setattr(_base.some_at_a_time, "__defaults__", (7,))
+    monkeypatch.setattr(_base, "AT_ONCE", 7)
     monkeypatch.setattr(stream, "LOOKED_AT", 10)
 
 

@@ -289,10 +289,10 @@ def lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
 
 
-def some_at_a_time(items: Iterable[Item], most: int = AT_ONCE) -> Iterator[list[Item]]:
-    """Lists of as many items, the last of fewer."""
+def some_at_a_time(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of AT_ONCE items, the last of fewer."""
     items = iter(items)
-    while part := list(islice(items, most)):
+    while part := list(islice(items, AT_ONCE)):
         yield part
 
 
