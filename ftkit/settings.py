@@ -118,7 +118,8 @@ class DataSpec(Section):
     @classmethod
     def _is_known(cls, name: str) -> str:
         try:
-            name == "auto" or "".encode(name)
+            if name != "auto":
+                "".encode(name)
         except LookupError:
             raise PydanticCustomError(
                 "encoding", "must be `auto`, or an encoding that Python knows, as cp1252"
