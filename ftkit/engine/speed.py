@@ -1,4 +1,4 @@
-"""How fast models answer and how large they are: the card, the gate and the survey all ask here.
+"""How fast models answer and how large they are: the survey asks here, and the parity of exports, for gate and card.
 
 Timed is what `predict` and `serve` do between the tokenizer and the task's reading of the logits: the one inference
 path, in the precision given, with its quick ways around a model that was made ready once.
