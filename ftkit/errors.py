@@ -131,9 +131,15 @@ def brief(value: object, most: int = 60) -> str:
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
-def some(names: Sequence[str], most: int) -> str:
+def some(names: Sequence[str], most: int = 8) -> str:
     """Names with commas between them; of more than `most` the first, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 value`, `2 values`, `3 entities`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{number:,} {what if number == 1 else several}"
 
 
 def first(faults: Sequence[str], most: int) -> list[str]:

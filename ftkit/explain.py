@@ -55,7 +55,8 @@ def schema() -> dict[str, Any]:
             one = {"anyOf": choices}
             by = result["$defs"]["AugmentSpec"]["properties"]["by"]
             by.update({"anyOf": [one, {"type": "array", "items": one}]})
-            by.pop("items", None), by.pop("type", None)
+            by.pop("items", None)
+            by.pop("type", None)
     return result
 
 

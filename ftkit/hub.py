@@ -1,4 +1,7 @@
-"""Whether the Hub answers, found out in seconds: its own libraries go on trying for a minute."""
+"""The Hub: whether it answers, what its errors mean, what it calls a file's content.
+
+That it does not answer is found out in seconds: its own libraries go on trying for a minute.
+"""
 
 from __future__ import annotations
 

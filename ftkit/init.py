@@ -135,7 +135,7 @@ def _prove(recipe: Recipe) -> Proof:
     own = checks.checked(task, dict(loaded.items()), recipe.data)
     found = checks.usable(own.findings, loaded.numbering)
     rows = {name: len(split) for name, split in own.splits.items()}
-    slips = Variants().find(checks.data_of(loaded, own.labels, ()))
+    slips = Variants().find(checks.as_data(loaded, own.labels, ()))
     warnings = map(str, (*found, *located(slips, loaded.numbering)))
     return Proof(rows, own.labels, loaded.notes, tuple(warnings))
 

@@ -11,9 +11,9 @@ from ftkit import checkpoints, checks
 from ftkit.checks.lengths import lengths
 from ftkit.data.columns import unread_findings
 from ftkit.data.load import Splits, load, load_file
-from ftkit.data.read import counted, looks_like_file, missing, parted, unread_folder
+from ftkit.data.read import looks_like_file, missing, parted, unread_folder
 from ftkit.data.several import is_data
-from ftkit.errors import CheckpointError, DataError, every
+from ftkit.errors import CheckpointError, DataError, counted, every
 from ftkit.findings import Finding, Place, errors, located, merged
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data
@@ -162,14 +162,14 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
     notes = list(loaded.notes)
     config, tokenizer = _checkpoint(recipe, task, notes)
     own = checks.checked(task, dict(loaded.items()), recipe.data, config)
-    data = checks.data_of(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
+    data = checks.as_data(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
     return Inspection(
         recipe,
         own.task,
         {name: len(split) for name, split in loaded.items()},
         {name: dict(data.counts(name).most_common()) for name in data.splits if data.has_names},
         lengths(data),
-        tuple(located(merged([*_left_out(recipe, [*found, *own.findings]), *checks.of_data(data)]), loaded.numbering)),
+        tuple(located(merged([*_left_out(recipe, [*found, *own.findings]), *checks.found_in(data)]), loaded.numbering)),
         tuple(dict.fromkeys([*notes, *data.notes])),
         loaded,
     )

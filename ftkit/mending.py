@@ -25,8 +25,8 @@ class Meant:
     """What a label that stands in the data should be."""
 
     def __init__(self, spec: DataSpec, slips: Mapping[str, str]) -> None:
-        self.renames = dict(spec.labels) if isinstance(spec.labels, Mapping) else {}
-        self.known = tuple(self.renames.values()) if self.renames else tuple(spec.labels or ())
+        self.renames = spec.renames
+        self.known = spec.label_names or ()
         self.slips = slips
         self.delimiter = spec.delimiter
 

@@ -15,11 +15,10 @@ from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import is_empty
 from ftkit.data.load import load_file
-from ftkit.data.read import counted
 from ftkit.data.split import SPLIT_NAMES
 from ftkit.data.typed import Examples, as_dataset
 from ftkit.data.values import Refused, Values
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 from ftkit.files import expanded, replacing
 from ftkit.findings import errors
 from ftkit.inspection import UNREADABLE, Inspection
@@ -76,7 +75,7 @@ def write_repaired(found: Inspection, to: Path) -> str:
         raise DataError(f"{to} can't be written: {error.strerror}", "name another folder: --fix TO") from error
     dropped = sum(change["column"] is None for change in repair.changes)
     changed = len(repair.changes) - dropped
-    done = f"{changed:,} value{'s' * (changed != 1)} repaired, {dropped:,} row{'s' * (dropped != 1)} left out"
+    done = f"{counted(changed, 'value')} repaired, {counted(dropped, 'row')} left out"
     emptied = "".join(f"; {_EMPTIED[split]}" for split in found.rows if split not in repair.by_split())
     return f"{to}: {done}{emptied}; changes.jsonl lists each, recipe.yaml trains on the copy"
 

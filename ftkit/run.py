@@ -27,6 +27,26 @@ if TYPE_CHECKING:
     from ftkit.metrics.evidence import Evidence
 
 RECIPE = "recipe.yaml"
+
+# JSON files, by the names that `write_json`, `read_json` and `has` take
+BEGUN = "begun"
+"""What the run is begun with, by which it is known again where it goes on."""
+ENVIRONMENT = "environment"
+DATA = "data"
+MEMORY = "memory"
+"""The batch that fits, where the machine has not memory for the one that was asked for."""
+TEACHER = "teacher"
+"""What a teacher has kept of the variants; its folder has this name too, while it is there."""
+SELF_TRAINING = "self_training"
+FITTED = "fitted"
+"""What the training came to: what is left is to score the model."""
+SCORES = "scores"
+"""The last: with it the run is complete."""
+CURVE = "curve"
+"""What a study of fewer rows found."""
+LIFT = "lift"
+"""What a study of variants found."""
+
 STARTING = "starting-"
 _LEARNED = "learned.npy"
 
@@ -182,7 +202,7 @@ class RunDirectory:
             if not folder.is_dir():
                 os.rename(previous(folder)[0], folder)
         if not folder.is_dir():
-            if self.has("scores"):
+            if self.has(SCORES):
                 raise RunError(
                     f"the run {self.path} is complete, and its model is gone", "train anew, in another --run"
                 )
@@ -200,7 +220,7 @@ class RunDirectory:
         return RunDirectory(path, self.final / kind / name, outer=self)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write one of the run's JSON files (`environment`, `data`, `scores`), whole or not at all."""
+        """Write one of the run's JSON files (`ENVIRONMENT`, `DATA`, `SCORES`), whole or not at all."""
         write_json(self.path / f"{name}.json", value)
 
     def read_json(self, name: str, needs: Iterable[str] = ()) -> Any:
@@ -245,7 +265,7 @@ class RunDirectory:
 
     def take_record(self, other: RunDirectory) -> None:
         """Tell of `other`'s training as one's own: its log, environment and data, as far as there are."""
-        for name in ("environment.json", "data.json", "log.jsonl"):
+        for name in (f"{ENVIRONMENT}.json", f"{DATA}.json", "log.jsonl"):
             if (other.path / name).is_file():
                 shutil.copy(other.path / name, self.path / name)
 
@@ -334,7 +354,7 @@ def _write_recipe(folder: Path, text: str) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raises RunError where something stands at `path`: a run is never overwritten."""
-    if RunDirectory.is_run(path) and not RunDirectory(_absolute(path)).has("scores"):
+    if RunDirectory.is_run(path) and not RunDirectory(_absolute(path)).has(SCORES):
         raise RunError(
             f"{path} exists already: a run that was stopped, or is at work",
             f"`ftkit train --resume --run {path}` goes on with it; or name another directory with --run",

@@ -104,11 +104,22 @@ class DataSpec(Section):
         given = getattr(self, split)
         return given if isinstance(given, tuple) else (given,) if isinstance(given, str) else ()
 
+    @property
+    def renames(self) -> dict[str, str]:
+        """Labels that the data writes otherwise: as written -> their names."""
+        return dict(self.labels) if isinstance(self.labels, dict) else {}
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The labels that `labels` lists, under the names that they are given."""
+        return tuple(dict.fromkeys(self.labels.values())) if isinstance(self.labels, dict) else self.labels
+
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, name: str) -> str:
         try:
-            name == "auto" or "".encode(name)
+            if name != "auto":
+                "".encode(name)
         except LookupError:
             raise PydanticCustomError(
                 "encoding", "must be `auto`, or an encoding that Python knows, as cp1252"

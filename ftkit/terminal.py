@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ftkit.errors import one_line, some, visible
+from ftkit.errors import counted, one_line, some, visible
 from ftkit.metrics import Scores, in_table
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def findings_table(found: Inspection) -> str:
     for finding in found.findings:
         lines += ["", *_finding_lines(finding)]
     stops, others = len(found.errors), len(found.findings) - len(found.errors)
-    lines += ["", f"{stops} error{'s' * (stops != 1)}, {others} warning{'s' * (others != 1)}"]
+    lines += ["", f"{counted(stops, 'error')}, {counted(others, 'warning')}"]
     return "\n".join(lines)
 
 

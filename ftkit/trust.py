@@ -23,8 +23,10 @@ _own: set[str] = set()
 """What this process was told, for a cache that can't be written."""
 _lent: set[str] = set()
 """What this process lets through because it is allowed to, and nothing else."""
-_allowed = os.environ.get("FTKIT_ALLOW_CODE") == "1"
-_HINT = "say --allow-code (or set FTKIT_ALLOW_CODE=1) if you trust it"
+VARIABLE = "FTKIT_ALLOW_CODE"
+"""Of the environment: 1 says what `--allow-code` does."""
+_allowed = os.environ.get(VARIABLE) == "1"
+_HINT = f"say --allow-code (or set {VARIABLE}=1) if you trust it"
 
 
 def allow() -> None:

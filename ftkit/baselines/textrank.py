@@ -21,6 +21,10 @@ DOCUMENTS = 2000
 """Training documents that words are weighed by, drawn at random where there are more."""
 SENTENCES = 200
 """Sentences of a document that are ranked, the first ones."""
+_DAMPING = 0.85
+"""Share of its rank that a sentence passes on; the rest is the same for all."""
+_ROUNDS = 100
+"""Steps after which ranks are taken as they are."""
 
 
 class TextRank(Baseline):
@@ -56,15 +60,15 @@ class TextRank(Baseline):
         return ranks((weights @ weights.T).toarray())
 
 
-def ranks(likeness: Floats, damping: float = 0.85, rounds: int = 100) -> Floats:
+def ranks(likeness: Floats) -> Floats:
     """The PageRank of each node of an undirected graph with edges so heavy, (n, n); no node votes for itself."""
     edges = likeness.copy()
     np.fill_diagonal(edges, 0)
     votes, n = edges.sum(-1, keepdims=True), len(edges)
     steps = np.divide(edges, votes, out=np.full_like(edges, 1 / n), where=votes > 0)
     found = np.full(n, 1 / n)
-    for _ in range(rounds):
-        before, found = found, (1 - damping) / n + damping * (found @ steps)
+    for _ in range(_ROUNDS):
+        before, found = found, (1 - _DAMPING) / n + _DAMPING * (found @ steps)
         if np.abs(found - before).sum() < 1e-9:
             break
     return found

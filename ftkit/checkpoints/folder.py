@@ -52,7 +52,7 @@ class Located:
 
 
 def cache() -> Path:
-    """Where ftkit keeps what it fetched: `$FTKIT_CACHE`, `$XDG_CACHE_HOME/ftkit` or `~/.cache/ftkit`."""
+    """Where ftkit keeps all that outlives a command: `$FTKIT_CACHE`, `$XDG_CACHE_HOME/ftkit` or `~/.cache/ftkit`."""
     if own := os.environ.get("FTKIT_CACHE"):
         return expanded(own, MachineError).absolute()
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", MachineError).absolute() / "ftkit"

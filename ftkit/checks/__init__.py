@@ -11,7 +11,7 @@ from ftkit import plugins
 from ftkit.checks._base import FIXES, Check, Data
 from ftkit.checks._chosen import chosen
 from ftkit.checks.lengths import counting
-from ftkit.data.load import unified, wanted_labels
+from ftkit.data.load import unified
 from ftkit.data.typed import column
 from ftkit.errors import DataError, problems
 from ftkit.findings import SHOWN, Finding, Numbering, Place, errors, located, merged
@@ -51,7 +51,7 @@ def checked(task: Task, loaded: Mapping[str, Dataset], spec: DataSpec, config: A
         return Checked(task, splits, (), found)
     task = task.settle(splits["train"], config)
     try:
-        labels = task.labels(splits["train"], wanted_labels(spec))
+        labels = task.labels(splits["train"], spec.label_names)
     except DataError as error:
         return Checked(task, splits, (), [*found, Finding("labels", "error", error.message, fix=error.hint)])
     return Checked(task, splits, labels, [*found, *of_task(task, splits, labels)])
@@ -73,8 +73,8 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
         yield from (finding.within(name, len(split)) for finding in task.check(split, labels))
 
 
-def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
-    """Rows as they were read, for `of_data`; `tokenizer` is transformers', where the checkpoint is at hand."""
+def as_data(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
+    """Rows as they were read, for `found_in`; `tokenizer` is transformers', where the checkpoint is at hand."""
     count = counting(tokenizer.backend_tokenizer) if tokenizer else None
     data = Data(loaded.shape, {}, labels, limits, count, mendable=loaded.stream is None)
     splits = dict(loaded.items())
@@ -87,7 +87,7 @@ def data_of(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer
     return data
 
 
-def of_data(data: Data) -> list[Finding]:
+def found_in(data: Data) -> list[Finding]:
     """What every check finds, the texts of some places filled in."""
     found = []
     for name in plugins.names("check"):

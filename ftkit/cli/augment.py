@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftkit.cli._options import AsJson, Settings
+
 if TYPE_CHECKING:
     from ftkit.engine.augment import Augmentation
     from ftkit.engine.lift import Lifted
@@ -22,7 +24,7 @@ def _get_wordnet(wanted: bool) -> None:
 
 def augment(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/augmented.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    settings: Settings = None,
     show: Annotated[int | None, typer.Option(min=0, help="How many variants to show; 10 by default.")] = None,
     to: Annotated[Path | None, typer.Option(help="Write originals and variants to this file, as JSON Lines.")] = None,
     get_wordnet: Annotated[
@@ -46,7 +48,7 @@ def augment(
     run: Annotated[
         Path | None, typer.Option(help="With --lift: folder of the trainings, gone on with where it is there.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the variants of training rows that a recipe would learn from, write them to a file, or measure their worth.
 

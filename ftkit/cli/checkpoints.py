@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ftkit.cli._options import AsJson
+
 app = typer.Typer(help="The starter checkpoints: list and get.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The starter checkpoints, which need no model hub.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode
+from ftkit.cli._options import AllowCode, AsJson
 
 if TYPE_CHECKING:
     from ftkit.engine.compare import Compared, Comparison
@@ -31,7 +31,7 @@ def compare(
         bool, typer.Option("--fail-if-worse", help="End with exit code 4 if any is worse than the first.")
     ] = False,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which models are better, row by row on the same test rows, and whether so many rows can tell.
 

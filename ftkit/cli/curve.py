@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ftkit.cli._options import AsJson, Settings
+
 if TYPE_CHECKING:
     from ftkit.engine.curve import Found
 
 
 def curve(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    settings: Settings = None,
     more: Annotated[
         list[int] | None,
         typer.Option(
@@ -24,7 +26,7 @@ def curve(
     run: Annotated[
         Path | None, typer.Option(help="Folder of the trainings, gone on with where it is there; runs/... by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train on growing parts of the training rows, and say what more of them would buy.
 

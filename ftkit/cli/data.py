@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ftkit.cli._options import AsJson, Settings
 from ftkit.cli.curve import curve
 
 app = typer.Typer(help="Look through data before anything is trained on it.", no_args_is_help=True)
@@ -22,7 +23,7 @@ def check(
     recipe: Annotated[
         str, typer.Argument(help="A recipe file, a shelf name as sentiment/lora, or a file of labelled rows.")
     ],
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    settings: Settings = None,
     fix: Annotated[
         Path | None,
         typer.Option(metavar="TO", help="Write a repaired copy into this new folder, with a list of its changes."),
@@ -30,7 +31,7 @@ def check(
     noise: Annotated[
         bool, typer.Option("--noise", help="Look for labels that are likely wrong, too; takes the recipe's checkpoint.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with a recipe's rows: what, where, how many, an example and what to do.
 

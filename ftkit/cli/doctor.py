@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from ftkit.cli._options import AsJson
+
 
 def doctor(
     train: Annotated[
         bool, typer.Option("--train", help="Train two steps in each precision and on all processes.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what this machine has, what is cached, and, with --train, what works on it.
 

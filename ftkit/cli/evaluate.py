@@ -7,41 +7,7 @@ from typing import Annotated
 
 import typer
 
-Source = Annotated[str, typer.Argument(help="A run, an export, or a fine-tuned checkpoint (a folder or a Hub id).")]
-DataSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="data.NAME=VALUE", help="How to read the file, as in a recipe."),
-]
-
-
-def _allow_code(wanted: bool) -> None:
-    if wanted:
-        from ftkit import trust
-
-        trust.allow()
-
-
-AllowCode = Annotated[
-    bool, typer.Option("--allow-code", callback=_allow_code, help="Let the folder run code of its own that it names.")
-]
-
-
-Precision = Annotated[
-    str | None, typer.Option(help="fp32, bf16 (faster, other in the third digit) or auto.", show_default="the recipe's")
-]
-
-DeviceMap = Annotated[
-    str | None,
-    typer.Option(
-        help="Lay the model over GPUs, main memory and disk: auto, or {MODULE: DEVICE, ...}.", show_default="one device"
-    ),
-]
-MaxMemory = Annotated[
-    str | None,
-    typer.Option(
-        metavar="{DEVICE: SIZE, ...}", help="What `--device-map auto` takes at most, as {0: 10GiB, cpu: 30GiB}."
-    ),
-]
+from ftkit.cli._options import AllowCode, AsJson, DataSettings, DeviceMap, MaxMemory, Precision, Source
 
 
 def evaluate(
@@ -53,7 +19,7 @@ def evaluate(
     device_map: DeviceMap = None,
     max_memory: MaxMemory = None,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a trained model on held-out rows, as training did.
 

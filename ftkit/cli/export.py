@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ftkit import exporters
-from ftkit.cli.evaluate import AllowCode, Source
+from ftkit.cli._options import AllowCode, Source
 
 if TYPE_CHECKING:
     from ftkit.engine.survey import Line, Survey

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ftkit.cli._options import Settings
+
 
 class Launcher(StrEnum):
     """What starts the processes."""
@@ -20,7 +22,7 @@ class Launcher(StrEnum):
 def launch(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora.")],
     launcher: Annotated[Launcher, typer.Option("--print", help="A job file for SLURM, or a command.")],
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    settings: Settings = None,
     run: Annotated[Path | None, typer.Option(help="Run directory, in a folder that all machines share.")] = None,
     machines: Annotated[int, typer.Option(help="Machines.")] = 1,
     processes: Annotated[int, typer.Option(help="Processes on each machine, one for each GPU.")] = 1,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, DataSettings, DeviceMap, MaxMemory, Precision, Source
+from ftkit.cli._options import AllowCode, DataSettings, DeviceMap, MaxMemory, Precision, Source
 
 if TYPE_CHECKING:
     from ftkit.engine.answers import FileAnswers

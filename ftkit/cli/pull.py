@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode
+from ftkit.cli._options import AllowCode, AsJson
 
 
 def pull(
@@ -15,7 +15,7 @@ def pull(
     to: Annotated[Path, typer.Option(help="The folder to make.")],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.", show_default="main")] = None,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch a model that `ftkit push` has put on the Hub, check that it is whole, and print its folder.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode
+from ftkit.cli._options import AllowCode, AsJson
 
 
 def push(
@@ -25,7 +25,7 @@ def push(
         int | None, typer.Option(help="Held-out rows it is proven on.", show_default="1000; of texts written 32")
     ] = None,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put a trained model on the Hugging Face Hub as one commit, and print its address.
 

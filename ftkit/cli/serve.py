@@ -7,20 +7,25 @@ from typing import Annotated
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode, DeviceMap, MaxMemory, Precision, Source
+from ftkit.cli._options import AllowCode, DeviceMap, MaxMemory, Precision, Source
+from ftkit.serving.limits import Limits
+
+_USUAL = Limits()
 
 
 def serve(
     source: Source,
     host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all there are.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8000,
-    batch: Annotated[int, typer.Option(help="Rows answered together, of however many requests.", min=1)] = 64,
-    queue: Annotated[int, typer.Option(help="Rows that may wait; requests beyond get 429.", min=1)] = 1024,
-    max_rows: Annotated[int, typer.Option(help="Rows of one request.", min=1)] = 256,
-    max_characters: Annotated[int, typer.Option(help="Characters of one row.", min=1)] = 20_000,
-    max_bytes: Annotated[int, typer.Option(help="Bytes of one request.", min=1)] = 2**18,
-    max_open: Annotated[int, typer.Option(help="Requests at once.", min=1)] = 512,
-    timeout: Annotated[float, typer.Option(help="Seconds that a request may take, its wait included.", min=0.1)] = 30,
+    batch: Annotated[int, typer.Option(help="Rows answered together, of however many requests.", min=1)] = _USUAL.batch,
+    queue: Annotated[int, typer.Option(help="Rows that may wait; requests beyond get 429.", min=1)] = _USUAL.queue,
+    max_rows: Annotated[int, typer.Option(help="Rows of one request.", min=1)] = _USUAL.rows,
+    max_characters: Annotated[int, typer.Option(help="Characters of one row.", min=1)] = _USUAL.characters,
+    max_bytes: Annotated[int, typer.Option(help="Bytes of one request.", min=1)] = _USUAL.body,
+    max_open: Annotated[int, typer.Option(help="Requests at once.", min=1)] = _USUAL.open,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that a request may take, its wait included.", min=0.1)
+    ] = _USUAL.timeout,
     api_key_file: Annotated[
         Path | None, typer.Option(help="A file with the key that requests must have.", show_default="$FTKIT_API_KEY")
     ] = None,
@@ -40,7 +45,6 @@ def serve(
 
     try:
         from ftkit.serving.server import serve as run
-        from ftkit.serving.settings import Limits
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ftkit"):
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftkit.cli.evaluate import AllowCode
+from ftkit.cli._options import AllowCode, AsJson, Settings
 
 if TYPE_CHECKING:
     from ftkit.engine.finish import Finished
@@ -17,7 +17,7 @@ def train(
     recipe: Annotated[
         str | None, typer.Argument(help="A recipe file, or a shelf name as sentiment/lora; not needed to resume.")
     ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")] = None,
+    settings: Settings = None,
     run: Annotated[Path | None, typer.Option(help="Run directory to make; runs/<recipe>-<time> by default.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with --run where it stopped; begin it if it is not there yet.")
@@ -34,7 +34,7 @@ def train(
         bool, typer.Option("--dry-run", help="Check everything, try a few steps, print the plan; leave nothing.")
     ] = False,
     allow_code: AllowCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a checkpoint as a recipe says, and score it on held-out rows.
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ftkit.data.clean import GIVEN, changed
 from ftkit.data.clean import cleaned as cleaned_rows
 from ftkit.data.columns import canonical
-from ftkit.data.read import Table, counted
+from ftkit.data.read import Table
 from ftkit.data.typed import Examples
-from ftkit.errors import DataError, every, problems
+from ftkit.errors import DataError, counted, every, problems
 from ftkit.metrics.schemes import Scheme, scheme_of
 
 if TYPE_CHECKING:

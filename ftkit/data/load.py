@@ -12,13 +12,13 @@ from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
 from ftkit.data.examples import Schemes, as_examples, has_no_answers, require_labels
 from ftkit.data.hub import is_hub_id, read_hub, split_called, stream_hub
 from ftkit.data.mapped import Row
-from ftkit.data.read import SHOWN, Table, counted
+from ftkit.data.read import SHOWN, Table
 from ftkit.data.several import read_all
 from ftkit.data.sources import read_file
 from ftkit.data.split import SPLIT_NAMES, cut, draw, split_named
 from ftkit.data.stream import Stream, name_skip, naming_skip, open_stream
 from ftkit.data.typed import Examples, as_dataset, batches, in_parts
-from ftkit.errors import DataError, RecipeError, every, problems
+from ftkit.errors import DataError, RecipeError, counted, every, problems
 from ftkit.findings import Numbering, merged
 
 if TYPE_CHECKING:
@@ -188,11 +188,6 @@ def _unify(task: Task, batch: dict[str, list[Any]], names: Sequence[str]) -> dic
             "return the columns that it does not change, too: `return {**batch, ...}`",
         )
     return {**columns, **({} if given is None else {GIVEN: [row and with_reading(row, task.unify) for row in given]})}
-
-
-def wanted_labels(spec: DataSpec) -> Sequence[str] | None:
-    """The labels that the settings list."""
-    return list(dict.fromkeys(spec.labels.values())) if isinstance(spec.labels, dict) else spec.labels
 
 
 # ---------------------------------------------------------------------- where rows come from

@@ -12,15 +12,14 @@ from pathlib import Path
 
 from ftkit import trust
 from ftkit.data.formats import HEADED, READERS, STREAMS, folder_reader
-from ftkit.data.formats._base import SHOWN, Locate, Source, Table, counted, listed, parted, suffix
+from ftkit.data.formats._base import SHOWN, Locate, Source, Table, parted, suffix
 from ftkit.data.formats._encoding import AUTO
-from ftkit.errors import DataError, nearest
+from ftkit.errors import DataError, nearest, some
 
 __all__ = [
     "SHOWN",
     "Locate",
     "Table",
-    "counted",
     "folder_reader",
     "looks_like_file",
     "may_have_header",
@@ -146,4 +145,4 @@ def _data_files(folder: Path) -> list[str]:
 
 
 def _named(names: list[str]) -> str:
-    return f": {listed(names)}" if names else ""
+    return f": {some(names)}" if names else ""

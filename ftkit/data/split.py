@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from random import Random
 
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -99,7 +99,7 @@ def _stratified(size: int, share: float, name: str, random: Random, labels: Sequ
     if not 0 < wanted < size:
         side = "leaves none to train on" if wanted else "takes none"
         hint = "give a file, another share, or more rows"
-        raise DataError(f"data.{name}={share:g} of {size} row{'s' * (size != 1)} {side}", hint)
+        raise DataError(f"data.{name}={share:g} of {counted(size, 'row')} {side}", hint)
     members: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
         members[label].append(index)

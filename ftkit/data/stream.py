@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from ftkit.data.columns import find
 from ftkit.data.examples import Schemes, as_examples
 from ftkit.data.hub import is_hub_id, stream_hub
-from ftkit.data.read import Table, counted, parted
+from ftkit.data.read import Table, parted
 from ftkit.data.several import expand, join
 from ftkit.data.sources import stream_file
 from ftkit.data.split import split_named
 from ftkit.data.typed import Examples
-from ftkit.errors import DataError, every, some
+from ftkit.errors import DataError, counted, every, some
 from ftkit.findings import Numbering
 
 if TYPE_CHECKING:

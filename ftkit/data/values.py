@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -31,8 +31,8 @@ class Values:
     """Reads a value as its column's kind wants it; what was made up on the way is counted for `notes`."""
 
     def __init__(self, spec: DataSpec) -> None:
-        self.renames = dict(spec.labels) if isinstance(spec.labels, Mapping) else {}
-        self.allowed = tuple(self.renames.values()) if self.renames else tuple(spec.labels or ())
+        self.renames = spec.renames
+        self.allowed = spec.label_names or ()
         self.delimiter = spec.delimiter
         self.ambiguous = 0
         self.readers: dict[str, Callable[[Any, dict[str, Any]], Any]] = {

@@ -11,7 +11,6 @@ from typing import Any
 
 from ftkit.augmenters._variants import Made, Variant
 from ftkit.data.clean import GIVEN
-from ftkit.data.load import wanted_labels
 from ftkit.data.split import SPLIT_NAMES
 from ftkit.edits import Edited, Place
 from ftkit.engine.prepare import read_rows
@@ -107,7 +106,7 @@ def augmentation(recipe: Recipe) -> Augmentation:
         )
     task = resolve("task", recipe.task, Task)
     stored, splits, notes = read_rows(recipe, task)
-    labels = task.labels(splits["train"], wanted_labels(recipe.data))
+    labels = task.labels(splits["train"], recipe.data.label_names)
     made = augment(stored, task, recipe.augment, labels)
     named = [source for split in SPLIT_NAMES for source in recipe.data.sources(split)]
     held = {name: len(rows) for name, rows in splits.items() if name != "train"}

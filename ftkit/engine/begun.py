@@ -13,7 +13,6 @@ from ftkit.engine.prepare import Prepared, changed_files
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
 
-FILE = "begun"
 _LIBRARIES = ("ftkit", "torch", "transformers")
 
 

@@ -1,4 +1,8 @@
-"""What happens beside the training loop: the run's log, the best model, early stopping, the progress line."""
+"""What happens beside the training loop.
+
+The run's log, the best model and early stopping, checkpoints, what processes share of frozen layers, the time and the
+progress line.
+"""
 
 from __future__ import annotations
 

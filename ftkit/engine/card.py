@@ -14,22 +14,15 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from ftkit import checkpoints, exporters
 from ftkit.data.hub import hub_name
-from ftkit.engine.gate import Proof, told, weight
+from ftkit.engine.contract import head_of
+from ftkit.engine.gate import Proof, score_text, weight
 from ftkit.engine.model import Trained
+from ftkit.errors import counted
 from ftkit.recipe import Recipe
 from ftkit.tasks._truncation import KEPT
 
 FOLDER = "THIS_FOLDER"
 """What a card calls the folder that it lies in, where it has no name on the Hub."""
-_PIPELINES = {
-    "ForSequenceClassification": "text-classification",
-    "ForTokenClassification": "token-classification",
-    "ForQuestionAnswering": "question-answering",
-    "ForConditionalGeneration": "summarization",
-    "ForCausalLM": "text-generation",
-    "LMHeadModel": "text-generation",
-}
-"""The Hub's word for what a model does, by the ending of its class."""
 
 
 def model_card(
@@ -85,8 +78,7 @@ def _metadata(
 ) -> ModelCardData:
     """What the Hub lists and filters models by."""
     checkpoint = recipe.model.checkpoint if recipe else str((trained.contract.base or {}).get("checkpoint", ""))
-    kind = type(trained.model).__name__
-    pipeline = next((word for ending, word in _PIPELINES.items() if kind.endswith(ending)), None)
+    _, pipeline = head_of(type(trained.model).__name__)
     source = _data_set(recipe)
     results = list(_results(scores, pipeline or "other", source))
     return ModelCardData(
@@ -164,12 +156,12 @@ def _proof(proof: Proof) -> str:
             f"On {found.rows} held-out rows, loaded in a fresh process; the run in PyTorch, float32.\n",
             "| | this folder | the run |",
             "|---|---|---|",
-            f"| score | {told(found.scores, proof.metric)} | {told(run.scores, proof.metric)} |",
+            f"| score | {score_text(found.scores, proof.metric)} | {score_text(run.scores, proof.metric)} |",
             f"| same answers | {found.agreement:.2%} | |",
             f"| largest difference of a logit | {found.difference:.3g} (allowed: {proof.tolerance:.3g}) | |",
             f"| size | {weight(found)} | {weight(run)} |",
             *(
-                f"| time of {size} row{'s' * (size != '1')} | {1000 * found.seconds[size]:.1f} ms |"
+                f"| time of {counted(int(size), 'row')} | {1000 * found.seconds[size]:.1f} ms |"
                 f" {1000 * run.seconds[size]:.1f} ms |"
                 for size in found.seconds
             ),

@@ -17,7 +17,7 @@ from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import Difference, Spread, Verdict, of_differences
 from ftkit.plugins import resolve
-from ftkit.run import RunDirectory
+from ftkit.run import SCORES, RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
@@ -173,7 +173,7 @@ def _first_run(names: Sequence[str], split: str) -> RunDirectory:
 
 
 def _has_split(run: RunDirectory, split: str) -> bool:
-    return split in run.read_json("scores")["scores"]
+    return split in run.read_json(SCORES)["scores"]
 
 
 def _parts(name: str, home: RunDirectory | None = None) -> tuple[RunDirectory | None, str]:
@@ -232,7 +232,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
     from ftkit.engine.prepare import check
 
     trained, recipe = models.load(name), home.recipe
-    if not same_task(trained.task, resolve("task", recipe.task, Task)):
+    if not trained.task.is_like(resolve("task", recipe.task, Task)):
         raise RunError(f"{name} and {home.path} are of different tasks", "compare what answers the same question")
     rows = evaluation.rows_of(trained, home, split, say)
     for warning in check(trained.task, {split: rows}, trained.labels):
@@ -278,7 +278,7 @@ def _refuse_unlike(models: Sequence[Model], split: str) -> None:
 def _unlike(first: Model, other: Model) -> str:
     """Why two models can't be compared; empty where they can."""
     one, two = first.evidence, other.evidence
-    if not same_task(first.task, other.task) or _kind(one) != _kind(two):
+    if not first.task.is_like(other.task) or _kind(one) != _kind(two):
         return f"{other.name} is of another task"
     if np.array_equal(one.rows, two.rows):
         return ""
@@ -294,14 +294,6 @@ def _unlike(first: Model, other: Model) -> str:
 
 def _kind(evidence: Evidence) -> tuple[type, str | None]:
     return type(evidence.tally), getattr(evidence.tally, "kind", None)
-
-
-def same_task(one: Task, other: Task) -> bool:
-    """Whether one's shipped class is or inherits the other's: a person's own may stand in several files."""
-    first, second = (
-        next(cls for cls in type(task).__mro__ if cls.__module__.startswith("ftkit.tasks.")) for task in (one, other)
-    )
-    return issubclass(first, second) or issubclass(second, first)
 
 
 def _decisive(wanted: str | None, usual: Sequence[str | None], models: Sequence[Model]) -> str:

@@ -104,14 +104,20 @@ def text(contract: Contract) -> str:
     return contract.model_dump_json(indent=2) + "\n"
 
 
-_ARCHITECTURES = {
-    "ForSequenceClassification": "classification",
-    "ForTokenClassification": "ner",
-    "ForQuestionAnswering": "qa",
-    "ForConditionalGeneration": "summarization",
-    "ForCausalLM": "summarization",
-    "LMHeadModel": "summarization",
+_HEADS = {
+    "ForSequenceClassification": ("classification", "text-classification"),
+    "ForTokenClassification": ("ner", "token-classification"),
+    "ForQuestionAnswering": ("qa", "question-answering"),
+    "ForConditionalGeneration": ("summarization", "summarization"),
+    "ForCausalLM": ("summarization", "text-generation"),
+    "LMHeadModel": ("summarization", "text-generation"),
 }
+"""By the ending of a model's class: the task that has such a head, and the Hub's word for what it does."""
+
+
+def head_of(architecture: str) -> tuple[str, str] | tuple[None, None]:
+    """Task and the Hub's word for a class of transformers; nothing where its head is of no task."""
+    return next((found for ending, found in _HEADS.items() if architecture.endswith(ending)), (None, None))
 
 
 _KINDS = {"multi_label_classification": "multi", "regression": "regression"}
@@ -121,7 +127,7 @@ def inferred(folder: Path) -> Contract:
     """The contract of a plain checkpoint, from its config. Raises CheckpointError where it has no head for a task."""
     config = pretrained.read_config(folder)
     architecture = (config.architectures or ["no architecture"])[0]
-    name = next((task for suffix, task in _ARCHITECTURES.items() if architecture.endswith(suffix)), None)
+    name, _ = head_of(architecture)
     if name is None:
         raise CheckpointError(
             f"{folder} is {architecture}, which has no head for a task",

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.split import draw
-from ftkit.engine.checked import checked
+from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.study import Outcome, Study
 from ftkit.errors import RecipeError
 from ftkit.metrics import curve, intervals
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
+from ftkit.run import CURVE
 from ftkit.terminal import Progress, Say, silence
 
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -85,7 +86,7 @@ def learning_curve(
     told; as many again, and four times as many, when not given. The study at `path` is gone on with where there is
     one. Raises FTKitError as `train` would, and where the rows are too few for a curve.
     """
-    prepared = checked(recipe)
+    prepared = cleared(recipe)
     if recipe.augment.teacher:
         raise RecipeError("augment.teacher: each part of the rows would need a teacher of its own", "leave it out here")
     sizes = part_sizes(len(prepared.splits["train"]))
@@ -94,7 +95,7 @@ def learning_curve(
         trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
         total = sizes[-1]
         found = _found(study, prepared, trained, list(more) or [total, 4 * total])
-        study.run.write_json("curve", found.as_json())
+        study.run.write_json(CURVE, found.as_json())
     return found
 
 

@@ -16,7 +16,6 @@ from datasets import Dataset, concatenate_datasets
 from ftkit.data.typed import AT_ONCE, in_parts
 from ftkit.engine import infer, pretrained
 from ftkit.engine import model as models
-from ftkit.engine.compare import same_task
 from ftkit.engine.evaluate import spec_of
 from ftkit.engine.nonfinite import not_finite
 from ftkit.engine.prepare import Prepared
@@ -47,7 +46,7 @@ def check(prepared: Prepared) -> None:
     teacher = models.load(objective.teacher)
     if is_served(teacher.model):
         raise _refused(teacher, f"is an export as {teacher.contract.format}", "name the run that it comes of")
-    if not same_task(prepared.task, teacher.task) or _kind(prepared.task) != _kind(teacher.task):
+    if not prepared.task.is_like(teacher.task) or _kind(prepared.task) != _kind(teacher.task):
         raise _refused(teacher, "is of another task than the recipe", "train a teacher on the same task")
     if set(prepared.labels) != set(teacher.labels):
         raise _refused(

@@ -18,7 +18,7 @@ from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
 from ftkit.metrics.evidence import fingerprints
 from ftkit.recipe import Recipe, override, parse_data
-from ftkit.run import RunDirectory
+from ftkit.run import DATA, RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
 from ftkit.tasks._truncation import KEPT
@@ -70,7 +70,7 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
 
     Raises RecipeError for one that there is not, MachineError where the machine lacks it.
     """
-    spec = recipe.evaluate if recipe else EvaluateSpec()
+    spec, _ = judged_by(trained, recipe)
     wanted = spec.precision if precision is None else precision
     if wanted not in (known := get_args(Precision)):
         raise RecipeError(f"--precision {wanted or repr('')}: there is no such precision", f"one of {', '.join(known)}")
@@ -86,6 +86,13 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
         wanted = trained.contract.precision if machine.has_bf16() else "fp32"
     machine.precision(wanted, "--precision" if precision else "evaluate.precision")
     return spec.model_copy(update={"precision": wanted})
+
+
+def judged_by(trained: models.Trained, recipe: Recipe | None) -> tuple[EvaluateSpec, str]:
+    """How a run's recipe evaluates, or the defaults; and the metric that decides."""
+    if recipe is None:
+        return EvaluateSpec(), trained.task.decider()
+    return recipe.evaluate, recipe.train.metric or trained.task.decider()
 
 
 def recipe_of(source: str | Path, say: Say) -> Recipe | None:
@@ -173,7 +180,7 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
     return parse_data(raw["data"])
 
 
-def held_out(trained: models.Trained, recipe: Recipe, source: str | Path, say: Say) -> Dataset:
+def held_out(trained: models.Trained, source: str | Path, say: Say) -> Dataset:
     """The rows of a run's test split; where it has none, of validation. Raises RunError where it has neither."""
     splits = _splits(trained, RunDirectory.open(source), say)
     for name in ("test", "validation"):
@@ -201,7 +208,7 @@ def rows_of(
 def _splits(trained: models.Trained, run: RunDirectory, say: Say) -> dict[str, Dataset]:
     run.refuse_outside()
     recipe = run.recipe
-    recorded = run.read_json("data")["sha256"]
+    recorded = run.read_json(DATA)["sha256"]
     for path in changed_files(recipe, recorded, file_hashes(recipe)):
         say(f"warning: {path} has changed since the run was trained")
     return read_splits(recipe, trained.task)[0]

@@ -18,7 +18,7 @@ from ftkit.checkpoints.folder import CARD
 from ftkit.engine import gate, infer, machine, served
 from ftkit.engine import model as models
 from ftkit.engine.card import FOLDER, model_card
-from ftkit.engine.evaluate import data_spec, held_out, read_rows, recipe_of
+from ftkit.engine.evaluate import data_spec, held_out, judged_by, read_rows, recipe_of
 from ftkit.engine.graphs import graphs
 from ftkit.engine.prepare import check
 from ftkit.errors import DataError, FTKitError, RunError, every, problems
@@ -27,8 +27,7 @@ from ftkit.exporters._example import example
 from ftkit.files import parents, replacing, seal, sha256, write_json
 from ftkit.methods._layers import plain_model
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
-from ftkit.settings import EvaluateSpec
+from ftkit.run import SCORES, RunDirectory
 from ftkit.terminal import Say, silence
 
 ROWS, WRITTEN = 1000, 32
@@ -63,15 +62,14 @@ def export(
     trained, recipe = models.load(source), recipe_of(source, say)
     _refuse(trained, chosen)
     proving = held_out_rows(trained, recipe, source, data, rows, say)
-    settings = recipe.evaluate if recipe else EvaluateSpec()
-    wanted = (recipe.train.metric if recipe else None) or trained.task.decider()
+    settings, metric = judged_by(trained, recipe)
     try:
         with parents(to), replacing(to) as beside:
             folders = [(each, name, beside / name if len(chosen) > 1 else beside) for name, each in chosen.items()]
             material = Material(source, proving)
             for exporter, kind, folder in folders:
                 write(exporter, kind, material, trained, folder)
-            proofs = gate.prove(trained, folders, proving, settings, wanted, allowed or gate.Allowed())
+            proofs = gate.prove(trained, folders, proving, settings, metric, allowed or gate.Allowed())
             gate.refuse(proofs)
             for (exporter, _, folder), proof in zip(folders, proofs, strict=True):
                 program = example(trained, exporter, proof.format)
@@ -136,11 +134,11 @@ def held_out_rows(
             f"{source} is no run and remembers no rows to prove an export on", "name a file with --data FILE"
         )
     else:
-        found = held_out(trained, recipe, source, say)
+        found = held_out(trained, source, say)
     check(trained.task, {"held-out": found}, trained.labels)
     if not len(found):
         raise DataError("there are no held-out rows to prove an export on", "name a file with --data FILE")
-    writes = trained.task.generation(trained.model.config, trained.tokenizer) is not None
+    writes = trained.task.writes(trained.model.config, trained.tokenizer)
     most = min(len(found), rows or (WRITTEN if writes else usual) or len(found))
     return found.select(np.linspace(0, len(found) - 1, most).astype(int))
 
@@ -162,7 +160,7 @@ class Material:
             t = self.trained()
             merged = t.method.merge(t.model) if t.method.peft else t.model
             model = plain_model(merged).cpu()
-            writes = t.task.generation(model.config, t.tokenizer) is not None
+            writes = t.task.writes(model.config, t.tokenizer)
             traced = graphs(model, t.task, _few(t, self.rows), writes)
             self._graphs = {name: graph.onnx() for name, graph in traced.items()}
         return self._graphs
@@ -203,7 +201,7 @@ def _scores(source: str | Path) -> dict[str, Any]:
     if not RunDirectory.is_run(source):
         return {}
     try:
-        scores: dict[str, Any] = RunDirectory.open(source).read_json("scores")["scores"]
+        scores: dict[str, Any] = RunDirectory.open(source).read_json(SCORES)["scores"]
     except FTKitError:
         return {}  # it was interrupted after its best epoch was saved
     return scores

@@ -9,14 +9,14 @@ from typing import Any
 from ftkit.engine import calibrate, learned
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
-from ftkit.engine.analysis import EXPLAINED, analysis, words
+from ftkit.engine.analysis import analysis, words
 from ftkit.engine.baselines import Gain, gain
 from ftkit.engine.fit import Fitted
 from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.scoring import Scored
 from ftkit.metrics import ClassScores, Scores
-from ftkit.run import RunDirectory
+from ftkit.run import SCORES, RunDirectory
 from ftkit.terminal import Progress, Say
 
 _OTHER = ("run", "breakdown")
@@ -66,9 +66,7 @@ class Finished:
     @classmethod
     def read(cls, run: RunDirectory) -> Finished:
         """That of a run which is complete."""
-        told = run.read_json(
-            "scores", needs=["per_class", *(one.name for one in fields(cls) if one.name not in _OTHER)]
-        )
+        told = run.read_json(SCORES, needs=["per_class", *(one.name for one in fields(cls) if one.name not in _OTHER)])
         return cls(run=run.path, breakdown=told.pop("per_class"), **{k: v for k, v in told.items() if k != "run"})
 
 
@@ -89,7 +87,7 @@ def finish(
     `folds`, `beside` (baselines) and `seeds` are kept with it. With `analyse` it is kept where the model goes wrong,
     on the test rows if there are some. A run that has been through this is told of as it is.
     """
-    if run.has(_SCORES):
+    if run.has(SCORES):
         return Finished.read(run)
     trained, is_calibrated = _calibrate(models.load(run.path), prepared, say, progress)
     settings = evaluation.spec_of(trained, prepared.recipe)
@@ -120,11 +118,8 @@ def finish(
     if analyse and answered:
         split = "test" if "test" in answered else next(iter(answered))
         _analyse(run, prepared, trained, split, answered[split])
-    run.write_json(_SCORES, result.as_json())  # the last: with it the run is complete
+    run.write_json(SCORES, result.as_json())  # the last: with it the run is complete
     return result
-
-
-_SCORES = "scores"
 
 
 def _gains(
@@ -176,7 +171,5 @@ def _analyse(
     """Keep where the model goes wrong on one split."""
     rows, settings = prepared.splits[split], prepared.recipe.evaluate
     seen = () if prepared.stream else words(prepared.task, prepared.splits["train"])
-    where = analysis(
-        trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen, EXPLAINED
-    )
+    where = analysis(trained, found, found.predictions, rows, settings, prepared.metric, found.truncated, seen)
     run.write_analysis(split, where)

@@ -29,7 +29,7 @@ from ftkit.engine.trainer import FTTrainer
 from ftkit.engine.unpad import is_encoder, unpadded
 from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
-from ftkit.run import RunDirectory
+from ftkit.run import DATA, ENVIRONMENT, FITTED, MEMORY, RunDirectory
 from ftkit.settings import TrainSpec
 from ftkit.tasks._base import Prediction
 from ftkit.terminal import Progress, Say, silence
@@ -138,8 +138,8 @@ def fit(
     trainer.remove_callback(ProgressCallback)
     if trainer.is_world_process_zero():
         environment = _environment(args, model, processes, None if prepared.stream else args.num_train_epochs)
-        run.write_json("environment", environment)
-        run.write_json("data", {**describe(prepared, rows.cut), **rows.told()})
+        run.write_json(ENVIRONMENT, environment)
+        run.write_json(DATA, {**describe(prepared, rows.cut), **rows.told()})
     notes = keeping.noted if keeping else ()
     if args.num_train_epochs > 0 and not (keeping and keeping.over):
         _check_metric(trainer, prepared)
@@ -151,13 +151,13 @@ def fit(
     fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()))
     if trainer.is_world_process_zero() and not trial:
         if went_by := rows.told():  # known now, and not when it began
-            run.write_json("data", {**describe(prepared, rows.cut), **went_by})
-        run.write_json("environment", {**environment, "notes": notes})
+            run.write_json(DATA, {**describe(prepared, rows.cut), **went_by})
+        run.write_json(ENVIRONMENT, {**environment, "notes": notes})
         run.publish()
     if not trial and (not args.num_train_epochs or not validation):
         save()
     if trainer.is_world_process_zero() and not trial:
-        run.write_json(_DONE, vars(fitted))
+        run.write_json(FITTED, vars(fitted))
         Checkpoints(run.checkpoints).clear()
     if keeping:
         interrupt.stop_if_asked("the training, which is saved")
@@ -183,14 +183,11 @@ def _lost(run: RunDirectory) -> str:
     return ""
 
 
-_DONE = "fitted"
-
-
 def finished(run: RunDirectory) -> Fitted | None:
     """What a training told that this run has behind it; None where it has none, or is in the midst of it."""
-    if not run.has(_DONE):
+    if not run.has(FITTED):
         return None
-    told = run.read_json(_DONE, needs=[one.name for one in fields(Fitted)])
+    told = run.read_json(FITTED, needs=[one.name for one in fields(Fitted)])
     return Fitted(**{**told, "notes": tuple(told["notes"])})
 
 
@@ -199,7 +196,7 @@ def _limit(run: RunDirectory, settings: TrainSpec, processes: int, say: Say) -> 
 
     def found(tokens: int) -> None:
         run.follow()
-        run.write_json(_MEMORY, {"batch_tokens": min(tokens, _known(run, tokens))})
+        run.write_json(MEMORY, {"batch_tokens": min(tokens, _known(run, tokens))})
         say(
             f"note: memory ran out: from here on {tokens} tokens are computed at once (train.batch_tokens), a step in"
             " more parts with the same result"
@@ -208,12 +205,9 @@ def _limit(run: RunDirectory, settings: TrainSpec, processes: int, say: Say) -> 
     return Limit(_known(run, settings.batch_tokens), found, alone=processes == 1)
 
 
-_MEMORY = "memory"
-
-
 def _known(run: RunDirectory, tokens: int) -> int:
     """What was found to fit before, if that is less than `tokens`."""
-    return min(tokens, run.read_json(_MEMORY)["batch_tokens"]) if run.has(_MEMORY) else tokens
+    return min(tokens, run.read_json(MEMORY)["batch_tokens"]) if run.has(MEMORY) else tokens
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:

@@ -6,23 +6,17 @@ own runtime. The run's answers are those of its weights in float32.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
-import ftkit
+from ftkit.engine import elsewhere
 from ftkit.engine import model as models
-from ftkit.errors import GateError, RunError, one_line
+from ftkit.errors import GateError, one_line
 from ftkit.exporters._base import Exporter
-from ftkit.files import write_json
 from ftkit.settings import EvaluateSpec
 
 if TYPE_CHECKING:
@@ -114,8 +108,8 @@ class Proof:
         )
         return (
             f"{self.format}: logits within {found.difference:.2g} of the run's ({self.tolerance:.2g} allowed),"
-            f" {found.agreement:.2%} of {found.rows} answers the same, {told(found.scores, self.metric)}"
-            f" (run {told(run.scores, self.metric, False)}), {weight(found)}, {speed}"
+            f" {found.agreement:.2%} of {found.rows} answers the same, {score_text(found.scores, self.metric)}"
+            f" (run {score_text(run.scores, self.metric, False)}), {weight(found)}, {speed}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -146,7 +140,7 @@ def weight(measured: Measured) -> str:
     return f"{measured.bytes / 1e6:.1f} MB{base}"
 
 
-def told(scores: dict[str, Any], metric: str, whole: bool = True) -> str:
+def score_text(scores: dict[str, Any], metric: str, whole: bool = True) -> str:
     """A score with its name and interval, or the number alone; "no score" where there is none."""
     score = scores.get(metric)
     if not score:
@@ -203,30 +197,5 @@ def in_a_fresh_process(
         "folders": [(format, str(folder.absolute())) for format, folder in folders],
         "settings": settings.model_dump(mode="json"),
     }
-    result = asked("ftkit.engine.parity", job, rows)
+    result = elsewhere.run("ftkit.engine.parity", job, rows)
     return Measured(**result["run"]), [Measured(**each) for each in result["exports"]]
-
-
-def asked(module: str, job: Mapping[str, Any], rows: Dataset) -> dict[str, Any]:
-    """What a module of ftkit's, run as a program, makes of a job and of rows, which it is told the place of."""
-    with TemporaryDirectory() as aside:
-        rows.save_to_disk(f"{aside}/rows")
-        told = {**job, "rows": f"{aside}/rows", "result": f"{aside}/result.json"}
-        write_json(Path(aside) / "job.json", told)
-        command = [sys.executable, "-m", module, f"{aside}/job.json"]
-        done = subprocess.run(command, env=_environment(), capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            raise RunError(
-                f"the process that measures the exports ended with {done.returncode}:"
-                f" {one_line(done.stderr[-2000:], 2000)}",
-                "if memory ran out, try fewer --rows",
-            )
-        result: dict[str, Any] = json.loads(Path(aside, "result.json").read_text(encoding="utf-8"))
-        return result
-
-
-def _environment() -> dict[str, str]:
-    """This process's, in which ftkit is found and may do what this one may: the run is loaded already."""
-    home = str(Path(ftkit.__file__).parents[1])
-    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": paths, "FTKIT_ALLOW_CODE": "1", "HF_HUB_OFFLINE": "1"}

@@ -8,10 +8,7 @@ gives each decoder layer's keys and values of it.
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +18,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import DynamicLayer
 
 from ftkit.errors import CheckpointError, one_line
+from ftkit.exporters._graphs import quiet
 from ftkit.tasks._base import Task
 
 Tensors = tuple[torch.Tensor, ...]
@@ -204,16 +202,3 @@ def _writing(module: nn.Module, inputs: dict[str, torch.Tensor], past: Sequence[
     moving: dict[str, tuple[int, ...]] = {**dict.fromkeys(inputs, (0, 1)), **dict.fromkeys(names, (0, 2))}
     outputs = ("logits", *(name.replace("past", "new") for name in names))
     return Graph(module, {**inputs, **dict(zip(names, past, strict=True))}, moving, outputs)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what the tracer tells of itself, of packages that it would know and of shapes that it generalises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

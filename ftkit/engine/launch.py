@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ftkit import errors
+from ftkit import errors, trust
 from ftkit.engine import interrupt, machine
 from ftkit.engine.fit import Fitted
-from ftkit.engine.worker import Job, by_signal, told
+from ftkit.engine.worker import Job, as_message, by_signal
 from ftkit.errors import FTKitError, Interrupted, MachineError
 
 LOOK = 0.1
@@ -93,12 +93,12 @@ class Processes:
         if self.launched is not None and not self.ended and (code or 0) < 0:  # an agent says so itself
             assert code is not None
             ended = by_signal(self.job.node, signal.Signals(-code))
-            found[self.job.size + self.job.node] = told(ended, self.job.node)
+            found[self.job.size + self.job.node] = as_message(ended, self.job.node)
         return found
 
     def _environment(self) -> dict[str, str]:
         job = self.job
-        environment = {**os.environ, "FTKIT_ALLOW_CODE": "1", interrupt.FILE: str(self.stop)}  # the code is checked
+        environment = {**os.environ, trust.VARIABLE: "1", interrupt.FILE: str(self.stop)}  # the code is checked
         if self.interface:
             environment.setdefault("GLOO_SOCKET_IFNAME", self.interface)
         if self.launched is None:

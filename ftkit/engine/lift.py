@@ -12,9 +12,9 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit.data.split import draw, draw_each
-from ftkit.engine import teacher
+from ftkit.engine import judge
 from ftkit.engine.arguments import epochs
-from ftkit.engine.checked import checked
+from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared, augmented
 from ftkit.engine.study import Done, Outcome, Study
 from ftkit.errors import RecipeError
@@ -22,7 +22,7 @@ from ftkit.metrics.intervals import of_differences
 from ftkit.metrics.paired import Paired, paired
 from ftkit.plugins import Choice
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
+from ftkit.run import LIFT, RunDirectory
 from ftkit.settings import AugmentSpec
 from ftkit.terminal import Progress, Say, silence
 
@@ -89,8 +89,8 @@ def lift(
     asked = recipe.augment
     if not asked.by:
         raise RecipeError("augment.by: the recipe names no augmenter", "--set 'augment.by=[swap, keyboard]'")
-    prepared = checked(recipe.model_copy(update={"augment": AugmentSpec()}))
-    teacher.check(replace(prepared, recipe=recipe))
+    prepared = cleared(recipe.model_copy(update={"augment": AugmentSpec()}))
+    judge.check(replace(prepared, recipe=recipe))
     if per_label is not None and prepared.task.stratify() is None:
         raise RecipeError("--per-label: rows of this task have no label", "say --rows")
     tried = _each(asked) if each else {_name(asked.by): asked}
@@ -152,7 +152,7 @@ def _plain(some: Prepared, part: RunDirectory) -> Dataset:
 def _varied(some: Prepared, spec: AugmentSpec, study: Study, part: RunDirectory) -> Dataset:
     """The training rows with their variants behind them."""
     recipe = part.recipe.model_copy(update={"augment": spec})
-    prepared = teacher.filtered(part, augmented(replace(some, recipe=recipe)), study.progress, study.say)
+    prepared = judge.filtered(part, augmented(replace(some, recipe=recipe)), study.progress, study.say)
     return prepared.training()
 
 
@@ -167,5 +167,5 @@ def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], 
         variants = fmean(d.examples - size for d in done)
         lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
     result = Lifted(**study.about, seeds=len(plain), training_rows=size, lifts=tuple(lifts))
-    study.run.write_json("lift", result.as_json())
+    study.run.write_json(LIFT, result.as_json())
     return result

@@ -53,7 +53,7 @@ class Judged(NamedTuple):
     kind: str
 
 
-def require() -> None:
+def _require() -> None:
     """Raises MachineError where cleanlab is not installed."""
     if importlib.util.find_spec("cleanlab") is None:
         raise MachineError("--noise needs the library cleanlab", "pip install 'ftkit[noise]'")
@@ -61,7 +61,7 @@ def require() -> None:
 
 def with_suspects(found: Inspection, progress: Progress) -> Inspection:
     """What was found, and labels that are likely wrong; these wait until rows that can't be read are mended."""
-    require()
+    _require()
     if found.errors:
         return replace(found, notes=(*found.notes, "--noise: labels are judged once the errors are mended"))
     suspected, note = find(found.recipe, found.splits, found.splits.shape, progress)
@@ -74,7 +74,6 @@ def find(recipe: Recipe, loaded: Splits, shape: Sequence[Column], progress: Prog
 
     Raises RecipeError for a task without labels to judge.
     """
-    require()
     judged = _judged(recipe, loaded, shape, progress)
     judged = _of_known_labels(judged)
     names = sorted(set(judged.labels))

@@ -96,7 +96,7 @@ def _given(source: Path, precision: str, rows: Dataset, settings: EvaluateSpec) 
     t = models.load(source)
     settings = settings.model_copy(update={"precision": precision if machine.has_bf16() else "fp32"})
     found = _Given(t, settings)
-    writes = t.task.generation(t.model.config, t.tokenizer) is not None
+    writes = t.task.writes(t.model.config, t.tokenizer)
 
     def observe(outputs: list[Output], encoded: Batch, examples: list[Example]) -> None:
         found.encoded += encoded["input_ids"]

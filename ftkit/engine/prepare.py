@@ -29,7 +29,7 @@ from ftkit.engine.variants import Augmented, augment, stored_variants, summary
 from ftkit.errors import CheckpointError, DataError, RecipeError, every
 from ftkit.findings import Finding, located, merged, unusable
 from ftkit.methods._base import Method
-from ftkit.metrics import hub
+from ftkit.metrics import library
 from ftkit.objectives._base import Objective
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, unused_without_validation
@@ -127,7 +127,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     labels = in_order_of(labels, pretrained.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
-        hub.load(name, labels)  # found now, not after the training
+        library.load(name, labels)  # found now, not after the training
     if baselines.of(task) and loaded.stream:
         notes = (*notes, "no baselines are scored beside a stream: they learn from all rows at once")
     tokenizer = pretrained.read_tokenizer(base.path, task)
@@ -138,8 +138,8 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
         notes = (*notes, f"{changed}: the checkpoint reads no more")
     if look:
-        data = checks.data_of(loaded, labels, fitting.limits(), tokenizer)
-        warnings = merged([*warnings, *located(checks.of_data(data), loaded.numbering)])
+        data = checks.as_data(loaded, labels, fitting.limits(), tokenizer)
+        warnings = merged([*warnings, *located(checks.found_in(data), loaded.numbering)])
         notes = (*notes, *data.notes)
     made = augmented(
         Prepared(

@@ -12,7 +12,7 @@ import transformers
 from ftkit import checkpoints
 from ftkit.checkpoints.folder import CONTRACT
 from ftkit.engine import spread
-from ftkit.engine.shrink import shortened
+from ftkit.engine.shrink import with_layers
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, one_line
 from ftkit.methods._layers import head_modules
@@ -114,7 +114,7 @@ def build(
     _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)
-    model = model if layers is None else shortened(model, layers)
+    model = model if layers is None else with_layers(model, layers)
     _align(model)
     return model
 

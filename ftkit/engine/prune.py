@@ -48,7 +48,7 @@ def check(prepared: Prepared) -> None:
     config = read_config(prepared.base.path)
     has_head = prepared.task.model_class(config).removeprefix("AutoModel") in (config.architectures or [""])[0]
     trained = has_head and (not prepared.labels or label_names(config) == prepared.labels)
-    writes = prepared.task.generation(config, prepared.tokenizer) is not None  # which a checkpoint comes with
+    writes = prepared.task.writes(config, prepared.tokenizer)  # which a checkpoint comes with
     if spec.heads and not (trained or writes):
         raise RecipeError(
             f"model.prune.heads: {prepared.recipe.model.checkpoint} has not learned this task, so no head is important"

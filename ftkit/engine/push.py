@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def push(
             _verify(api, standing.repo, commit, folder, files)
     if commit == standing.commit:
         say(f"{standing.repo} holds these files already: there is no new commit")
-    return Pushed(**{**vars(told), "commit": commit})
+    return replace(told, commit=commit)
 
 
 def _export(source: str | Path) -> Path:
@@ -238,7 +238,7 @@ def _standing(api: HfApi, repo: str, branch: str) -> _Standing:
         except ValueError:
             return standing
         edited = CARD in files and sha256(Path(folder) / CARD) != known.get(CARD)
-    return _Standing(**{**vars(standing), "pushed": (*known, SEAL), "edited": edited})
+    return replace(standing, pushed=(*known, SEAL), edited=edited)
 
 
 def _tree(api: HfApi, repo: str, commit: str) -> dict[str, RepoFile]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ftkit.errors import CheckpointError, RecipeError
+from ftkit.errors import CheckpointError
 from ftkit.methods._layers import Layout, is_norm, layout
 
 _FACTORS = ("ia3_l", "lora_magnitude_vector")
@@ -33,13 +33,9 @@ def param_groups(
     at d = n; the head's is `learning_rate * head_multiplier`. Biases, norms and multiplying vectors have no
     weight decay. A group holds `params`, `lr`, `weight_decay`, `depth` and `name`.
 
-    Raises RecipeError for both kinds of rates at once, and CheckpointError for a model without the layers or
-    the head that the rates speak of.
+    A recipe sets one of `layer_decay` and `bottom_rate`. Raises CheckpointError for a model without the layers or the
+    head that the rates speak of.
     """
-    if layer_decay != 1.0 and bottom_rate is not None:
-        raise RecipeError(
-            "train.layer_decay and train.bottom_rate are two ways to say one thing", "set only one of them"
-        )
     parts = layout(model)
     _check_parts(model, parts, layer_decay != 1.0 or bottom_rate is not None, head_multiplier != 1.0)
     rate = _rates(len(parts.layers), learning_rate, layer_decay, bottom_rate, head_multiplier)

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from ftkit.data.split import numbered
 from ftkit.errors import FTKitError
-from ftkit.metrics import ClassScores, Scores, hub, intervals
+from ftkit.metrics import ClassScores, Scores, intervals, library
 from ftkit.metrics.evidence import Evidence, fingerprints
 from ftkit.metrics.intervals import Spread
 from ftkit.settings import EvaluateSpec
@@ -75,7 +75,7 @@ def _more(
     name: str, task: Task, predictions: Sequence[Prediction], rows: Dataset, labels: Labels, spread: Spread
 ) -> Scores:
     """Scores of a metric that a recipe names besides the task's own."""
-    compute = hub.load(name, labels)
+    compute = library.load(name, labels)
     said, true = task.answers(predictions, rows)
 
     def measure(places: Sequence[int]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError
 from ftkit.files import SEAL
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
+from ftkit.run import SCORES, RunDirectory
 
 
 def seeds(recipe: Recipe) -> range:
@@ -45,7 +45,7 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
     Tells which it is.
     """
     metric, sign = prepared.metric, prepared.task.sign(prepared.metric)
-    values = [sign * part.read_json("scores")["scores"]["validation"][metric]["value"] for part in runs]
+    values = [sign * part.read_json(SCORES)["scores"]["validation"][metric]["value"] for part in runs]
     best = runs[values.index(max(values))]
     run.take_record(best)
     if prepared.method.standalone:

@@ -24,7 +24,7 @@ from ftkit.errors import DataError, RecipeError
 from ftkit.metrics import intervals
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import of_differences
-from ftkit.run import RunDirectory
+from ftkit.run import SCORES, SELF_TRAINING, RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
@@ -73,8 +73,8 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
 
     The run is given the model of the best round by validation. What the last round is worth, against none, is told.
     """
-    if run.has(_FILE):
-        done = finished(run.part("rounds", str(run.read_json(_FILE)["kept"])))
+    if run.has(SELF_TRAINING):
+        done = finished(run.part("rounds", str(run.read_json(SELF_TRAINING)["kept"])))
         assert done is not None
         return done
     rounds = [_round(run, prepared, prepared.training(), 0, {}, progress, say)]
@@ -89,14 +89,11 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
     run.take_record(best.run)
     run.take_model(best.run)
     told = _told(prepared, rounds, best, len(unlabeled))
-    run.write_json(_FILE, told)
+    run.write_json(SELF_TRAINING, told)
     say(_sentence(told, prepared.metric))
     for one in rounds:
         shutil.rmtree(one.run.model, ignore_errors=True)
     return best.fitted
-
-
-_FILE = "self_training"
 
 
 def _round(
@@ -150,7 +147,7 @@ def _told(prepared: Prepared, rounds: Sequence[Round], best: Round, texts: int) 
             "round": number,
             "texts": sum(one.labels.values()),
             "labels": one.labels,
-            **{name: scores[metric]["value"] for name, scores in one.run.read_json("scores")["scores"].items()},
+            **{name: scores[metric]["value"] for name, scores in one.run.read_json(SCORES)["scores"].items()},
         }
         for number, one in enumerate(rounds)
     ]

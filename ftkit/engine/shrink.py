@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ftkit.errors import CheckpointError
-from ftkit.methods._layers import stacks
+from ftkit.methods._layers import counts_layers, stacks
 
 _LISTS = ("layer_types", "mlp_layer_types", "attention_types", "no_rope_layers", "layers_block_type")
 """Settings that say something of each layer."""
@@ -19,7 +19,7 @@ def spaced(there: int, count: int) -> list[int]:
     return [0] if count == 1 else [round(i * (there - 1) / (count - 1)) for i in range(count)]
 
 
-def shortened(model: Any, count: int) -> Any:
+def with_layers(model: Any, count: int) -> Any:
     """The model with `count` of the layers of each of its stacks, as its config says then; itself where it has so many.
 
     Raises CheckpointError where it has fewer, or no config says what it would be.
@@ -65,7 +65,7 @@ def _config(config: Any, kept: dict[int, list[int]]) -> Any:
     for name, value in told.items():
         if name in _LISTS and isinstance(value, list) and len(value) in kept:
             setattr(config, name, [value[i] for i in kept[len(value)]])
-    for name in [name for name in told if name.endswith("layers") or name == "n_layer"]:
+    for name in filter(counts_layers, told):
         if told[name] in kept and type(told[name]) is int:
             setattr(config, name, len(kept[told[name]]))
     return config

@@ -1,4 +1,4 @@
-"""How fast models answer and how large they are: the card, the gate and the survey all ask here.
+"""How fast models answer and how large they are: the survey asks here, and the parity of exports, for gate and card.
 
 Timed is what `predict` and `serve` do between the tokenizer and the task's reading of the logits: the one inference
 path, in the precision given, with its quick ways around a model that was made ready once.
@@ -94,6 +94,6 @@ def _batches(ready: Ready, rows: Dataset, count: int) -> list[Callable[[], Any]]
         encoded = infer.encode(t.task, examples, t.tokenizer, t.labels)
         return lambda: infer.run(t.model, t.task, t.tokenizer, encoded, settings)
 
-    writes = t.task.generation(t.model.config, t.tokenizer) is not None
+    writes = t.task.writes(t.model.config, t.tokenizer)
     places = np.linspace(0, len(rows) - 1, max(count, _LEAST_WRITTEN if writes else _LEAST)).astype(int).tolist()
     return [compute([rows[i] for i in places[start : start + count]]) for start in range(0, len(places), count)]

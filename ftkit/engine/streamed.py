@@ -19,12 +19,11 @@ from torch.utils.data import DataLoader
 from ftkit import checks
 from ftkit.data.clean import GIVEN
 from ftkit.data.load import unified
-from ftkit.data.read import counted
 from ftkit.data.stream import Part, naming_skip
 from ftkit.data.typed import as_dataset, column, in_parts
 from ftkit.engine.prepare import Prepared, encode_training
 from ftkit.engine.steps import WINDOW, Row, Steps, examples_of
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 from ftkit.findings import Finding, errors, unusable
 
 _ASIDE = ("id", "group", GIVEN)

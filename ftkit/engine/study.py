@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 
 from ftkit import trust
-from ftkit.engine import begun, teacher
+from ftkit.engine import begun
 from ftkit.engine.finish import finish
 from ftkit.engine.fit import finished, fit
 from ftkit.engine.prepare import Prepared
@@ -24,7 +24,7 @@ from ftkit.errors import Interrupted, RecipeError, RunError, problems
 from ftkit.files import broken
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory
+from ftkit.run import BEGUN, SCORES, TEACHER, RunDirectory
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -92,7 +92,7 @@ class Study:
                 if run.published:
                     _go_on(run, replace(prepared, recipe=recipe), wanted, say)
                 else:
-                    run.write_json(begun.FILE, wanted)
+                    run.write_json(BEGUN, wanted)
                     run.publish()
                 yield cls(run, prepared, say, progress)
         except KeyboardInterrupt as stop:
@@ -135,7 +135,7 @@ class Study:
     def _done(self, folder: Path) -> Done:
         """A finished training, of which the model is not kept. Raises RunError where it is none."""
         part = RunDirectory.open(folder)
-        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json("scores")["examples"]))
+        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json(SCORES)["examples"]))
         shutil.rmtree(folder / "model", ignore_errors=True)
         return done
 
@@ -156,14 +156,14 @@ def _standing(path: Path, recipe: Recipe) -> RunDirectory:
     if not RunDirectory.is_run(path):
         raise RunError(f"{path} is there, and is no folder of such trainings", "name a new folder with --run")
     run = RunDirectory.open(path)
-    if not run.has(begun.FILE) or run.recipe.filled() != recipe.filled():
+    if not run.has(BEGUN) or run.recipe.filled() != recipe.filled():
         raise RunError(f"{path} is of another recipe, or of other settings", "name another folder with --run")
     return run
 
 
 def _go_on(run: RunDirectory, prepared: Prepared, wanted: Mapping[str, Any], say: Say) -> None:
     """Raises RunError where a study began with other data, another checkpoint, or in another way."""
-    before = run.read_json(begun.FILE)
+    before = run.read_json(BEGUN)
     if found := begun.changes(before, prepared):
         raise problems(RunError, f"{run.path} can't be gone on with", found, "name another folder with --run")
     other = [name for name, value in wanted["how"].items() if before["how"].get(name) != value]
@@ -181,12 +181,12 @@ def _was_stopped(folder: Path) -> bool:
     """
     part = RunDirectory(folder)
     try:
-        if part.has("scores"):
+        if part.has(SCORES):
             return False
         itself = _has_begun(part)
-        if part.has(teacher.FILE):
-            return isinstance(part.read_json(teacher.FILE)["kept"], list)
-        return itself or any(_has_begun(RunDirectory(other)) for other in folder.glob(f"{teacher.FILE}/*"))
+        if part.has(TEACHER):
+            return isinstance(part.read_json(TEACHER)["kept"], list)
+        return itself or any(_has_begun(RunDirectory(other)) for other in folder.glob(f"{TEACHER}/*"))
     except (RunError, KeyError, TypeError):
         return False
 

@@ -18,10 +18,9 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
+from ftkit.engine import elsewhere, gate, learned, machine, speed
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import gate, learned, machine, speed
 from ftkit.engine import model as models
-from ftkit.engine.compare import same_task
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
@@ -86,8 +85,7 @@ def survey(
     _refuse_unlike(first, others)
     recipe = evaluation.recipe_of(source, say)
     taken = _new_to_all((source, *beside), held_out_rows(first, recipe, source, data, rows, say, usual=None), say)
-    settings = recipe.evaluate if recipe else EvaluateSpec()
-    metric = (recipe.train.metric if recipe else None) or first.task.decider()
+    settings, metric = evaluation.judged_by(first, recipe)
     with ExitStack() as stack:
         aside = Path(stack.enter_context(TemporaryDirectory()))
         places: list[tuple[str, str, Path]] = []
@@ -115,7 +113,7 @@ def _refuse_unlike(first: models.Trained, others: Sequence[models.Trained]) -> N
     """Raises RunError for models that don't answer what the first one does."""
     for trained in (first, *others):
         refuse_served(trained)
-        if not same_task(first.task, trained.task) or set(first.labels) != set(trained.labels):
+        if not first.task.is_like(trained.task) or set(first.labels) != set(trained.labels):
             raise RunError(
                 f"{trained.source} is of another task, or of other labels, than {first.source}",
                 "name runs that answer the same question",
@@ -160,7 +158,7 @@ def _measured(
         "settings": settings.model_dump(mode="json"),
         "aside": str(aside),
     }
-    lines = [Line(**line) for line in gate.asked("ftkit.engine.survey", job, rows)["lines"]]
+    lines = [Line(**line) for line in elsewhere.run("ftkit.engine.survey", job, rows)["lines"]]
     first = aside / "0.npz"
     if lines[0].error:
         raise RunError(f"{lines[0].model} does not answer: {lines[0].error}")

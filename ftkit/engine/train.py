@@ -14,18 +14,17 @@ from datasets import Dataset
 from ftkit import trust
 from ftkit.data.typed import fingerprint
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import machine, selftrain, teacher
+from ftkit.engine import judge, machine, selftrain
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
-from ftkit.engine.begun import FILE as _BEGUN
 from ftkit.engine.begun import changes, gone, identity, version_note
-from ftkit.engine.checked import checked
 from ftkit.engine.crew import Crew, gathered
 from ftkit.engine.finish import Finished, finish
 from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
+from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared, encode_training, from_hub, sampled
 from ftkit.engine.seeds import keep_best, seeds, with_seed
 from ftkit.engine.steps import examples_of
@@ -36,7 +35,7 @@ from ftkit.errors import Interrupted, MachineError, RunError, problems, some
 from ftkit.files import full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
-from ftkit.run import RunDirectory, refuse_existing
+from ftkit.run import BEGUN, SCORES, RunDirectory, refuse_existing
 from ftkit.terminal import Progress, Say, silence, variants_sentence
 
 
@@ -104,7 +103,7 @@ def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress 
     for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
         say(message if message.startswith("warning") else f"note: {message}")
     with _new_run(recipe, path) as run:
-        run.write_json(_BEGUN, {"processes": crew.processes, "recipe": run.recipe_sha256(), **identity(ready.prepared)})
+        run.write_json(BEGUN, {"processes": crew.processes, "recipe": run.recipe_sha256(), **identity(ready.prepared)})
         return _completed(run, ready, progress or Progress(show=False), say)
 
 
@@ -123,8 +122,8 @@ def resume(
     it is not a run of `recipe`. `processes` and `world` as for `train`; as many as it began with when not given.
     """
     world = world or alone(processes)
-    if world.nodes == 1 and world.processes is None and (path / f"{_BEGUN}.json").is_file():
-        world = replace(world, processes=RunDirectory.open(path).read_json(_BEGUN, needs=_NEEDED)["processes"])
+    if world.nodes == 1 and world.processes is None and (path / f"{BEGUN}.json").is_file():
+        world = replace(world, processes=RunDirectory.open(path).read_json(BEGUN, needs=_NEEDED)["processes"])
     with gathered(world) as crew:
         return _resume(path, crew, say, progress, recipe)
 
@@ -140,12 +139,12 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
             "leave the recipe out to go on with it, or name another --run",
         )
     with run.locked():
-        if run.has("scores"):
+        if run.has(SCORES):
             models.refuse_damaged(run.model)
             crew.meet(run, run.recipe, say)
             say(f"note: the run {run.path} is complete: there is nothing left to do")
             return Finished.read(run)
-        begun = run.read_json(_BEGUN, needs=_NEEDED)
+        begun = run.read_json(BEGUN, needs=_NEEDED)
         run.refuse_edited(begun["recipe"])
         run.refuse_outside()
         if lost := gone(begun):
@@ -193,7 +192,7 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
 
 def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
     prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
-    prepared = teacher.filtered(run, prepared, progress, say)
+    prepared = judge.filtered(run, prepared, progress, say)
     if prepared.augmented:
         say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
         run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
@@ -228,7 +227,7 @@ def _ready(recipe: Recipe, crew: Crew) -> Ready:
     """The recipe made concrete. Raises FTKitError for whatever stands against it."""
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
-    prepared = checked(recipe, crew.size)
+    prepared = cleared(recipe, crew.size)
     unlabeled = selftrain.read(prepared)
     if unlabeled is not None and from_hub(recipe, "unlabeled"):
         prepared = replace(prepared, files={**prepared.files, "unlabeled": fingerprint(unlabeled)})
@@ -276,7 +275,7 @@ def _cross_validate(
     answers: list[dict[str, Any]] = [{}] * len(train)
     for fold, (kept, held) in enumerate(parts, 1):
         inner = run.part("folds", str(fold))
-        if not inner.has("scores"):
+        if not inner.has(SCORES):
             say(f"fold {fold} of {len(parts)}")
             _fit(inner, prepared, crew, progress, say, f"folds/{fold}", kept)
             inner.publish()
@@ -284,8 +283,8 @@ def _cross_validate(
                 models.load(inner.path), train.select(held), prepared.recipe.evaluate, say, progress
             )
             inner.write_predictions("fold", as_given(prepared.task, train.select(held), found.predictions))
-            inner.write_json("scores", {"scores": {"fold": found.scores}})
-        each.append(inner.read_json("scores")["scores"]["fold"])
+            inner.write_json(SCORES, {"scores": {"fold": found.scores}})
+        each.append(inner.read_json(SCORES)["scores"]["fold"])
         for i, prediction in zip(held, inner.read_predictions("fold"), strict=True):
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
@@ -305,7 +304,7 @@ def _train_seeds(
     for number, seed in enumerate(wanted, 1):
         one = with_seed(prepared, seed)
         inner = run.part("seeds", str(seed), one.recipe)
-        if not inner.has("scores"):
+        if not inner.has(SCORES):
             say(f"seed {seed}, {number} of {len(wanted)}")
         fitted = _fit(inner, one, crew, progress, say, f"seeds/{seed}")
         inner.publish()

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from ftkit.engine.worker import told
+from ftkit.engine.worker import as_message
 from ftkit.engine.world import World
 from ftkit.errors import FTKitError, Interrupted
 from ftkit.recipe import Recipe
@@ -61,7 +61,7 @@ def difference(said: Message, own: Message) -> str:
 def ending(error: BaseException | None) -> Message:
     """How node 0 ends, as the others are told."""
     if isinstance(error, (FTKitError, Interrupted)):
-        return {"kind": "end", "code": error.exit_code, **told(error)}
+        return {"kind": "end", "code": error.exit_code, **as_message(error)}
     code = 0 if error is None else 130 if isinstance(error, KeyboardInterrupt) else 1
     return {"kind": "end", "code": code, "error": None}
 

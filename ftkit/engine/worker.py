@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ftkit.engine import interrupt, teacher
+from ftkit.engine import interrupt, judge
 from ftkit.engine.begun import code_hashes
 from ftkit.engine.fit import fit
 from ftkit.engine.folds import fold_rows
@@ -93,7 +93,7 @@ def start(text: str) -> None:
     except ChildFailedError as failed:
         ended = _ended_by_signal({rank: failure.exitcode for rank, failure in failed.failures.items()})
         if ended:  # its number is behind those of the processes: what they say themselves comes first
-            _write(job, job.size + job.node, told(*ended))
+            _write(job, job.size + job.node, as_message(*ended))
         sys.exit(1)
     except SignalException as stop:  # the agent has ended the processes; now it ends as it was told to
         signal.signal(stop.sigval, signal.SIG_DFL)
@@ -136,7 +136,7 @@ def train(text: str) -> None:
     try:
         fitted = _fit(job, rank)
     except (FTKitError, Interrupted) as error:
-        _write(job, rank, told(error, rank))
+        _write(job, rank, as_message(error, rank))
         sys.exit(error.exit_code)
     except Exception as error:
         if not _is_lost(error):
@@ -144,7 +144,7 @@ def train(text: str) -> None:
             raise
         time.sleep(_ENDED_SOON)  # the other one's error is the one to show, and ends this process
         lost = MachineError(f"the connection to another training process is lost: {error}", "see to the network")
-        _write(job, rank, told(lost, rank))
+        _write(job, rank, as_message(lost, rank))
         sys.exit(lost.exit_code)
     _write(job, rank, vars(fitted))
 
@@ -153,7 +153,7 @@ def _fit(job: Job, rank: int) -> Any:
     run = RunDirectory(Path(job.path), Path(job.final))
     prepared = prepare(run.recipe, look=False)
     _refuse_other(job, sources(prepared))
-    prepared = teacher.recalled(run, prepared)
+    prepared = judge.recalled(run, prepared)
     kind, _, name = job.part.partition("/")
     rows = prepared.training(fold_rows(prepared)[int(name) - 1][0] if kind == "folds" else None)
     if kind == "seeds":
@@ -182,7 +182,7 @@ def _is_lost(error: Exception) -> bool:
     return isinstance(error, DistError) or (isinstance(error, RuntimeError) and ("gloo" in said or " by peer" in said))
 
 
-def told(error: FTKitError | Interrupted, rank: int | None = None) -> dict[str, Any]:
+def as_message(error: FTKitError | Interrupted, rank: int | None = None) -> dict[str, Any]:
     """An error as JSON has it; `rank` is that of the training process that it comes from."""
     return {"error": type(error).__name__, "message": error.message, "hint": error.hint, "rank": rank}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,7 +54,7 @@ class GraphExporter(Exporter):
         trained = material.trained()
         model: Any = plain_model(trained.model)
         model.config.save_pretrained(folder)
-        if trained.task.generation(model.config, trained.tokenizer) is not None:
+        if trained.task.writes(model.config, trained.tokenizer):
             model.generation_config.save_pretrained(folder)
         return plain(trained, precision="fp32")
 
@@ -63,3 +66,16 @@ def save_onnx(graphs: Mapping[str, Any], folder: Path) -> None:
     for name, graph in graphs.items():
         large = graph.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
         onnx.save(graph, folder / f"{name}.onnx", save_as_external_data=large, location=f"{name}.onnx.data")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what the tracer tells of itself, of packages that it would know and of shapes that it generalises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

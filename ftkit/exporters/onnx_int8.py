@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ftkit.exporters._graphs import save_onnx
+from ftkit.exporters._graphs import quiet, save_onnx
 from ftkit.exporters.onnx import Onnx
 
 
@@ -23,8 +23,6 @@ class OnnxInt8(Onnx):
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """One .onnx file each."""
         from onnxruntime.quantization import QuantType, quantize_dynamic
-
-        from ftkit.engine.graphs import quiet
 
         with TemporaryDirectory() as aside, quiet():
             save_onnx(graphs, Path(aside))

@@ -229,10 +229,15 @@ def _is_embedding(module: nn.Module) -> bool:
     return isinstance(module, nn.Embedding)
 
 
+def counts_layers(setting: str) -> bool:
+    """Whether a config's setting of this name says how many layers there are."""
+    return setting.endswith("layers") or setting == "n_layer"
+
+
 def _fewest(core: PreTrainedModel) -> int:
     """Blocks of a stack, or more. A list of one is a stack where the config says so, and else anything."""
     told = vars(core.config)
-    one = any(type(n) is int and n == 1 for name, n in told.items() if name.endswith("layers") or name == "n_layer")
+    one = any(type(n) is int and n == 1 for name, n in told.items() if counts_layers(name))
     return 1 if one and "num_hidden_groups" not in told else 2  # layers in groups share their weights
 
 

@@ -1,7 +1,8 @@
-"""Scores: pure functions of plain lists, with no model and no network.
+"""Scores, how far they can be trusted, and what they were taken of; no model is known here.
 
-Every function takes the truth and the predictions row by row and gives `Scores`. Values are fractions from
-0 to 1, but for correlations (-1 to 1) and the errors of a regression; a ratio with nothing to divide by is 0.
+Functions that score are pure: they take the truth and the predictions row by row and give `Scores`. `evidence` alone
+keeps files, and `library` alone asks the network, for a metric that somebody names. Values are fractions from 0 to 1,
+but for correlations (-1 to 1) and the errors of a regression; a ratio with nothing to divide by is 0.
 """
 
 from __future__ import annotations

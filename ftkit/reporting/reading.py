@@ -11,7 +11,7 @@ from typing import Any
 
 from ftkit.errors import RunError, every, one_line
 from ftkit.recipe import read_raw
-from ftkit.run import RECIPE, RunDirectory
+from ftkit.run import DATA, ENVIRONMENT, RECIPE, SCORES, RunDirectory
 
 Json = dict[str, Any]
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
@@ -104,9 +104,9 @@ def _read(source: Path) -> Run:
         path=path,
         recipe=recipe,
         recipe_text=text,
-        scores=_json(path / "scores.json"),
-        environment=_json(path / "environment.json"),
-        data=_json(path / "data.json"),
+        scores=_json(path / f"{SCORES}.json"),
+        environment=_json(path / f"{ENVIRONMENT}.json"),
+        data=_json(path / f"{DATA}.json"),
         log=_lines(path / "log.jsonl"),
         analysis={split: _json(path / "analysis" / f"{split}.json") for split in splits},
     )

@@ -19,9 +19,9 @@ from ftkit.errors import DataError, FTKitError, first, one_line, visible
 from ftkit.serving import messages, page
 from ftkit.serving.batching import Batcher, Closed, Full, Job
 from ftkit.serving.guard import OPEN, App, Guard, Refused
+from ftkit.serving.limits import Limits
 from ftkit.serving.metrics import Metrics
 from ftkit.serving.served import Served, TooLarge
-from ftkit.serving.settings import Limits
 
 _SHOWN = 5
 """Faults of one request that are told."""

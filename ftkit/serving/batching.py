@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from ftkit.errors import DataError
-from ftkit.serving.settings import Limits
+from ftkit.serving.limits import Limits
 
 Row = dict[str, Any]
 Answer = Callable[[list[Row]], Sequence[Any]]

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic
 from typing import Any
 
+from ftkit.serving.limits import Limits
 from ftkit.serving.metrics import Metrics
-from ftkit.serving.settings import Limits
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
-from ftkit.serving.settings import Limits
+from ftkit.serving.limits import Limits
 from ftkit.tasks._base import Column, Task
 
 

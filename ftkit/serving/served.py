@@ -10,8 +10,8 @@ from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
 from ftkit.errors import DataError
 from ftkit.serving.batching import length
+from ftkit.serving.limits import Limits
 from ftkit.serving.messages import About, Answers, Explanation, Word
-from ftkit.serving.settings import Limits
 
 Row = dict[str, Any]
 

@@ -17,8 +17,8 @@ import uvicorn
 from ftkit.engine.predict import Predictor
 from ftkit.errors import DataError, Interrupted, MachineError
 from ftkit.serving.app import Server
+from ftkit.serving.limits import Limits
 from ftkit.serving.served import Served
-from ftkit.serving.settings import Limits
 from ftkit.terminal import Say, silence
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -135,6 +135,14 @@ class Task:
     def __init__(self, options: Any) -> None:
         self.options = options
 
+    def is_like(self, other: Task) -> bool:
+        """Whether one's shipped class is or inherits the other's: a person's own may stand in several files."""
+        first, second = (
+            next(cls for cls in type(task).__mro__ if cls.__module__.startswith("ftkit.tasks."))
+            for task in (self, other)
+        )
+        return issubclass(first, second) or issubclass(second, first)
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Encoded columns that the loss reads and the model does not."""
@@ -283,6 +291,10 @@ class Task:
         `max_new_tokens` must be among them; `candidates` and `temperature` ask for several texts a row, drawn.
         """
         return None
+
+    def writes(self, config: Any, tokenizer: Any) -> bool:
+        """Whether predictions are texts that the model generates."""
+        return self.generation(config, tokenizer) is not None
 
     def decode(
         self,

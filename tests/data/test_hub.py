@@ -11,8 +11,8 @@ from typing import Any
 import datasets
 import pytest
 
-from ftkit.data import load
 from ftkit.data.hub import is_hub_id, split_called
+from ftkit.data.load import load
 from ftkit.data.read import Table
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
@@ -22,7 +22,7 @@ from tests.hub_server import COMMIT, client_environment, hub
 
 CODE = """
 import json, sys, time
-from ftkit.data import load
+from ftkit.data.load import load
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import pytest
 
-from ftkit.data import Splits, load, load_file
+from ftkit.data.load import Splits, load, load_file
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
@@ -259,12 +259,12 @@ def test_reading_is_light_and_rings_no_one(tmp_path: Path) -> None:
     code = """
 import sys, socket
 def refuse(*args): raise AssertionError("a connection was tried")
-import ftkit.data
+import ftkit.data.load
 assert not {"torch", "datasets", "pyarrow", "pandas", "transformers"} & set(sys.modules)
 socket.socket.connect = refuse
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
-splits = ftkit.data.load(DataSpec(train="sample:topics"), [[Column("text", "text"), Column("label", "label")]])
+splits = ftkit.data.load.load(DataSpec(train="sample:topics"), [[Column("text", "text"), Column("label", "label")]])
 assert "torch" not in sys.modules
 print(len(splits.train))
 """

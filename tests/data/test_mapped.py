@@ -23,8 +23,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftkit.data import Splits, load, load_file, mapped
+from ftkit.data import mapped
 from ftkit.data.formats._base import Source, Table
+from ftkit.data.load import Splits, load, load_file
 from ftkit.data.mapped import Joined, Mapped, in_blocks, is_on_disk, joined, taken
 from ftkit.data.read import read
 from ftkit.errors import DataError, MachineError

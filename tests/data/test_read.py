@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import load_file
+from ftkit.data.load import load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.data import Splits, load, load_file
+from ftkit.data.load import Splits, load, load_file
 from ftkit.data.several import expand, hashes, is_data
 from ftkit.data.stream import stamps
 from ftkit.engine.evaluate import evaluate

@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import load, mapped, stream
+from ftkit.data import mapped, stream
 from ftkit.data.formats import _base
+from ftkit.data.load import load
 from ftkit.data.stream import stamps
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
@@ -37,7 +38,7 @@ ENTITIES = [[Column("tokens", "tokens"), Column("tags", "tags")]]
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts and beginnings of a few rows."""
     monkeypatch.setattr(_base, "_BEGINNING", 200)
-    monkeypatch.setattr(_base.some_at_a_time, "__defaults__", (7,))
+    monkeypatch.setattr(_base, "AT_ONCE", 7)
     monkeypatch.setattr(stream, "LOOKED_AT", 10)
 
 
@@ -267,7 +268,7 @@ def test_stamps_tell_ends_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 CODE = """
 import json, sys
-from ftkit.data import load
+from ftkit.data.load import load
 from ftkit.errors import FTKitError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column

@@ -62,7 +62,9 @@ def test_fault_of_any_process_is_told_and_leaves_nothing(
 
 
 def test_first_error_is_raised_and_others_that_differ_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    told = [worker.told(DataError(said, "mend it"), rank) for rank, said in ((1, "torn"), (2, "torn"), (5, "gone"))]
+    told = [
+        worker.as_message(DataError(said, "mend it"), rank) for rank, said in ((1, "torn"), (2, "torn"), (5, "gone"))
+    ]
     with pytest.raises(DataError, match="torn") as caught:
         launch.raise_first(told)
     assert caught.value.hint == "mend it"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ftkit.engine import learned
-from ftkit.engine.checked import checked
 from ftkit.engine.compare import compare
 from ftkit.engine.evaluate import evaluate
+from ftkit.engine.preflight import cleared
 from ftkit.engine.survey import survey
 from ftkit.engine.train import train
 from ftkit.errors import RunError
@@ -54,7 +54,7 @@ def test_a_run_that_begins_with_another_has_learned_its_rows_too(lab: Lab, tmp_p
     base = lab.train("single").run
     given = (f"model.checkpoint={base}", f"data.train={lab.file('single', 'test')}", "data.validation=0.3")
     recipe = lab.recipe("single", *given, f"data.test={mixed(lab, tmp_path)}")
-    (warning,) = [found for found in checked(recipe).warnings if found.kind == "learned"]
+    (warning,) = [found for found in cleared(recipe).warnings if found.kind == "learned"]
     assert warning.splits == {"test": 3} and f"{base} has learned from this held-out row" in warning.what
     done = train(recipe, tmp_path / "run")
     told = json.loads((done.run / "data.json").read_text())["warnings"]
@@ -65,10 +65,10 @@ def test_a_run_that_begins_with_another_has_learned_its_rows_too(lab: Lab, tmp_p
 def test_a_teachers_rows_are_no_new_ones_to_its_student(lab: Lab, tmp_path: Path) -> None:
     teacher = lab.train("single").run
     given = (f"objective={{name: distill, teacher: '{teacher}'}}", f"data.test={mixed(lab, tmp_path)}")
-    (warning,) = [found for found in checked(lab.recipe("single", *given)).warnings if found.kind == "learned"]
+    (warning,) = [found for found in cleared(lab.recipe("single", *given)).warnings if found.kind == "learned"]
     assert warning.count == 3 and str(teacher) in warning.what
     alike = lab.recipe("single", f"objective={{name: distill, teacher: '{teacher}'}}")
-    assert not [found for found in checked(alike).warnings if found.kind == "learned"]
+    assert not [found for found in cleared(alike).warnings if found.kind == "learned"]
 
 
 def turned(lab: Lab, folder: Path) -> Path:

@@ -13,7 +13,6 @@ import pytest
 from datasets import Dataset
 
 from ftkit.checks.lengths import counting
-from ftkit.data.load import wanted_labels
 from ftkit.engine import prepare as preparing
 from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, weighting
 from ftkit.errors import DataError, FTKitError, RecipeError
@@ -123,9 +122,9 @@ def test_labels_of_a_run_that_is_gone_on_from_keep_their_order(lab: Lab) -> None
 
 
 def test_labels_that_are_renamed_are_wanted_once(lab: Lab) -> None:
-    assert wanted_labels(lab.recipe("single", "data.labels={0: no, 1: yes, 2: no}").data) == ["no", "yes"]
-    assert wanted_labels(lab.recipe("single", "data.labels=[b, a]").data) == ("b", "a")
-    assert wanted_labels(lab.recipe("single").data) is None
+    assert lab.recipe("single", "data.labels={0: no, 1: yes, 2: no}").data.label_names == ("no", "yes")
+    assert lab.recipe("single", "data.labels=[b, a]").data.label_names == ("b", "a")
+    assert lab.recipe("single").data.label_names is None
 
 
 class Complains(Task):

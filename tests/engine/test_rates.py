@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.engine.rates import param_groups
-from ftkit.errors import CheckpointError, RecipeError
+from ftkit.errors import CheckpointError
 from ftkit.methods.adapter import Adapter
 from ftkit.methods.full import Full
 from ftkit.methods.head import Head
@@ -117,11 +117,6 @@ def test_an_optimizer_takes_the_groups_and_keeps_their_names() -> None:
     assert (first["name"], first["depth"], last["name"]) == ("embeddings", 0, "head, no decay")
     assert last["lr"] / first["lr"] == pytest.approx(0.9**-4)
     assert schedule.get_last_lr()[-1] == pytest.approx(5e-4)
-
-
-def test_both_kinds_of_rates_are_one_too_many() -> None:
-    with pytest.raises(RecipeError, match="two ways to say one thing"):
-        param_groups(tiny("bert"), 1e-4, 0.0, layer_decay=0.9, bottom_rate=1e-5)
 
 
 @pytest.mark.parametrize("setting", [{"layer_decay": 0.9}, {"bottom_rate": 1e-5}])

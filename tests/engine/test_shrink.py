@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from ftkit.engine import model as models
-from ftkit.engine.shrink import shortened, spaced
+from ftkit.engine.shrink import spaced, with_layers
 from ftkit.engine.unpad import unpadded
 from ftkit.errors import CheckpointError
 from ftkit.methods._layers import in_top, stacks
@@ -36,7 +36,7 @@ def test_the_kept_layers_are_the_checkpoints_and_the_config_says_so(
     whole = tiny(architecture, kind)
     names = stacks(whole)
     sizes = [len(whole.get_submodule(name)) for name in names]
-    found = shortened(whole, count)
+    found = with_layers(whole, count)
     for name, size in zip(names, sizes, strict=True):
         layers = found.get_submodule(name)
         assert len(layers) == count
@@ -55,14 +55,14 @@ def test_the_kept_layers_are_the_checkpoints_and_the_config_says_so(
 
 def test_as_many_layers_as_there_are_is_the_model_itself() -> None:
     model = tiny("bert")
-    assert shortened(model, 3) is model
+    assert with_layers(model, 3) is model
 
 
 def test_more_layers_than_there_are_and_shared_ones_are_refused() -> None:
     with pytest.raises(CheckpointError, match=r"model\.layers is 4, and the checkpoint has 3"):
-        shortened(tiny("bert"), 4)
+        with_layers(tiny("bert"), 4)
     with pytest.raises(CheckpointError, match="has no stack of layers"):
-        shortened(tiny("albert"), 1)
+        with_layers(tiny("albert"), 1)
 
 
 def test_a_trained_folder_loads_in_plain_transformers(lab: Lab) -> None:
@@ -85,7 +85,7 @@ def test_one_layer_computes_no_padding_where_several_do_not(architecture: str) -
     whole = tiny(architecture)
     with unpadded(whole) as several:
         pass
-    one = shortened(whole, 1)
+    one = with_layers(whole, 1)
     padded = logits(one, "SEQ_CLS")
     with unpadded(one) as alone:
         torch.testing.assert_close(logits(one, "SEQ_CLS"), padded, atol=1e-5, rtol=0)
@@ -94,7 +94,7 @@ def test_one_layer_computes_no_padding_where_several_do_not(architecture: str) -
 
 def test_too_many_top_layers_of_one_are_told_as_of_several() -> None:
     with pytest.raises(CheckpointError, match=r"has 1 layers, and method\.layers asks for 2"):
-        in_top(shortened(tiny("bert"), 1), [], 2)
+        in_top(with_layers(tiny("bert"), 1), [], 2)
 
 
 def test_a_recipe_that_asks_for_too_many_leaves_nothing_behind(lab: Lab) -> None:

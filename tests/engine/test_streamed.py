@@ -178,7 +178,7 @@ def short_sighted(monkeypatch: pytest.MonkeyPatch) -> None:
     from ftkit.data.formats import _base
 
     monkeypatch.setattr(stream, "LOOKED_AT", 16)
-    monkeypatch.setattr(_base.some_at_a_time, "__defaults__", (8,))
+    monkeypatch.setattr(_base, "AT_ONCE", 8)
 
 
 @pytest.mark.usefixtures("narrow", "short_sighted")

@@ -245,12 +245,12 @@ def test_a_teacher_that_was_stopped_before_it_judged_is_not_trained_again(
 ) -> None:
     recipe, path = lab.recipe("single", "augment.by=swap", "augment.teacher=true"), lab.new()
     with monkeypatch.context() as patch:
-        patch.setattr("ftkit.engine.teacher._agreed", Halted(lambda *_: [], at=1))
+        patch.setattr("ftkit.engine.judge._agreed", Halted(lambda *_: [], at=1))
         with pytest.raises(Interrupted):
             lift(recipe, path, seeds=2, rows=10)
     (fitted,) = times(path, "teacher/13/fitted.json").items()
     monkeypatch.setattr(
-        "ftkit.engine.teacher._agreed", lambda *_: [] if fitted in times(path, "fitted.json").items() else [0]
+        "ftkit.engine.judge._agreed", lambda *_: [] if fitted in times(path, "fitted.json").items() else [0]
     )
     lift(recipe, path, seeds=2, rows=10)
     (one,) = path.glob("*-swap/13/teacher.json")

@@ -12,7 +12,7 @@ import pytest
 from datasets import Dataset
 
 from ftkit import exporters
-from ftkit.engine import evaluate, gate, survey
+from ftkit.engine import elsewhere, evaluate, survey
 from ftkit.engine import model as models
 from ftkit.errors import RunError
 from ftkit.settings import EvaluateSpec
@@ -24,14 +24,14 @@ from tests.runs import KINDS, METHODS, Lab
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured in this process, where all is imported already, and once."""
 
-    def asked(module: str, job: Mapping[str, Any], rows: Dataset) -> dict[str, Any]:
+    def run(module: str, job: Mapping[str, Any], rows: Dataset) -> dict[str, Any]:
         assert module == survey.__name__
         places = [(name, format, Path(folder)) for name, format, folder in job["places"]]
         settings = EvaluateSpec.model_validate(job["settings"])
         found = survey.measure(places, rows, settings, job["metric"], Path(job["aside"]))
         return {"lines": [asdict(line) for line in found]}
 
-    monkeypatch.setattr(gate, "asked", asked)
+    monkeypatch.setattr(elsewhere, "run", run)
 
 
 SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multi", "regression", "qa", "seq2seq")]

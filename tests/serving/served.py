@@ -14,8 +14,8 @@ import uvicorn
 
 from ftkit.engine.predict import Predictor
 from ftkit.serving.app import Server
+from ftkit.serving.limits import Limits
 from ftkit.serving.served import Served
-from ftkit.serving.settings import Limits
 
 
 def server_of(run: Path, limits: Limits | None = None, key: str | None = None) -> Server:

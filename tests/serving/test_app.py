@@ -17,7 +17,7 @@ import pytest
 from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
 from ftkit.serving.app import Server
-from ftkit.serving.settings import Limits
+from ftkit.serving.limits import Limits
 from tests.command import ftkit
 from tests.runs import Lab, assert_close, read_jsonl, rows, write_rows
 from tests.serving.served import answered, finds_entities, listening, server_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ftkit.errors import DataError
 from ftkit.serving.batching import Batcher, Closed, Full, Job, length
-from ftkit.serving.settings import Limits
+from ftkit.serving.limits import Limits
 
 Row = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ftkit.serving.settings import Limits
+from ftkit.serving.limits import Limits
 from tests.reporting.browser import CONTRAST, TOO_WIDE, Browser, browser, find
 from tests.runs import Lab, rows
 from tests.serving.served import answered, finds_entities, listening, server_of

@@ -289,27 +289,16 @@ def lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in (found if found[-1] else found[:-1])]
 
 
-def some_at_a_time(items: Iterable[Item], most: int = AT_ONCE) -> Iterator[list[Item]]:
-    """Lists of as many items, the last of fewer."""
+def some_at_a_time(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of AT_ONCE items, the last of fewer."""
     items = iter(items)
-    while part := list(islice(items, most)):
+    while part := list(islice(items, AT_ONCE)):
         yield part
 
 
 def keys(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """The names of all columns that some row has, in the order in which they are met."""
     return tuple(dict.fromkeys(key for row in rows for key in row))
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things: `1 value`, `2 values`, `3 entities`."""
-    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{number} {what if number == 1 else several}"
-
-
-def listed(names: Sequence[str], most: int = 8) -> str:
-    """The first names of a list."""
-    return f"{', '.join(names[:most])}{', ...' if len(names) > most else ''}"
 
 
 def apart(spans: Iterable[Span]) -> tuple[list[Span], list[Span]]:

@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, apart, counted, lines, listed, refuse_files
+from ftkit.data.formats._base import Source, Table, apart, lines, refuse_files
 from ftkit.data.split import split_named
-from ftkit.errors import DataError, brief
+from ftkit.errors import DataError, brief, counted, some
 
 
 @dataclass
@@ -89,14 +89,14 @@ def _tell(source: Source, annotated: list[Path], found: Found) -> None:
     """Note what is in the folder and in no row."""
     if found.broken:
         what = f"{counted(len(found.broken), 'entity')} left out that consist of several parts"
-        source.notes.append(f"{source.name}: {what} ({listed(found.broken)})")
+        source.notes.append(f"{source.name}: {what} ({some(found.broken)})")
     if found.shared:
         what = f"{counted(len(found.shared), 'entity')} left out that share characters with longer ones"
-        source.notes.append(f"{source.name}: {what} ({listed(found.shared)})")
+        source.notes.append(f"{source.name}: {what} ({some(found.shared)})")
     if found.others:
         what = f"{counted(found.others, 'line')} with relations, events, attributes and notes not read"
         source.notes.append(f"{source.name}: {what}")
     alone = [file for file in source.path.rglob("*.txt") if file.with_suffix(".ann") not in set(annotated)]
     if alone:
-        names = listed([file.relative_to(source.path).as_posix() for file in sorted(alone)])
+        names = some([file.relative_to(source.path).as_posix() for file in sorted(alone)])
         source.notes.append(f"{source.name}: {counted(len(alone), 'text')} left out that no .ann lies beside ({names})")

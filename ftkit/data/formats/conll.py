@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, lines, refuse
+from ftkit.data.formats._base import Source, Table, lines, refuse
+from ftkit.errors import counted
 from ftkit.metrics.schemes import are_bare_types, is_typed_tag
 
 _DOCUMENT = "-DOCSTART-"

@@ -14,9 +14,9 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, some_at_a_time
+from ftkit.data.formats._base import Source, Table, some_at_a_time
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _QUOTED_TSV = re.compile(r'(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^"\t\r\n]*+)(?:\t|\r?\n|\r|\Z))*+')
@@ -190,12 +190,18 @@ def _plain(source: Source, delimiter: str) -> Iterator[Record]:
             yield number, text.split(delimiter) if text.strip(" ") else []
 
 
+def _noted(lines: Iterable[str], seen: list[str]) -> Iterator[str]:
+    """The lines, each added to `seen` when it is read."""
+    for line in lines:
+        seen.append(line)
+        yield line
+
+
 def _quoted(source: Source, delimiter: str, seen: list[str] | None = None) -> Iterator[Record]:
     """Records by CSV's quoting, with the line each begins on; `seen` is given its lines. Raises csv.Error."""
     csv.field_size_limit(2**31 - 1)
     with source.stream() as stream:
-        lines = stream if seen is None else (seen.append(line) or line for line in stream)  # type: ignore[func-returns-value]
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        reader = csv.reader(stream if seen is None else _noted(stream, seen), delimiter=delimiter, strict=True)
         start = 1
         for values in reader:
             yield start, values

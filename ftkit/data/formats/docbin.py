@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, needs
-from ftkit.errors import DataError
+from ftkit.data.formats._base import Source, Table, needs
+from ftkit.errors import DataError, counted
 
 _LEAST = 0.5
 """Of a category that a document is in."""

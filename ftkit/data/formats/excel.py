@@ -11,9 +11,9 @@ from datetime import date, datetime, time
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from ftkit.data.formats._base import Source, Table, counted, listed, needs
+from ftkit.data.formats._base import Source, Table, needs
 from ftkit.data.formats.delimited import header
-from ftkit.errors import DataError, nearest
+from ftkit.errors import DataError, counted, nearest, some
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, EOFError, ParseError)
 """What openpyxl raises for files that are no workbooks."""
@@ -57,7 +57,7 @@ def _sheet(source: Source, sheets: list[str]) -> str:
     """The title of the sheet to read."""
     if source.part is None:
         if len(sheets) > 1:
-            others = listed(list(map(repr, sheets[1:])))
+            others = some(list(map(repr, sheets[1:])))
             what = f"its first sheet, {sheets[0]!r}, is read; {source.name}#{sheets[1]} would be the next"
             source.notes.append(f"{source.name}: {what} (there are also {others})")
         return sheets[0]
@@ -66,7 +66,7 @@ def _sheet(source: Source, sheets: list[str]) -> str:
     near = nearest(source.part, sheets)
     hint = f"did you mean {source.path.name}#{near}?" if near else ""
     raise DataError(
-        f"{source.path.name} has no sheet {source.part!r}; it has {listed(list(map(repr, sheets)), 20)}", hint
+        f"{source.path.name} has no sheet {source.part!r}; it has {some(list(map(repr, sheets)), 20)}", hint
     )
 
 

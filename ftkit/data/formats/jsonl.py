@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, some_at_a_time
+from ftkit.data.formats._base import Source, Table, some_at_a_time
 from ftkit.data.mapped import Hand, Mapped, Row, numbers_of
+from ftkit.errors import counted
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

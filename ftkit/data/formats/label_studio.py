@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, apart, counted, listed, refuse_files
+from ftkit.data.formats._base import Source, Table, apart, refuse_files
+from ftkit.errors import counted, some
 
 _HINT = 'a task has "data" and "annotations"; each of these has "result", a list of what was marked'
 
@@ -106,4 +107,4 @@ def _tell(source: Source, notes: Counter[str], shared: list[str]) -> None:
             source.notes.append(f"{source.name}: {counted(notes[name], what)} {why}")
     if shared:
         what = f"{counted(len(shared), 'entity')} left out that share characters with longer ones"
-        source.notes.append(f"{source.name}: {what} ({listed(shared)})")
+        source.notes.append(f"{source.name}: {what} ({some(shared)})")

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftkit.data.formats._base import Source, Table, counted, refuse_files
+from ftkit.data.formats._base import Source, Table, refuse_files
 from ftkit.data.split import split_named
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 
 _UNLABELLED = frozenset({"unsup", "unsupervised", "unlabelled", "unlabeled"})
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import load, load_file
 from ftkit.data.formats._base import apart
+from ftkit.data.load import load, load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec

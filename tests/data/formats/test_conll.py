@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.data import load, load_file
 from ftkit.data.columns import find
+from ftkit.data.load import load, load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import load_file
 from ftkit.data.formats._encoding import coding
+from ftkit.data.load import load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError, RecipeError
 from ftkit.recipe import parse_data

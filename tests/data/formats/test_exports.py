@@ -12,7 +12,7 @@ import pytest
 import spacy
 from spacy.tokens import Doc, DocBin, Span
 
-from ftkit.data import load, load_file
+from ftkit.data.load import load, load_file
 from ftkit.data.read import read
 from ftkit.errors import DataError
 from ftkit.init import write_recipe

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.data import load, load_file
+from ftkit.data.load import load, load_file
 from ftkit.data.read import read
 from ftkit.data.several import hashes
 from ftkit.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ftkit.engine import calibrate, distill, learned, machine, pretrained, prune, sharding, teacher
+from ftkit.engine import calibrate, distill, judge, learned, machine, pretrained, prune, sharding
 from ftkit.engine.arguments import micro_batch
 from ftkit.engine.nonfinite import refuse_overflow
 from ftkit.engine.prepare import Prepared, prepare
@@ -12,7 +12,7 @@ from ftkit.engine.seeds import require_validation
 from ftkit.recipe import Recipe
 
 
-def checked(recipe: Recipe, processes: int = 1) -> Prepared:
+def cleared(recipe: Recipe, processes: int = 1) -> Prepared:
     """The recipe made concrete. Raises FTKitError for whatever stands against training it in so many processes."""
     machine.precision(recipe.train.precision)
     micro_batch(recipe.train, processes)
@@ -21,7 +21,7 @@ def checked(recipe: Recipe, processes: int = 1) -> Prepared:
     refuse_overflow(pretrained.read_config(prepared.base.path).model_type, recipe.train.precision)
     calibrate.check(prepared)
     require_validation(prepared)
-    teacher.check(prepared)
+    judge.check(prepared)
     distill.check(prepared)
     prune.check(prepared)
     return replace(prepared, warnings=(*prepared.warnings, *learned.told(prepared)))

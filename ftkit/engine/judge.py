@@ -11,12 +11,9 @@ from ftkit.engine import model as models
 from ftkit.engine.fit import fit
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError
-from ftkit.run import RunDirectory
+from ftkit.run import TEACHER, RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say
-
-FILE = "teacher"
-"""The run's folder of the teacher while it is there, and its JSON file of what that has kept."""
 
 
 def check(prepared: Prepared) -> None:
@@ -39,22 +36,22 @@ def filtered(run: RunDirectory, prepared: Prepared, progress: Progress, say: Say
     augmented = prepared.augmented
     if augmented is None or not prepared.recipe.augment.teacher or not augmented.made.variants:
         return prepared
-    if not run.has(FILE):
+    if not run.has(TEACHER):
         say(f"teacher: a model of the {len(prepared.splits['train'])} training rows alone judges their variants")
-        part = run.part(FILE, str(prepared.recipe.train.seed))
+        part = run.part(TEACHER, str(prepared.recipe.train.seed))
         fit(part, prepared, prepared.splits["train"], progress, say=say)
-        run.write_json(FILE, {"variants": len(augmented.rows), "kept": _agreed(models.load(part.path), prepared)})
-    shutil.rmtree(run.path / FILE, ignore_errors=True)
-    kept = run.read_json(FILE)["kept"]
+        run.write_json(TEACHER, {"variants": len(augmented.rows), "kept": _agreed(models.load(part.path), prepared)})
+    shutil.rmtree(run.path / TEACHER, ignore_errors=True)
+    kept = run.read_json(TEACHER)["kept"]
     say(f"teacher: {len(kept)} of {len(augmented.rows)} variants are kept, on which it agrees with their label")
     return _with(prepared, kept)
 
 
 def recalled(run: RunDirectory, prepared: Prepared) -> Prepared:
     """What `filtered` gave, in another process of the same run."""
-    if prepared.augmented is None or not run.has(FILE):
+    if prepared.augmented is None or not run.has(TEACHER):
         return prepared
-    return _with(prepared, run.read_json(FILE)["kept"])
+    return _with(prepared, run.read_json(TEACHER)["kept"])
 
 
 def _agreed(trained: models.Trained, prepared: Prepared) -> list[int]:

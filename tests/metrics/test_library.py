@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 from ftkit.errors import DataError, MachineError, RecipeError
-from ftkit.metrics import answers, classification, hub, spans, text
+from ftkit.metrics import answers, classification, library, spans, text
 
 SCRIPT = '''
 import datasets, evaluate, numpy as np
@@ -66,17 +66,19 @@ SPANS = [[spans.entities(row) for row in side] for side in TAGS]
     ],
 )  # fmt: skip
 def test_own_metrics_add_batches_and_compute(name, predictions, references, expected):
-    metric = hub.as_evaluate(name)
+    metric = library.as_evaluate(name)
     assert isinstance(metric, evaluate.Metric)
     assert metric.compute(predictions=predictions, references=references) == values(expected)
     metric.add_batch(predictions=predictions[:1], references=references[:1])
     metric.add_batch(predictions=predictions[1:], references=references[1:])
     assert metric.compute() == values(expected)  # and nothing of the first round is left in it
-    assert hub.load(f"ftkit/{name}")(predictions, references) == values(expected)
+    assert library.load(f"ftkit/{name}")(predictions, references) == values(expected)
 
 
 def test_a_single_score_of_class_numbers():
-    assert hub.as_evaluate("f1").compute(predictions=[0, 1, 1], references=[0, 1, 0]) == {"f1": pytest.approx(2 / 3)}
+    assert library.as_evaluate("f1").compute(predictions=[0, 1, 1], references=[0, 1, 0]) == {
+        "f1": pytest.approx(2 / 3)
+    }
 
 
 def test_every_score_of_a_family_has_a_name():
@@ -84,23 +86,23 @@ def test_every_score_of_a_family_has_a_name():
     several = set(classification.multi_label([["a"]], [["a"]], ["a"]))
     numbers = set(classification.regression([1.0], [1.0]))
     for name in single | several | numbers | set(text.rouge(["a"], [["a"]])) | {"exact_match"}:
-        assert name in hub._family(name)[1]
+        assert name in library._family(name)[1]
 
 
 def test_own_metrics_combine():
-    both = evaluate.combine([hub.as_evaluate("accuracy"), hub.as_evaluate("mcc")])
+    both = evaluate.combine([library.as_evaluate("accuracy"), library.as_evaluate("mcc")])
     assert both.compute(predictions=["a", "b"], references=["a", "b"]) == {"accuracy": 1.0, "mcc": 1.0}
 
 
 def test_an_unknown_metric_of_ftkit_lists_what_there_is():
     with pytest.raises(RecipeError, match="no metric called 'f2'") as caught:
-        hub.load("ftkit/f2")
+        library.load("ftkit/f2")
     assert "rougeL" in caught.value.hint
 
 
 def test_tags_that_do_not_pair_up():
     with pytest.raises(RecipeError, match="sentence 0 has 2 tags, but 1 were predicted"):
-        hub.load("ftkit/ner")([["O"]], [["O", "O"]])
+        library.load("ftkit/ner")([["O"]], [["O", "O"]])
 
 
 # ---------------------------------------------------------------- a script of the user's
@@ -113,7 +115,7 @@ def script(folder, content=SCRIPT, name="off.py"):
 
 
 def test_a_script_scores_and_only_its_numbers_are_kept(tmp_path):
-    compute = hub.load(script(tmp_path))
+    compute = library.load(script(tmp_path))
     assert compute([1, 2, 3], [1, 1, 1]) == {"off": 1.0, "detail.most": 2.0}
     assert all(type(value) is float for value in compute([1], [3]).values())
 
@@ -121,14 +123,14 @@ def test_a_script_scores_and_only_its_numbers_are_kept(tmp_path):
 def test_a_relative_path_and_a_folder_are_found(tmp_path, monkeypatch):
     script(tmp_path / "off")
     monkeypatch.chdir(tmp_path)
-    assert hub.load("./off/off.py")([1], [2])["off"] == hub.load("./off")([1], [2])["off"] == 1.0
+    assert library.load("./off/off.py")([1], [2])["off"] == library.load("./off")([1], [2])["off"] == 1.0
 
 
 def test_names_become_class_numbers_by_their_place_in_labels(tmp_path):
-    compute = hub.load(script(tmp_path), labels=["low", "middle", "high"])
+    compute = library.load(script(tmp_path), labels=["low", "middle", "high"])
     assert compute(["high", "low"], ["low", "low"]) == {"off": 1.0, "detail.most": 2.0}
     with pytest.raises(RecipeError, match="could not score"):
-        hub.load(script(tmp_path))(["high"], ["low"])
+        library.load(script(tmp_path))(["high"], ["low"])
 
 
 @pytest.mark.parametrize(
@@ -145,23 +147,23 @@ def test_names_become_class_numbers_by_their_place_in_labels(tmp_path):
 )
 def test_a_script_that_is_no_metric(tmp_path, content, said):
     with pytest.raises(RecipeError, match=said):
-        hub.load(script(tmp_path, content))
+        library.load(script(tmp_path, content))
 
 
 @pytest.mark.parametrize("returned", ["0.5", '{"name": "off"}', "None", "{}"])
 def test_a_result_without_numbers_is_refused(tmp_path, returned):
     content = SCRIPT.split("        off =")[0] + f"        return {returned}\n"
     with pytest.raises(RecipeError, match="not a dict of numbers by name"):
-        hub.load(script(tmp_path, content))([1], [1])
+        library.load(script(tmp_path, content))([1], [1])
 
 
 def test_a_missing_script_and_missing_rows(tmp_path):
     with pytest.raises(RecipeError, match=r"there is no file .*nope\.py"):
-        hub.load(str(tmp_path / "nope.py"))
+        library.load(str(tmp_path / "nope.py"))
     with pytest.raises(RecipeError, match=r"there is no file .*nope/nope\.py"):
-        hub.load(str(tmp_path / "nope"))
+        library.load(str(tmp_path / "nope"))
     with pytest.raises(DataError, match="no rows"):
-        hub.load(script(tmp_path))([], [])
+        library.load(script(tmp_path))([], [])
 
 
 # ---------------------------------------------------------------- the Hub
@@ -215,22 +217,22 @@ def closed_port():
 
 
 def test_a_metric_of_the_hub_and_later_of_its_cache(served, monkeypatch):
-    assert hub.load("off")([1, 3], [1, 1])["off"] == 1.0
+    assert library.load("off")([1, 3], [1, 1])["off"] == 1.0
     point_to(monkeypatch, closed_port())
-    assert hub.load("off")([1, 4], [1, 1])["off"] == 1.5
+    assert library.load("off")([1, 4], [1, 1])["off"] == 1.5
     assert evaluate.config.HF_EVALUATE_OFFLINE is False
 
 
 def test_a_name_that_the_hub_does_not_have(served):
     with pytest.raises(RecipeError, match="the Hub has no metric called 'offf'") as caught:
-        hub.load("offf")
+        library.load("offf")
     assert "ftkit/squad" in caught.value.hint
 
 
 def test_an_unreachable_hub_is_found_out_at_once(monkeypatch):
     point_to(monkeypatch, closed_port())
     with pytest.raises(MachineError, match=r"bleu is not in the cache, and http://127.* can't be reached"):
-        hub.load("bleu")
+        library.load("bleu")
 
 
 def test_a_hub_that_never_answers_is_given_up_within_the_probe(monkeypatch):
@@ -239,11 +241,11 @@ def test_a_hub_that_never_answers_is_given_up_within_the_probe(monkeypatch):
         point_to(monkeypatch, silent.getsockname()[1])
         begun = time.perf_counter()
         with pytest.raises(MachineError, match="can't be reached"):
-            hub.load("bleu")
+            library.load("bleu")
         assert time.perf_counter() - begun < 5
 
 
 def test_offline_mode_asks_nobody(served, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match="off is not in the cache"):
-        hub.load("off")
+        library.load("off")
