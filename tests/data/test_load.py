@@ -116,6 +116,9 @@ def test_told_apart_rows_without_answers_are_left_out(tmp_path: Path) -> None:
     splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=None), LABELLED)
     assert sizes(splits) == {"train": 4}
     assert any("test rows have no answers" in note for note in splits.notes)
+    rows[-1]["label"] = []
+    splits = load(DataSpec(train=jsonl(tmp_path / "b.jsonl", rows), validation=None), LABELLED)
+    assert sizes(splits) == {"train": 4} and any("test rows have no answers" in note for note in splits.notes)
 
 
 def test_limit_is_for_training_rows_and_keeps_their_order(tmp_path: Path) -> None:
@@ -139,6 +142,39 @@ def test_groups_stay_on_one_side(tmp_path: Path) -> None:
     assert sizes(load(DataSpec(train=path), LABELLED, groups=("absent",))) == {"train": 45, "validation": 5}
     with pytest.raises(DataError, match=r"data\.group=absent is none of its columns"):
         load(DataSpec(train=path, group="absent"), LABELLED)
+
+
+def test_a_usual_group_is_found_under_the_name_that_the_file_has_for_it(tmp_path: Path) -> None:
+    answers = {"text": ["page"], "answer_start": [0]}
+    rows = [{"question": f"q{i}", "passage": f"page {i // 4}", "answers": answers} for i in range(40)]
+    spec = DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), test=0.2, columns={"context": "passage"})
+    splits = load(spec, ANSWERED, groups=("context",))
+    groups = [set(split["context"]) for _, split in splits.items()]
+    assert sum(map(len, groups)) == 10 == len(set.union(*groups))
+
+
+def test_a_group_that_is_named_goes_before_the_usual_one(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", reviews(4, title="page", author="Ada"))
+    rows, _ = load_file(path, DataSpec(group="author"), LABELLED, groups=("title",))
+    assert set(rows["group"]) == {"Ada"}
+    assert set(load_file(path, DataSpec(), LABELLED, groups=("title",))[0]["group"]) == {"page"}
+
+
+def test_tags_of_each_file_are_read_by_its_own_scheme(tmp_path: Path) -> None:
+    bare = jsonl(tmp_path / "a.jsonl", [{"tokens": ["Ada", "ran", "Rome"], "tags": ["PER", "O", "LOC"]}] * 4)
+    usual = jsonl(tmp_path / "b.jsonl", [{"tokens": ["Ada", "Bo", "ran"], "tags": ["B-PER", "B-PER", "O"]}] * 4)
+    splits = load(DataSpec(train=bare, validation=None, test=usual), TAGGED)
+    assert splits.train[0]["tags"] == ["I-PER", "O", "I-LOC"]
+    assert splits.test[0]["tags"] == ["B-PER", "B-PER", "O"]
+
+
+def test_another_seed_draws_other_rows(tmp_path: Path) -> None:
+    path, drawn = jsonl(tmp_path / "a.jsonl", reviews(50)), []
+    for seed in (1, 2):
+        limited = load(DataSpec(train=path, validation=None, limit=7, seed=seed), LABELLED)
+        shared = load(DataSpec(train=path, validation=0.2, seed=seed), LABELLED)
+        drawn.append((list(limited.train["row"]), list(shared.validation["row"])))
+    assert all(one != other for one, other in zip(*drawn, strict=True))
 
 
 def test_every_split_has_the_shape_of_the_training_rows(tmp_path: Path) -> None:

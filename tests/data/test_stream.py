@@ -138,6 +138,13 @@ def test_several_files_and_patterns_are_one_stream(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few")
+def test_each_file_may_have_a_well_known_name_of_its_own_for_a_column(tmp_path: Path) -> None:
+    write(tmp_path / "part-0.csv", rows(15))
+    write(tmp_path / "part-1.csv", [{"sentence": row["text"], "label": row["label"]} for row in rows(15)])
+    assert streamed(spec(tmp_path / "part-*.csv")) == rows(15) * 2
+
+
+@pytest.mark.usefixtures("few")
 def test_columns_by_number(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("label,text\n" + "".join(f"{row['label']},x {number}\n" for number, row in enumerate(rows(30))))

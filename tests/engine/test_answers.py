@@ -303,6 +303,17 @@ def test_other_rows_or_another_model_begin_anew(lab: Lab, predictor: Predictor, 
         assert any("answered anew" in line for line in said) and read_jsonl(output) == expected
 
 
+def test_answers_of_other_settings_are_not_gone_on_with(predictor: Predictor, tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "in.jsonl", texts())
+
+    def of(*settings: str, precision: Any = "fp32", texts: bool = False) -> Any:
+        asked = Predictor(run_of(predictor), precision=precision)
+        return FileAnswers(asked, str(source), settings, print, texts).of
+
+    known = [of(), of("data.clean=[lowercase]"), of(precision="bf16"), of(texts=True)]
+    assert of() == known[0] and all(known.count(one) == 1 for one in known)
+
+
 def test_file_of_a_persons_own_is_not_written_over(predictor: Predictor, tmp_path: Path) -> None:
     source = write_rows(tmp_path / "in.jsonl", texts())
     own = tmp_path / "out.csv.partial"

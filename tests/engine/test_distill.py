@@ -15,7 +15,7 @@ from ftkit.engine import distill, infer
 from ftkit.engine import model as models
 from ftkit.engine.prepare import encode_training, prepare, sampled
 from ftkit.engine.train import resume, train
-from ftkit.errors import Interrupted, RunError
+from ftkit.errors import Interrupted, RecipeError, RunError
 from ftkit.objectives._base import TEACHER
 from ftkit.recipe import load_recipe
 from ftkit.settings import EvaluateSpec
@@ -123,6 +123,14 @@ def test_other_labels_and_other_tasks_are_refused(lab: Lab, tmp_path: Path) -> N
         assert "is of another task than the recipe" in str(error)
 
 
+def test_an_export_in_another_runtime_teaches_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(lab.recipe("single", *taught(lab, "single")))
+    distill.check(prepared)
+    monkeypatch.setattr(distill, "is_served", lambda model: True)
+    with pytest.raises(RecipeError, match="is an export as"):
+        distill.check(prepared)
+
+
 def test_a_teacher_that_is_not_there_is_refused(lab: Lab) -> None:
     error = refused(lab.recipe("single", "objective={name: distill, teacher: ./nowhere}"), lab.new())
     assert "nowhere" in str(error) and "objective.teacher: there is no folder" in str(error)
@@ -184,6 +192,17 @@ def test_another_teacher_at_its_place_is_noticed(lab: Lab, monkeypatch: pytest.M
     shutil.copytree(lab.trained("single", "head").run, teacher)
     with pytest.raises(RunError, match=r"the teacher .* is not as it was when it began"):
         resume(path)
+
+
+def test_answers_of_several_processes_come_in_the_order_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(places: Any) -> list[dict[str, Any]]:
+        return [{TEACHER: [float(place)]} for place in places]
+
+    others = range(1, 5, 2)
+    gathered = [*zip(others, ask(others), strict=True)]
+    monkeypatch.setattr(distill, "gather_object", lambda own: [*own, *gathered])
+    (found,) = distill._shared(5, 0, 2, ask)
+    assert [row.tolist() for row in found[TEACHER]] == [[0], [1], [2], [3], [4]]
 
 
 @pytest.mark.slow

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ftkit import exporters
+from ftkit.engine import gate
 from ftkit.engine.gate import Allowed, Proof, refuse
 from ftkit.engine.parity import Measured
 from ftkit.errors import GateError
+from ftkit.settings import EvaluateSpec
 
 RUN = Measured(
     labels=["arts", "trade"],
@@ -58,6 +63,19 @@ def test_less_is_worse_where_less_is_better() -> None:
         "its mse is 0.3000, the run's 0.2000: worse by 0.1000, and 0.005 is allowed"
     ]
     assert not proof(replace(RUN, scores={"mse": {"value": 0.1}}), "mse", -1).faults()
+
+
+@pytest.mark.parametrize(("metric", "decides", "drop"), [("mse", "mse", 0.1), ("f1", "accuracy", -0.05)])
+def test_the_task_says_which_score_is_better_when_lower(
+    monkeypatch: pytest.MonkeyPatch, metric: str, decides: str, drop: float
+) -> None:
+    found = replace(RUN, scores={"accuracy": {"value": 0.95}, "mse": {"value": 0.3}})
+    monkeypatch.setattr(gate, "in_a_fresh_process", lambda *given: (RUN, [found]))
+    trained: Any = SimpleNamespace(source=Path("run"), task=SimpleNamespace(sign={"mse": -1, "accuracy": 1}.get))
+    folders: Any = [(exporters.find("onnx"), "onnx", Path("out"))]
+    rows: Any = None
+    (proof,) = gate.prove(trained, folders, rows, EvaluateSpec(), metric, Allowed())
+    assert proof.metric == decides and proof.drop == pytest.approx(drop)
 
 
 def test_a_person_allows_more_or_less_than_the_format() -> None:

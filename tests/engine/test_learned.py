@@ -46,6 +46,7 @@ def test_cleaned_rows_are_known_by_what_they_were(lab: Lab, tmp_path: Path) -> N
     other = lab.train("single").run
     assert set(learned.by(run)) == set(learned.by(other))
     assert learned.by(run / "model").size == learned.by(run).size > 0
+    assert not learned.by(run / "evidence").size, "what else lies in a run is not its model"
     assert not learned.by(tmp_path).size and not learned.by(lab.checkpoint("bert")).size
 
 

@@ -107,6 +107,24 @@ def test_heads_that_are_shut_stay_so(lab: Lab, kind: str) -> None:
     assert weights(start)[names[0]].all()
 
 
+def test_heads_and_weights_are_pruned_together(lab: Lab) -> None:
+    settings = (f"model.checkpoint={lab.trained('single', 'full').run}", "model.prune.heads=0.34", HALF)
+    found = weights(lab.train("single", *settings, "train.learning_rate=0.01").run)
+    names = [name for name in found if name.endswith("attention.output.dense.weight")]
+    assert sum(flag for name in names for flag in shut(found, name.removesuffix(".weight"))) == 2
+    assert all(zeros(found[name]) >= 0.5 for name in names)
+
+
+def test_heads_are_judged_by_rows_from_everywhere(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare(lab.recipe("single", f"model.checkpoint={lab.trained('single', 'full').run}"))
+    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels)
+    encoded, _ = encode_training(prepared, prepared.training())
+    monkeypatch.setattr(prune, "ROWS", 3)
+    found = prune.importance(model, prepared, encoded)
+    known = prune.importance(model, prepared, encoded.select([0, 10, 21]))
+    assert all(torch.allclose(found[name], known[name]) for name in known)
+
+
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert", "deberta_v2", "modernbert", "llama", "t5"])
 def test_a_shut_head_gives_nothing(architecture: str) -> None:
     kind = usual_kind(architecture)

@@ -236,6 +236,12 @@ def test_a_public_repository_takes_nothing_unless_it_is_said(online: Hub, export
     assert "--public" in refused(CheckpointError, exported, "reviews")
 
 
+def test_a_repository_of_which_the_hub_would_leave_files_out(online: Hub, exported: Path) -> None:
+    push(exported, "reviews")
+    online.edit("ada/reviews", ".gitignore", "*.safetensors\n")
+    assert "it has a .gitignore" in refused(CheckpointError, exported, "reviews", force=True)
+
+
 def test_an_empty_repository_is_filled(online: Hub, exported: Path) -> None:
     (online.root / "models/ada/reviews").mkdir(parents=True)
     push(exported, "reviews", public=True)

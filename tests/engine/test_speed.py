@@ -40,6 +40,18 @@ def test_a_batch_goes_the_way_of_answers(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert all(given == settings for _, given in met)
 
 
+def test_rows_are_taken_evenly_of_all(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, met = models.load(lab.trained("single", "full").run), list[int]()
+    rows, encode = lab.prepared("single").splits["test"], speed.infer.encode
+    monkeypatch.setattr(
+        speed.infer,
+        "encode",
+        lambda task, some, *rest: met.extend(one["row"] for one in some) or encode(task, some, *rest),
+    )
+    assert len(speed._batches(speed.Ready(trained, EvaluateSpec()), rows, 1)) == len(met) == 32
+    assert met == sorted(met) and set(met) == set(rows["row"])
+
+
 def test_an_adapters_size_has_its_base(lab: Lab, tmp_path: Path) -> None:
     base = sum(file.stat().st_size for file in lab.checkpoint("bert").rglob("*") if file.is_file())
     run = lab.trained("single", "lora").run

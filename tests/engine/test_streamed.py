@@ -62,6 +62,11 @@ def test_each_row_is_drawn_once_from_what_is_held(count: int, size: int, seed: i
     assert size > 1 or found == list(range(count))
 
 
+def test_rows_that_are_all_held_are_drawn_in_no_order() -> None:
+    found = [row["n"] for row in shuffled(({"n": i} for i in range(50)), 100, Random(0))]
+    assert found != list(range(50)) == sorted(found)
+
+
 def passes(lab: Lab, kind: str, count: int, *more: str) -> list[list[list[int]]]:
     """The row numbers of each step, by pass."""
     source = Streamed(prepare(lab.recipe(kind, *settings(kind, count, *more))))
@@ -81,6 +86,7 @@ def test_each_pass_has_all_rows_in_an_order_of_its_own(lab: Lab) -> None:
         assert sorted(row for step in each for row in step) == list(range(1, 23))
         assert [len(step) for step in each] == [8, 8, 6]
     assert first != second
+    assert [sorted(step) for step in first] != [sorted(step) for step in second], "other rows meet in a step"
     assert passes(lab, "single", 3)[0] == first
     assert passes(lab, "single", 3, "train.seed=4")[0] != first
     in_order = passes(lab, "single", 3, "data.shuffle_buffer=1")[0]
@@ -107,6 +113,12 @@ def test_every_task_learns_from_a_stream(lab: Lab, kind: str) -> None:
     assert data["stream"]["rows"] == done.examples == 22
     assert data["sha256"]["train"].startswith("ends:")
     assert not done.baselines
+
+
+def test_rows_of_steps_that_are_never_taken_do_not_count(lab: Lab) -> None:
+    """A window is wider than all that is left of the training."""
+    source = Streamed(prepare(lab.recipe("single", *settings("single", 2))))
+    assert sum(len(source[number]) for number in range(2)) == source.learned == 16
 
 
 @pytest.mark.usefixtures("narrow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,25 @@ def test_runs_beside_it_are_measured_against_the_first(lab: Lab, here: None) -> 
     assert third.bytes < found.lines[0].bytes
 
 
+def test_each_format_is_asked_in_its_precision_and_timed_by_the_row(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, score = list[str](), evaluate.score
+
+    def scored(trained: models.Trained, rows: Dataset, spec: EvaluateSpec) -> Any:
+        asked.append(spec.precision)
+        return score(trained, rows, spec)
+
+    monkeypatch.setattr(evaluate, "score", scored)
+    monkeypatch.setattr(survey.machine, "has_bf16", lambda: True)
+    monkeypatch.setattr(survey.speed, "seconds", lambda ready, rows: [{"1": 0.002, "32": 0.032} for _ in ready])
+    folder, rows = lab.trained("single", "full").run / "model", lab.prepared("single").splits["test"]
+    places = [("run", "fp32", folder), ("run", "torch-bf16", folder)]
+    found = survey.measure(places, rows, EvaluateSpec(), "accuracy", tmp_path)
+    assert asked == ["fp32", "bf16"]
+    assert all(line.milliseconds == pytest.approx({"1": 2.0, "32": 1.0}) for line in found)
+
+
 @pytest.mark.slow
 def test_an_adapter_is_measured_merged_too(lab: Lab, here: None) -> None:
     said: list[str] = []
@@ -95,6 +114,24 @@ def test_all_formats_but_what_the_run_is_itself_are_surveyed(
 def test_models_of_other_tasks_are_refused(lab: Lab, here: None) -> None:
     with pytest.raises(RunError, match="is of another task, or of other labels"):
         survey.survey(lab.trained("single", "full").run, [lab.trained("ner", "full").run])
+
+
+def test_models_of_other_labels_are_refused(lab: Lab) -> None:
+    trained = models.load(lab.trained("single", "full").run)
+    survey._refuse_unlike(trained, [replace(trained, labels=trained.labels[::-1])])
+    with pytest.raises(RunError, match="is of another task, or of other labels"):
+        survey._refuse_unlike(trained, [replace(trained, labels=("arts", "sport", "tirade"))])
+
+
+def test_nothing_is_measured_against_a_run_that_does_not_answer(
+    lab: Lab, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any) -> Any:
+        raise RunError("not a number")
+
+    monkeypatch.setattr(evaluate, "score", fails)
+    with pytest.raises(RunError, match="does not answer: not a number"):
+        survey.survey(lab.trained("single", "full").run, formats=["torch-bf16"])
 
 
 # ---------------------------------------------------------------------- the command
