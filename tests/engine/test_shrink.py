@@ -56,14 +56,14 @@ def test_the_kept_layers_are_the_checkpoints_and_the_config_says_so(
 def test_each_kept_layer_attends_as_it_did() -> None:
     whole = tiny("modernbert", num_hidden_layers=4)
     assert whole.config.layer_types == ["full_attention", *["sliding_attention"] * 2, "full_attention"]
-    assert shortened(whole, 2).config.layer_types == ["full_attention"] * 2
+    assert with_layers(whole, 2).config.layer_types == ["full_attention"] * 2
 
 
 def test_what_writes_does_so_as_before() -> None:
     whole = tiny("t5", "SEQ_2_SEQ_LM")
     whole.generation_config.num_beams = 3
-    assert shortened(whole, 1).generation_config.num_beams == 3
-    assert not shortened(whole, 1).training and shortened(whole.train(), 1).training
+    assert with_layers(whole, 1).generation_config.num_beams == 3
+    assert not with_layers(whole, 1).training and with_layers(whole.train(), 1).training
 
 
 def test_as_many_layers_as_there_are_is_the_model_itself() -> None:
