@@ -304,8 +304,8 @@ class RunDirectory:
         with replacing(self.path / _LEARNED) as beside, beside.open("wb") as file:
             np.save(file, hashes)
 
-    def learned(self) -> NDArray[np.uint64]:
-        """What `write_learned` wrote; nothing where it is not there. Raises RunError where it can't be read."""
+    def learned(self) -> NDArray[np.uint64] | None:
+        """What `write_learned` wrote; None where it is not there. Raises RunError where it can't be read."""
         import numpy as np
 
         path = self.path / _LEARNED
@@ -314,10 +314,10 @@ class RunDirectory:
             if found.dtype != np.uint64 or found.ndim != 1:
                 raise ValueError("it holds no hashes")
         except FileNotFoundError:
-            return np.empty(0, np.uint64)
-        except (OSError, EOFError, ValueError) as error:
-            hint = "remove the file: nothing then tells which rows the run has learned from"
-            raise RunError(f"{path} can't be read: {error}", hint) from error
+            return None
+        except (OSError, EOFError, ValueError) as error:  # whose words are about pickles
+            hint = "copy it anew, or remove it: nothing then tells which rows the run has learned from"
+            raise RunError(f"{path} is damaged", hint) from error
         return found
 
     def write_analysis(self, split: str, value: dict[str, Any]) -> None:

@@ -186,6 +186,8 @@ def calibration_note(calibration: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [f"{split} {c['ece_before']:.3f} -> {c['ece_after']:.3f}" for split, c in calibration.items()]
     one = next(iter(calibration.values()))
     lines = [f"calibration error (ECE) {', '.join(parts)}, with the temperature {one['temperature']:.3f}"]
+    if one["ece_after"] > one["ece_before"]:
+        lines[0] += ": the likeliest one for the validation rows, by which this error is no smaller"
     if one["threshold"]:
         parts = [f"{split} {c['coverage']:.3f} ({c['precision']:.3f} right)" for split, c in calibration.items()]
         lines.append(f"answers given, at a probability of {one['threshold']:.3f} or more: {', '.join(parts)}")

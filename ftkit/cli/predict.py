@@ -40,7 +40,7 @@ def predict(
     import os
 
     from ftkit import terminal
-    from ftkit.engine.answers import FileAnswers, journal_of, refuse_existing
+    from ftkit.engine.answers import FileAnswers, refuse_existing
     from ftkit.engine.predict import Predictor
     from ftkit.engine.tables import refuse_ending
     from ftkit.errors import DataError
@@ -59,8 +59,7 @@ def predict(
         raise DataError(f"{output} is the file that is read", "name another file with --output")
     if output:
         refuse_ending(output.name)
-    begun = bool(output and input_file and journal_of(output.resolve()).exists())
-    if output and not overwrite and not begun:
+    if output and not overwrite:
         refuse_existing(output.resolve())
     predictor = Predictor(source, terminal.say, precision, device_map, max_memory)
     with _written(output):

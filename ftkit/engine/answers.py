@@ -122,12 +122,12 @@ class FileAnswers:
     def write(self, output: Path, progress: Progress | None = None, overwrite: bool = False) -> None:
         """Answer into a file, of the kind that its name ends as, whole or not at all; go on where that was stopped.
 
-        Raises DataError where answers stand there, unless `overwrite` allows to replace them.
+        Raises DataError where answers stand there, whoever wrote them, unless `overwrite` allows to replace them.
         """
         journal = journal_of(output)
         head = json.dumps(self.of, ensure_ascii=False) + "\n"
         place = self._place(journal, head)
-        if place is None and not overwrite:
+        if not overwrite:
             refuse_existing(output)
         if place is None:
             journal.write_text(head, encoding="utf-8")

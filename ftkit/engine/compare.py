@@ -143,7 +143,8 @@ def compare(
     _refuse_unlike(found, split)
     for model in found:
         run, _ = _parts(model.name, home)
-        learned.warn(run.path if run else model.name, model.evidence.rows, split, say)
+        if model.evidence.asked is not None:
+            learned.warn(run.path if run else model.name, model.evidence.asked, split, say)
     recipe, task = home.recipe, found[0].task
     decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
     spread = of_differences(recipe.evaluate.level, recipe.evaluate.resamples)
@@ -191,6 +192,7 @@ def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progre
     run, baseline = _parts(name, home)
     if run is None:
         return _scored_now(name, split, home, say, progress)
+    run.warn_if_edited(say)
     recipe = run.recipe
     task: Task = resolve("task", recipe.task, Task)
     path = run.evidence(f"{split}.{baseline}" if baseline else split)

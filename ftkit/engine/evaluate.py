@@ -16,7 +16,7 @@ from ftkit.engine.prepare import changed_files, check, file_hashes, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
-from ftkit.metrics.evidence import fingerprints
+from ftkit.metrics.evidence import asked
 from ftkit.recipe import Recipe, override, parse_data
 from ftkit.run import DATA, RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
@@ -61,7 +61,7 @@ def evaluate(
     for warning in check(trained.task, {name: rows}, trained.labels):
         say(f"warning: {warning}")
     if split != "train" or data is not None:
-        learned.warn(source, fingerprints(rows), name, say)
+        learned.warn(source, asked(rows, trained.task.texts), name, say)
     return score(trained, rows, spec_of(trained, recipe, precision), say, progress)
 
 

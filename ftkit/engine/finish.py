@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from ftkit.engine import calibrate, learned
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
@@ -80,12 +82,14 @@ def finish(
     folds: dict[str, Scores] | None = None,
     beside: dict[str, dict[str, Scored]] | None = None,
     seeds: dict[str, Any] | None = None,
+    unlabeled: Dataset | None = None,
     analyse: bool = True,
 ) -> Finished:
     """Score the model as it was saved on every split but the training rows, and keep all that was found in the run.
 
-    `folds`, `beside` (baselines) and `seeds` are kept with it. With `analyse` it is kept where the model goes wrong,
-    on the test rows if there are some. A run that has been through this is told of as it is.
+    `folds`, `beside` (baselines) and `seeds` are kept with it; `unlabeled` are texts that it learned from, too. With
+    `analyse` it is kept where the model goes wrong, on the test rows if there are some. A run that has been through
+    this is told of as it is.
     """
     if run.has(SCORES):
         return Finished.read(run)
@@ -114,6 +118,8 @@ def finish(
         examples=fitted.examples,
         seeds=seeds or {},
     )
+    if not prepared.stream:
+        run.write_learned(learned.of(prepared, unlabeled))
     _keep(run, prepared, answered, beside or {})
     if analyse and answered:
         split = "test" if "test" in answered else next(iter(answered))
@@ -138,8 +144,7 @@ def _keep(
     answered: dict[str, evaluation.Evaluation],
     beside: dict[str, dict[str, Scored]],
 ) -> None:
-    """Write which rows were learned from, predictions, and what scores were taken of."""
-    run.write_learned(learned.of(prepared))
+    """Write predictions, and what scores were taken of."""
     for name, found in answered.items():
         run.write_predictions(name, as_given(prepared.task, prepared.splits[name], found.predictions))
         everyone = {name: found, **{f"{name}.{baseline}": its for baseline, its in beside.get(name, {}).items()}}

@@ -1,6 +1,7 @@
 """Which rows a run has learned from, so that they are told where they are to count as new.
 
-A run keeps a hash of each: of its training rows, and of those of the runs that it began with and was taught by. Of an
+A run keeps a hash of what each asks, white space aside and whatever its answer: of its training rows, of the texts
+without labels that it trained itself on, and of the rows of the runs that it began with and was taught by. Of an
 export, and of what a stream gave, nothing is known. Of a row's variants the row itself counts.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.findings import Finding, Place
-from ftkit.metrics.evidence import fingerprints
+from ftkit.metrics.evidence import asked
 from ftkit.run import RunDirectory
 from ftkit.terminal import Say
 
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 Hashes = NDArray[np.uint64]
 
 
-def of(prepared: Prepared) -> Hashes:
-    """What a training learns from, itself and by what it begins with."""
-    own = [] if prepared.stream else [fingerprints(prepared.splits["train"])]
-    return np.unique(np.concatenate([*own, *map(by, _origins(prepared)), _NONE]))
+def of(prepared: Prepared, unlabeled: Dataset | None = None) -> Hashes:
+    """What a training of rows at hand learns from, itself and by what it begins with."""
+    own = [rows for rows in (prepared.splits["train"], unlabeled) if rows is not None]
+    return np.unique(
+        np.concatenate([*(asked(rows, prepared.task.texts) for rows in own), *map(by, _origins(prepared))])
+    )
 
 
 def by(source: str | Path) -> Hashes:
@@ -37,11 +40,17 @@ def by(source: str | Path) -> Hashes:
 
     Raises RunError where the run's file can't be read.
     """
-    path = Path(source).expanduser()
-    for run in (path, path.parent):
-        if RunDirectory.is_run(run) and path in (run, run / "model"):
-            return RunDirectory.open(run).learned()
-    return _NONE
+    run = _run(source)
+    found = run.learned() if run else None
+    return np.empty(0, np.uint64) if found is None else found
+
+
+def _run(source: str | Path) -> RunDirectory | None:
+    path = Path(source).expanduser().resolve()
+    return next(
+        (RunDirectory(run) for run in (path, path.parent) if RunDirectory.is_run(run) and path in (run, run / "model")),
+        None,
+    )
 
 
 def places(source: str | Path, rows: Hashes) -> list[int]:
@@ -50,7 +59,10 @@ def places(source: str | Path, rows: Hashes) -> list[int]:
 
 
 def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
-    """Say so where some of the rows are not new to `source`."""
+    """Say so where some of the rows are not new to `source`, or where it is a run and nothing tells."""
+    run = _run(source)
+    if run and run.learned() is None:
+        say(f"note: nothing tells which rows {source} has learned from: these may be among them")
     if count := len(places(source, rows)):
         many = f"{count} of the {len(rows)} rows of {name}" if count < len(rows) else f"all {len(rows)} rows of {name}"
         say(f"warning: {source} has learned from {many}: its score there says little of new texts")
@@ -60,7 +72,7 @@ def told(prepared: Prepared) -> Iterator[Finding]:
     """Held-out rows of a training that are not new to what it begins with."""
     held_out: Mapping[str, Dataset] = {name: rows for name, rows in prepared.splits.items() if name != "train"}
     origins = [source for source in _origins(prepared) if len(by(source))]
-    hashes = {name: fingerprints(rows) for name, rows in held_out.items()} if origins else {}
+    hashes = {name: asked(rows, prepared.task.texts) for name, rows in held_out.items()} if origins else {}
     for source in origins:
         found = [
             Place(held_out[name][index]["row"], name) for name, rows in hashes.items() for index in places(source, rows)
@@ -69,9 +81,6 @@ def told(prepared: Prepared) -> Iterator[Finding]:
             what = f"{source} has learned from this held-out row; its score says nothing of new texts"
             fix = "hold out the rows that it held out: data.validation, data.test and data.seed as in its recipe"
             yield Finding("learned", "warning", what, tuple(found), fix, of=sum(map(len, hashes.values())))
-
-
-_NONE = np.empty(0, np.uint64)
 
 
 def _origins(prepared: Prepared) -> list[str]:

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ftkit.data.split import numbered
 from ftkit.errors import FTKitError
 from ftkit.metrics import ClassScores, Scores, intervals, library
-from ftkit.metrics.evidence import Evidence, fingerprints
+from ftkit.metrics.evidence import Evidence, asked, fingerprints
 from ftkit.metrics.intervals import Spread
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Prediction, Task
@@ -44,7 +44,7 @@ def scored(
     for name in settings.metrics:
         scores |= _more(name, task, predictions, rows, labels, spread)
     kept = tally if tally is not None and Evidence.keeps(tally) else None
-    evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows))
+    evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows), asked(rows, task.texts))
     return Scored(scores, settings.level, breakdown, evidence)
 
 

@@ -96,6 +96,11 @@ def self_train(run: RunDirectory, prepared: Prepared, unlabeled: Dataset, progre
     return best.fitted
 
 
+def learned_from(run: RunDirectory, unlabeled: Dataset | None) -> Dataset | None:
+    """The texts without labels, where the round that was kept had learned from some of them."""
+    return unlabeled if run.has(SELF_TRAINING) and run.read_json(SELF_TRAINING)["kept"] else None
+
+
 def _round(
     run: RunDirectory,
     prepared: Prepared,

@@ -60,6 +60,10 @@ class Streamed:
         self.prepared, self.stream = prepared, prepared.stream
         self.settings, self.total = prepared.recipe.train, prepared.recipe.train.steps
         self.at = Place()
+        self._read = self._given = 0
+        """Rows of this pass that were read, and that went into windows."""
+        self._ended = False
+        """Whether all rows of this pass were read."""
 
     # ------------------------------------------------------------------ as the Trainer asks for them
 
@@ -112,7 +116,8 @@ class Streamed:
     def told(self) -> dict[str, Any]:
         """What the run records of the rows that went by."""
         at = self.at
-        seen = {"rows": at.rows, "rows_again": at.again, "left_out": at.left_out, "whole_passes": at.passes}
+        whole = at.passes + (self._ended and self._given == self._read)  # the last step may have ended a pass
+        seen = {"rows": at.rows, "rows_again": at.again, "left_out": at.left_out, "whole_passes": whole}
         return {"stream": {**seen, "shuffle_buffer": self.prepared.recipe.data.shuffle_buffer}}
 
     def notes(self) -> tuple[str, ...]:
@@ -156,9 +161,9 @@ class Streamed:
         at, batch = self.at, self.settings.batch
         random = Random(f"{self.settings.seed}/{at.passes}")
         rows = shuffled(self._rows(), self.prepared.recipe.data.shuffle_buffer, random)
-        for _ in islice(rows, at.window * WINDOW * batch):
-            pass
+        self._given = sum(1 for _ in islice(rows, at.window * WINDOW * batch))
         while window := list(islice(rows, min(WINDOW, self.total - at.steps + at.step) * batch)):
+            self._given += len(window)
             yield window
 
     def _rows(self) -> Iterator[Row]:
@@ -166,11 +171,15 @@ class Streamed:
         at = self.at
         if not at.passes:
             at.left_out = 0
+        self._read, self._ended = 0, False
         for part in self.stream.parts():
             rows, left_out = self._usable(part)
             if not at.passes:
                 at.left_out += left_out + part.left_out
-            yield from rows
+            for row in rows:
+                self._read += 1
+                yield row
+        self._ended = True
 
     def _usable(self, part: Part) -> tuple[Iterable[Row], int]:
         """The rows of a part in the form that the task reads, and the number of others, if they may be left out."""

@@ -25,9 +25,10 @@ from ftkit.engine.export import Material, export, held_out_rows, refuse_served, 
 from ftkit.errors import FTKitError, RunError, every
 from ftkit.exporters._base import Exporter
 from ftkit.files import write_json
-from ftkit.metrics.evidence import Evidence, fingerprints
+from ftkit.metrics.evidence import Evidence, asked
 from ftkit.metrics.intervals import differences, of_differences
 from ftkit.settings import EvaluateSpec
+from ftkit.tasks._base import Task
 from ftkit.terminal import Say, silence
 
 AS_IT_IS = "fp32"
@@ -84,7 +85,9 @@ def survey(
     first, *others = every([_loader(one) for one in (source, *beside)])
     _refuse_unlike(first, others)
     recipe = evaluation.recipe_of(source, say)
-    taken = _new_to_all((source, *beside), held_out_rows(first, recipe, source, data, rows, say, usual=None), say)
+    taken = _new_to_all(
+        (source, *beside), first.task, held_out_rows(first, recipe, source, data, rows, say, usual=None), say
+    )
     settings, metric = evaluation.judged_by(first, recipe)
     with ExitStack() as stack:
         aside = Path(stack.enter_context(TemporaryDirectory()))
@@ -120,9 +123,9 @@ def _refuse_unlike(first: models.Trained, others: Sequence[models.Trained]) -> N
             )
 
 
-def _new_to_all(sources: Sequence[str | Path], rows: Dataset, say: Say) -> Dataset:
+def _new_to_all(sources: Sequence[str | Path], task: Task, rows: Dataset, say: Say) -> Dataset:
     """The rows that no model has learned from. Raises RunError where there are none."""
-    hashes, seen = fingerprints(rows), set[int]()
+    hashes, seen = asked(rows, task.texts), set[int]()
     for source in sources:
         if places := learned.places(source, hashes):
             say(f"note: {source} has learned from {len(places)} of the {len(rows)} rows: they are left out for all")

@@ -208,7 +208,8 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
     if fitted.truncated:
         say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
     several = _over_seeds([done for _, done in each])
-    return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several)
+    taught = selftrain.learned_from(run, ready.unlabeled)
+    return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several, unlabeled=taught)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Evidence:
     groups: tuple[int, ...] | None
     """A number for each document (rows that belong to none have a number of their own); None where no row has one."""
     rows: NDArray[np.uint64]
+    asked: NDArray[np.uint64] | None = None
+    """A fingerprint of what each row asks, whatever its answer; a file of another version may lack them."""
 
     @staticmethod
     def keeps(tally: Tally) -> bool:
@@ -51,6 +53,8 @@ class Evidence:
         arrays = {"data": rows.data, "indices": rows.indices, "indptr": rows.indptr, "shape": np.array(rows.shape)}
         if self.groups is not None:
             arrays["groups"] = np.array(self.groups)
+        if self.asked is not None:
+            arrays["asked"] = self.asked
         with path.open("wb") as file:
             np.savez_compressed(file, detail=np.array(json.dumps(detail)), rows=self.rows, **arrays)
 
@@ -62,9 +66,11 @@ class Evidence:
                 arrays = dict(file)
             tally = _tally(json.loads(str(arrays["detail"])), arrays)
             groups = _groups(arrays["groups"], len(tally)) if "groups" in arrays else None
-            rows = arrays["rows"]
-            _require(rows.dtype == np.uint64 and rows.shape == (len(tally),), "its rows are not those of its tally")
-            return cls(tally, groups, rows)
+            rows, asked = arrays["rows"], arrays.get("asked")
+            for found in (rows, asked):
+                is_right = found is None or (found.dtype == np.uint64 and found.shape == (len(tally),))
+                _require(is_right, "its rows are not those of its tally")
+            return cls(tally, groups, rows, asked)
         except _UNREADABLE as error:
             raise RunError(
                 f"{path} can't be read: {one_line(error) or type(error).__name__}",
@@ -107,13 +113,29 @@ def _require(holds: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def fingerprints(rows: Iterable[Mapping[str, Any]]) -> NDArray[np.uint64]:
+Row = Mapping[str, Any]
+
+
+def fingerprints(rows: Iterable[Row]) -> NDArray[np.uint64]:
     """64 bits of a hash of each row's content, its targets included and its number left out."""
-    found = []
+    return _hashes({name: value for name, value in row.items() if name not in _NO_CONTENT} for row in _given(rows))
+
+
+def asked(rows: Iterable[Row], texts: Callable[[Row], Mapping[str, str]]) -> NDArray[np.uint64]:
+    """The same of the texts alone that a row asks with, white space aside: its answer and its form don't count."""
+    return _hashes([" ".join(text.split()) for text in texts(row).values()] for row in _given(rows))
+
+
+def _given(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows as they were before they were cleaned: cleaned otherwise, a row is the same."""
     for row in rows:
-        given = row.get("as_given")  # cleaned otherwise, it is the same row
-        content = json.loads(given)["read"] if given else row
-        content = {name: value for name, value in content.items() if name not in _NO_CONTENT}
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+        given = row.get("as_given")
+        yield json.loads(given)["read"] if given else row
+
+
+def _hashes(values: Iterable[Any]) -> NDArray[np.uint64]:
+    found = []
+    for value in values:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
         found.append(int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big"))
     return np.array(found, dtype=np.uint64)

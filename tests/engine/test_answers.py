@@ -339,7 +339,7 @@ def test_answers_that_stand_already_are_replaced_only_where_asked(
     assert written(output)[0]["label"]
 
 
-def test_going_on_to_an_output_that_was_written_last_of_all_needs_no_permission(
+def test_what_stands_beside_a_partial_file_is_nobodys_to_replace_without_a_word(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = write_rows(tmp_path / "in.jsonl", texts()), tmp_path / "out.csv"
@@ -355,5 +355,9 @@ def test_going_on_to_an_output_that_was_written_last_of_all_needs_no_permission(
         patch.setattr(Path, "unlink", killed)
         assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 130
     assert output.exists() and output.with_name("out.csv.partial").exists()
-    assert ftkit("predict", run_of(predictor), "--input", source, "--output", output).code == 0
+    output.write_text("somebody's own")
+    command = ("predict", run_of(predictor), "--input", source, "--output", output)
+    done = ftkit(*command)
+    assert done.code == 3 and "out.csv exists already" in done.err and output.read_text() == "somebody's own"
+    assert ftkit(*command, "--overwrite").code == 0 and output.read_text() != "somebody's own"
     assert not output.with_name("out.csv.partial").exists()

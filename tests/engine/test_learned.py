@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +16,27 @@ from ftkit.engine.preflight import cleared
 from ftkit.engine.survey import survey
 from ftkit.engine.train import train
 from ftkit.errors import RunError
-from ftkit.metrics.evidence import fingerprints
+from ftkit.metrics.evidence import asked
 from ftkit.run import RunDirectory
 from tests.runs import KINDS, Lab, rows, write_rows
 
-TURNED = ("data.validation=0.2", "data.test=0.2")
+
+def mixed(lab: Lab, folder: Path, kind: str = "single", old: int = 3, turned: bool = False) -> Path:
+    """A file with some rows that are trained on (with others' labels, and spaces, when `turned`), and all test rows."""
+    known = [dict(row) for row in rows(kind, "train")[:old]]
+    for row, other in zip(known, rows(kind, "train")[old:] if turned else [], strict=False):
+        row |= {name: other[name] for name in ("label", "labels", "score", "summary") if name in row}
+        row |= {
+            name: f" {row[name]} " for name in ("text", "question", "document") if name in row and "entities" not in row
+        }
+    return write_rows(folder / "mixed.jsonl", [*known, *rows(kind, "test")])
 
 
-def mixed(lab: Lab, folder: Path, kind: str = "single", old: int = 3) -> Path:
-    """A file with some rows that are trained on, and all test rows."""
-    return write_rows(folder / "mixed.jsonl", [*rows(kind, "train")[:old], *rows(kind, "test")])
+ASKS = ("text", "question", "context", "document")
+
+
+def asks(row: dict[str, Any]) -> str:
+    return json.dumps([row.get(name) for name in ASKS])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,9 +45,13 @@ def test_eval_tells_rows_that_were_learned_from(lab: Lab, tmp_path: Path, kind: 
     evaluate(run, "train", say=said.append)
     assert not any("has learned" in line for line in said)
     evaluate(run, data=str(mixed(lab, tmp_path, kind)), say=said.append)
-    twice = sum(row in rows(kind, "train") for row in rows(kind, "test"))
+    known = {asks(row) for row in rows(kind, "train")}
+    twice = sum(asks(row) in known for row in rows(kind, "test"))
     count = f"{3 + twice} of the {3 + len(rows(kind, 'test'))} rows of mixed.jsonl"
     assert any(f"{run} has learned from {count}" in line for line in said)
+    said.clear()
+    evaluate(run, data=str(mixed(lab, tmp_path, kind, turned=True)), say=said.append)
+    assert any(f"{run} has learned from {count}" in line for line in said), "whatever is to be answered"
     said.clear()
     evaluate(run, say=said.append)
     assert any("has learned" in line for line in said) == bool(twice)
@@ -100,11 +116,12 @@ def test_what_one_of_several_has_learned_is_told_or_left_out(lab: Lab, tmp_path:
 def test_a_damaged_file_is_told(lab: Lab, tmp_path: Path) -> None:
     run = RunDirectory.create(lab.recipe("single"), tmp_path / "run")
     run.publish()
-    assert not run.learned().size
-    run.write_learned(fingerprints(rows("single", "train")))
-    assert run.learned().dtype == np.uint64
+    assert run.learned() is None
+    run.write_learned(asked(rows("single", "train"), lambda row: {"text": row["text"]}))
+    found = run.learned()
+    assert found is not None and found.dtype == np.uint64
     path = run.path / "learned.npy"
     for content in (b"", path.read_bytes()[:-3], b"\x93NUMPY"):
         path.write_bytes(content)
-        with pytest.raises(RunError, match=r"learned.npy can't be read"):
+        with pytest.raises(RunError, match=r"learned.npy is damaged"):
             learned.by(run.path)

@@ -127,6 +127,9 @@ def test_rows_are_counted(lab: Lab) -> None:
     assert (found["rows"], found["rows_again"], found["whole_passes"]) == (16, 0, 0)
     found = told(lab.train("single", *settings("single", 5)).run)["stream"]
     assert (found["rows"], found["rows_again"], found["left_out"], found["whole_passes"]) == (22, 16, 0, 1)
+    for count, again in ((3, 0), (6, 22)):  # the last step ends a pass
+        found = told(lab.train("single", *settings("single", count)).run)["stream"]
+        assert (found["rows"], found["rows_again"], found["whole_passes"]) == (22, again, 1 + again // 22)
 
 
 def test_it_is_the_training_on_rows_at_hand_where_the_order_is_the_same(lab: Lab) -> None:

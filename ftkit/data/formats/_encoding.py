@@ -139,7 +139,15 @@ def _found(start: Open) -> str | None:
         return None
     same = [best.encoding, *best.could_be_from_charset]
     found = "cp1252" if "cp1252" in same else best.encoding
-    return found if _fault(start, found) is None else None
+    return found if _common(found) and _fault(start, found) is None else None
+
+
+_RARE = ("mac_", "cp0", "cp1026", "cp1140", "cp273", "cp424", "cp437", "cp500", "cp7", "cp8")
+"""Beginnings of names of tables that few files are in today, and that turn other tables' letters into letters."""
+
+
+def _common(encoding: str) -> bool:
+    return encoding == "cp866" or not encoding.startswith(_RARE)
 
 
 def _lines(start: Open) -> Iterator[bytes]:
