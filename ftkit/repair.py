@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit import checks, mending, yaml12
-from ftkit.checks._base import Columns, Data
+from ftkit.checks._base import Columns, Data, names_in
 from ftkit.checks.variants import slips
 from ftkit.data.clean import cleaned
 from ftkit.data.columns import is_empty
@@ -108,6 +108,9 @@ def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
     if recipe.data.sources("unlabeled"):
         write_jsonl(folder / "unlabeled.jsonl", _unlabeled(recipe.data, repair))
         data["data"]["unlabeled"] = "unlabeled.jsonl"
+    if isinstance(recipe.data.labels, tuple):
+        gone = repair.merged()
+        data["data"]["labels"] = [label for label in recipe.data.labels if label not in gone]
     write_jsonl(folder / "changes.jsonl", repair.changes)
     text = "# A repaired copy: changes.jsonl says what was changed and why.\n" + yaml12.dump(data)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
@@ -205,6 +208,20 @@ class Repair:
             for column in self.shape:
                 for change in mending.mend(row.plain, column, self.shape, meant, scheme):
                     self._set(row, *change)
+
+    def merged(self) -> set[str]:
+        """Labels that stood in rows and stand in none any more: rows of them have become others'."""
+        named = [column for column in self.shape if column.kind in ("label", "labels")]
+        left = {
+            label
+            for row in self.rows
+            if row.read
+            for column in named
+            for label in names_in(row.read[column.name], column)
+        }
+        before = [change["before"] for change in self.changes if change["column"] in {column.name for column in named}]
+        stood = {str(label) for value in before for label in (value if isinstance(value, list) else [value])}
+        return stood - left
 
     def _set(self, row: Row, column: str, value: Any, why: str) -> None:
         before = row.raw.get(column)

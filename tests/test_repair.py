@@ -134,6 +134,16 @@ def test_a_renamed_label_keeps_the_source_s_name(lab: Lab, tmp_path: Path) -> No
     assert (change["before"], change["after"]) == ("Sport", "arts")
 
 
+def test_a_label_that_became_another_is_listed_no_more(lab: Lab, tmp_path: Path) -> None:
+    rows = clean("classification")
+    rows["train"][0]["label"] = "Sport"
+    recipe = planted_recipe(tmp_path, lab.checkpoint("bert"), "classification", rows)
+    recipe = changed(recipe, ["data.labels=[arts, Sport, sport, world news, never]"])
+    write_repaired(inspect(recipe), tmp_path / "copy")
+    copy = load_recipe(tmp_path / "copy" / "recipe.yaml")
+    assert copy.data.labels == ("arts", "sport", "world news", "never")
+
+
 TEXTS = st.lists(st.sampled_from(["red", "blue\x07", "green", "gold\x85", "tin", "jade"]), max_size=3).map(" ".join)
 ROW = st.fixed_dictionaries(
     {"text": st.none() | TEXTS, "label": st.sampled_from(["arts", "sport", "Arts", " arts", "", None, "weather", 7])}
