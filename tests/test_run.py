@@ -114,6 +114,16 @@ def test_log_grows_and_json_and_predictions_come_back(lab: Lab, tmp_path: Path) 
     assert read_jsonl(run.path / "predictions" / "test.jsonl") == [{"label": "ü"}]
 
 
+def test_log_is_rewound_to_behind_a_step(lab: Lab, tmp_path: Path) -> None:
+    run = RunDirectory.create(lab.recipe("single"), tmp_path / "one")
+    for step in (1, 2, 3):
+        run.log({"step": step})
+    with (run.path / "log.jsonl").open("a") as file:
+        file.write('{"step": ')
+    run.rewind_log(2)
+    assert read_jsonl(run.path / "log.jsonl") == [{"step": 1}, {"step": 2}]
+
+
 def writes(name: str, text: str) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         (folder / name).write_text(text)

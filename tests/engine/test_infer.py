@@ -70,6 +70,7 @@ def test_cut_rows_are_told_by_any_of_their_windows() -> None:
         False,
         False,
     ]
+    assert infer.truncated_rows({"example": [0, 0, 1], "truncated": [True, False, False]}, 2) == [True, False]
     assert infer.truncated_rows({"example": [0, 1]}, 2) == [False, False]
 
 

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from ftkit.engine import export as exports
+from ftkit.engine import push as pushing
 from ftkit.engine.push import Pushed, push
 from ftkit.errors import CheckpointError, FTKitError, GateError, MachineError, RunError
 from ftkit.files import SEAL, broken, seal
@@ -263,6 +264,22 @@ def test_an_upload_that_is_cut_leaves_the_repository_and_can_be_called_again(
     online.faults.uploads = 1
     push(run, "reviews")
     assert online.head("ada/reviews") != first.commit and broken(online.folder("ada/reviews")) == []
+
+
+def test_what_did_not_arrive_as_it_was_sent_is_told(
+    online: Hub, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = pushing._commit
+
+    def torn(*given: Any) -> str:
+        made = commit(*given)
+        online.edit("ada/reviews", "config.json", "{}")
+        (online.folder("ada/reviews") / "tokenizer.json").unlink()
+        return made
+
+    monkeypatch.setattr(pushing, "_commit", torn)
+    said = refused(MachineError, exported, "reviews")
+    assert "config.json is not as it was sent" in said and "tokenizer.json is missing" in said
 
 
 def test_a_commit_that_was_overtaken_changes_nothing(online: Hub, exported: Path) -> None:
