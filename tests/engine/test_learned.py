@@ -127,5 +127,5 @@ def test_a_damaged_file_is_told(lab: Lab, tmp_path: Path) -> None:
             learned.by(run.path)
     for other in (np.arange(3), np.zeros((2, 2), np.uint64)):
         np.save(path, other)
-        with pytest.raises(RunError, match="learned.npy is damaged"):
+        with pytest.raises(RunError, match=r"learned\.npy is damaged"):
             learned.by(run.path)
