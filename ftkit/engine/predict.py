@@ -53,7 +53,8 @@ class Predictor:
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.
 
-        The columns may have the names of the training file, too. Raises DataError, before the first answer, for inputs that the task can't read.
+        The columns may have the names of the training file, too. Raises DataError, before the first answer, for inputs
+        that the task can't read.
         """
         rows = self.rows(inputs)
         for number, row in enumerate(rows, 1):
@@ -71,9 +72,8 @@ class Predictor:
     def named(self, value: Any) -> Any:
         """An object under the names of the training file as one under the task's; any other value as it is."""
         names = {column.name for shape in self.trained.task.input_shapes() for column in shape}
-        if not isinstance(value, Mapping) or not any(
-            home in value for home in self.homes.values() if home not in names
-        ):
+        foreign = set(self.homes.values()) - names
+        if not isinstance(value, Mapping) or not any(home in value for home in foreign):
             return value
         others = {name: cell for name, cell in value.items() if name not in {*self.homes, *self.homes.values()}}
         return {**others, **{name: value[home] for name, home in self.homes.items() if home in value}}

@@ -76,7 +76,8 @@ def input_of(task: Task, limits: Limits, named: Callable[[Any], Any]) -> Any:
     if any(map(is_plain, shapes)):
         kinds["text"] = Annotated[str, Field(max_length=limits.characters)]
     if len(kinds) == 1:
-        return Annotated[kinds["row"], BeforeValidator(named)]
+        (row,) = kinds.values()
+        return Annotated[row, BeforeValidator(named)]
 
     def kind_of(value: Any) -> str | None:
         if isinstance(value, str):
