@@ -175,8 +175,13 @@ def gain_sentence(gain: Mapping[str, Any]) -> str:
     """Whether the model was worth its training."""
     verdicts = {"better": "better than", "worse": "worse than", "not distinguishable": "not distinguishable from"}
     interval = f"[{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    by = f"{gain['metric']} {gain['value']:+.4f} {interval}, p = {gain['p']:.2g}, n = {gain['n']}"
+    test = f" ({TESTS[gain['test']]})" if "test" in gain else ""  # older runs do not tell
+    by = f"{gain['metric']} {gain['value']:+.4f} {interval}, p = {gain['p']:.2g}{test}, n = {gain['n']}"
     return f"the model is {verdicts[gain['verdict']]} {gain['baseline']}, the best baseline: {by}"
+
+
+TESTS = {"mcnemar": "McNemar's exact test", "randomization": "answers swapped at random"}
+"""What `p` is of, and the verdict with it."""
 
 
 def calibration_note(calibration: Mapping[str, Mapping[str, Any]]) -> str:

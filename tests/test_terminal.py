@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -163,7 +164,8 @@ def test_sentences_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 def test_baselines_stand_beside_the_model(verdict: str) -> None:
     ours = {"f1": {"value": 0.75}, "accuracy": {"value": 0.8}}
     theirs = {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}
-    gain = {"baseline": "majority", "metric": "accuracy", "n": 40, "value": 0.3, "low": 0.2, "high": 0.4, "p": 0.012}
+    gain: dict[str, Any] = {"baseline": "majority", "metric": "accuracy", "n": 40, "value": 0.3, "low": 0.2}
+    gain |= {"high": 0.4, "p": 0.012, "test": "mcnemar"}
     scores, baselines = {"validation": {}, "test": ours}, {"validation": {}, "test": {"majority": theirs}}
     shown = baselines_table(scores, baselines, {"test": {**gain, "verdict": verdict}}, "accuracy")  # type: ignore[arg-type]
     header, model, majority, sentence = shown.split("\n")
@@ -172,7 +174,7 @@ def test_baselines_stand_beside_the_model(verdict: str) -> None:
     assert majority.split() == ["majority", "0.5000", "[0.400,", "0.600]"]
     assert (
         sentence.startswith(f"the model is {verdict} ")
-        and "accuracy +0.3000 [+0.200, +0.400], p = 0.012, n = 40" in sentence
+        and "accuracy +0.3000 [+0.200, +0.400], p = 0.012 (McNemar's exact test), n = 40" in sentence
     )
     assert baselines_table(scores, baselines, {}, "accuracy") == "\n".join([header, model, majority])  # type: ignore[arg-type]
 

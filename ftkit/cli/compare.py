@@ -58,11 +58,8 @@ def _text(found: Comparison) -> str:
         lines.append(note)
     lines += [f"{entry.name}: {_each(entry.scores[found.metric])}" for entry in found.entries if len(entry.models) > 1]
     for other in found.comparisons:
-        lines += ["", f"{other.sentence(first)} ({_TESTS[other.difference.test]})", *_settings(other)]
+        lines += ["", f"{other.sentence(first)} ({terminal.TESTS[other.difference.test]})", *_settings(other)]
     return "\n".join(lines)
-
-
-_TESTS = {"mcnemar": "McNemar's exact test", "randomization": "answers swapped at random"}
 
 
 def _each(score: Any) -> str:

@@ -62,7 +62,10 @@ def export(
         raise typer.BadParameter("name the folder to make, or say --survey", param_hint="--to")
     if beside or as_json:
         raise typer.BadParameter("it is for --survey", param_hint="--beside" if beside else "--json")
-    print(api.export(source, to, format or ["checkpoint"], data=data, rows=rows, **limits, say=terminal.say))
+    formats = list(dict.fromkeys(format or ["checkpoint"]))
+    made = api.export(source, to, formats, data=data, rows=rows, **limits, say=terminal.say)
+    for folder in [made / name for name in formats] if len(formats) > 1 else [made]:
+        print(folder)
 
 
 def _table(found: Survey) -> str:

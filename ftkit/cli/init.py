@@ -24,8 +24,11 @@ def init(
 
     Example: ftkit init reviews.csv
     """
+    import shlex
+
     from ftkit.init import write_recipe
     from ftkit.terminal import say
 
     path = write_recipe(files[0], task, to, say, files[1:], encoding)
     print(path)
+    say(f"next: ftkit train {shlex.quote(str(path))}")

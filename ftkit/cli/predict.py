@@ -116,9 +116,11 @@ def _written(output: Path | None) -> Iterator[None]:
 
 def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
     """A file whole or not at all, the one that a link points to; a device or a pipe line by line."""
+    from ftkit.engine.answers import written
     from ftkit.engine.tables import write_rows
     from ftkit.files import replacing
     from ftkit.run import write_jsonl
+    from ftkit.terminal import say
 
     if output.exists() and not output.is_file():
         write_jsonl(output, answers)
@@ -128,6 +130,7 @@ def _write(output: Path, answers: Iterable[dict[str, Any]]) -> None:
     lines = [{"row": number, "answer": answer} for number, answer in enumerate(answers, 1)]
     with replacing(path) as beside:
         write_rows(beside, path.name, lambda: iter(lines))
+    say(written(len(lines), path))
 
 
 def _parse(text: str) -> Any:

@@ -65,6 +65,7 @@ def train(
 def _print(trained: Finished | None, as_json: bool) -> None:
     """What a training has found; nothing where another process tells it."""
     import json
+    import shlex
 
     from ftkit import terminal
 
@@ -83,3 +84,5 @@ def _print(trained: Finished | None, as_json: bool) -> None:
     if trained.baselines:
         print("\n" + terminal.baselines_table(trained.scores, trained.baselines, trained.gains, trained.metric))
     print(f"\n{trained.steps} steps in {trained.train_seconds:.0f} s; the run is {trained.run}")
+    run = shlex.quote(str(trained.run))
+    terminal.say(f"next: ftkit predict {run} --input FILE; ftkit eval and ftkit report take the run, too")

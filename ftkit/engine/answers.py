@@ -25,7 +25,7 @@ from ftkit.engine.evaluate import data_spec
 from ftkit.engine.given import texts_as_given
 from ftkit.engine.predict import Predictor
 from ftkit.engine.tables import answer_of, rows_of, write_rows
-from ftkit.errors import DataError
+from ftkit.errors import DataError, counted
 from ftkit.files import SEAL, is_sealed, replacing, sha256
 from ftkit.terminal import Progress, Say
 
@@ -137,12 +137,14 @@ class FileAnswers:
         with journal.open("r+", encoding="utf-8") as file:
             file.truncate(place.byte)
             file.seek(place.byte)
+            number = 0
             for number, line in enumerate(self.lines(progress, place), 1):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 if number % infer.CHUNK == 0:
                     file.flush()
-        self._finish(journal, output)
+        bad = self._finish(journal, output)
         journal.unlink()
+        self.say(written(place.lines + number - bad, output))
 
     def _place(self, journal: Path, head: str) -> _Place | None:
         """Where to go on. Raises DataError for a file that is somebody's own."""
@@ -157,7 +159,9 @@ class FileAnswers:
         self.say(f"note: {journal} is of other rows, or another model; all rows are answered anew")
         return None
 
-    def _finish(self, journal: Path, output: Path) -> None:
+    def _finish(self, journal: Path, output: Path) -> int:
+        """Write the answers, and apart the rows that have none; how many these are."""
+
         def shown() -> Iterator[Line]:
             return map(self.named, _read(journal))
 
@@ -169,8 +173,9 @@ class FileAnswers:
             with replacing(errors) as beside:
                 count = rows_of(beside, map(answer_of, (first, *bad)))
             self.told(count, [first], f"{errors} lists them")
-        else:
-            errors.unlink(missing_ok=True)  # of an earlier one
+            return count
+        errors.unlink(missing_ok=True)  # of an earlier one
+        return 0
 
     def named(self, line: Line) -> Line:
         """A line with its file's name in place of its number, where there are several."""
@@ -184,6 +189,11 @@ class FileAnswers:
         why = "; ".join(f"{unit} {line['row']}: {line['error']}" for line in first[:_TOLD])
         what = "1 row" if count == 1 else f"{count} rows"
         self.say(f"warning: {what} can't be read and {'has' if count == 1 else 'have'} no answer ({why}); {where}")
+
+
+def written(count: int, output: Path) -> str:
+    """The sentence about answers that are in a file."""
+    return f"{counted(count, 'answer')} {'is' if count == 1 else 'are'} in {output}"
 
 
 def journal_of(output: Path) -> Path:

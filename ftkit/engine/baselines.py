@@ -30,6 +30,8 @@ class Gain(TypedDict):
     low: float
     high: float
     p: float
+    test: str
+    """What `p` is of, as of a `Difference`."""
     verdict: Verdict
 
 
@@ -89,5 +91,6 @@ def gain(task: Task, model: Scored, baselines: Mapping[str, Scored], metric: str
         "low": difference.low,
         "high": difference.high,
         "p": difference.p,
+        "test": difference.test,
         "verdict": difference.verdict(model.level, sign < 0),
     }

@@ -52,19 +52,27 @@ class Best(TrainerCallback):
     def __init__(self, save: Callable[[], None], metric: str, lower_is_better: bool, patience: int | None) -> None:
         self.save, self.metric, self.sign = save, metric, -1 if lower_is_better else 1
         self.patience, self.best, self.worse = patience, -math.inf, 0
+        self.step = 0
+        """The one that the best model is of; 0 where none is known."""
+
+    def told(self, steps: int) -> str:
+        """Which of a training's models was kept, for a person; empty where it is not known."""
+        score = f"the best validation {self.metric}, {self.sign * self.best:.4f}"
+        return f"kept: the model of step {self.step:,} of {steps:,}, {score}" if self.step else ""
 
     def state(self) -> dict[str, Any]:
         """What is known so far."""
-        return {"best": self.best, "worse": self.worse}
+        return {"best": self.best, "worse": self.worse, "step": self.step}
 
     def put_state(self, state: dict[str, Any]) -> None:
         """Know what was known then."""
         self.best, self.worse = state["best"], state["worse"]
+        self.step = state.get("step", 0)  # older checkpoints do not tell
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> Any:
         value = self.sign * metrics[f"eval_{self.metric}"]
         if value > self.best:
-            self.best, self.worse = value, 0
+            self.best, self.worse, self.step = value, 0, state.global_step
             self.save()
         else:
             self.worse += 1

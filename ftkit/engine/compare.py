@@ -74,8 +74,11 @@ class Compared:
             return f"{self.name} scores exactly as {first} does, whichever rows are drawn ({self.metric}, n = {self.n})"
         if self.verdict != "not distinguishable":
             return f"{self.name} is {self.verdict} than {first}: {told}"
-        would = "none would be" if found.least is None else f"a difference of {found.least:.3f} would be"
-        size = f"n = {self.n}; {would}, so many answers differing"
+        apart = "by how the answers differ" if found.apart is None else f"just one of them is right on {found.apart}"
+        could = "too few to tell any" if found.apart is not None else "no difference could be told"
+        if found.least is not None:
+            could = f"a difference of {found.least:.3f} or more could be told"
+        size = f"n = {self.n}; {apart}: {could}"
         return f"{self.name} is not distinguishable from {first} at this size ({size}): {told}"
 
 

@@ -49,6 +49,8 @@ class Fitted:
     """Of the examples, those that were cut."""
     notes: tuple[str, ...] = ()
     """What a person should know of how the model was computed."""
+    kept: str = ""
+    """Which step's model was kept, for a person; empty where it is the last one."""
 
 
 class Validation:
@@ -148,7 +150,8 @@ def fit(
         finally:
             progress.stop()
     steps = keeping.step if keeping else trainer.state.global_step
-    fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()))
+    kept_model = "".join(one.told(steps) for one in best)
+    fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()), kept_model)
     if trainer.is_world_process_zero() and not trial:
         if went_by := rows.told():  # known now, and not when it began
             run.write_json(DATA, {**describe(prepared, rows.cut), **went_by})
@@ -187,7 +190,7 @@ def finished(run: RunDirectory) -> Fitted | None:
     """What a training told that this run has behind it; None where it has none, or is in the midst of it."""
     if not run.has(FITTED):
         return None
-    told = run.read_json(FITTED, needs=[one.name for one in fields(Fitted)])
+    told = run.read_json(FITTED, needs=[one.name for one in fields(Fitted) if one.name != "kept"])
     return Fitted(**{**told, "notes": tuple(told["notes"])})
 
 

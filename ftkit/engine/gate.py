@@ -103,7 +103,8 @@ class Proof:
         """What was found, for a person."""
         found, run = self.found, self.run
         speed = ", ".join(
-            f"{1000 * found.seconds[size]:.1f} ms for {size} ({run.seconds[size] / found.seconds[size]:.1f}x)"
+            f"{1000 * found.seconds[size] / int(size):.2f} ms a row with {size} at once"
+            f" ({run.seconds[size] / found.seconds[size]:.1f}x the run's speed)"
             for size in found.seconds
         )
         return (

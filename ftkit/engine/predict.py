@@ -16,7 +16,7 @@ from ftkit.engine import infer, spread
 from ftkit.engine import model as models
 from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.engine.given import as_given
-from ftkit.errors import DataError
+from ftkit.errors import DataError, some
 from ftkit.tasks._base import Column, Prediction, Task
 from ftkit.terminal import Progress, Say, silence
 
@@ -44,6 +44,8 @@ class Predictor:
         self.trained = models.load(source, spread.read(device_map, max_memory))
         self.recipe = recipe_of(source, say)
         self.settings = spec_of(self.trained, self.recipe, precision)
+        self.homes = _homes(self.trained.task, data_spec(self.trained, self.recipe, ()).columns)
+        """Of the columns that the task reads, the names that they had in the training file."""
         made_ready = ExitStack()
         made_ready.enter_context(infer.ready(self.trained.model, self.trained.task))
         finalize(self, made_ready.close)
@@ -51,7 +53,8 @@ class Predictor:
     def __call__(self, inputs: Iterable[str | Mapping[str, Any]], say: Say = silence) -> Iterator[Prediction]:
         """An answer for each input, in order: a text, or an object with the task's columns where it has several.
 
-        Raises DataError, before the first answer, for inputs that the task can't read.
+        The columns may have the names of the training file, too. Raises DataError, before the first answer, for inputs
+        that the task can't read.
         """
         rows = self.rows(inputs)
         for number, row in enumerate(rows, 1):
@@ -61,10 +64,19 @@ class Predictor:
 
     def rows(self, inputs: Iterable[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Inputs as rows of the task's columns, which need not be the same. Raises DataError for what is none."""
-        rows = [_row(self.trained.task, value, number) for number, value in enumerate(inputs, 1)]
+        rows = [_row(self.trained.task, self.named(value), number) for number, value in enumerate(inputs, 1)]
         for number, row in enumerate(rows, 1):
             _check_unicode(row, number)
         return rows
+
+    def named(self, value: Any) -> Any:
+        """An object under the names of the training file as one under the task's; any other value as it is."""
+        names = {column.name for shape in self.trained.task.input_shapes() for column in shape}
+        foreign = set(self.homes.values()) - names
+        if not isinstance(value, Mapping) or not any(home in value for home in foreign):
+            return value
+        others = {name: cell for name, cell in value.items() if name not in {*self.homes, *self.homes.values()}}
+        return {**others, **{name: value[home] for name, home in self.homes.items() if home in value}}
 
     def each(self, rows: Sequence[dict[str, Any]]) -> list[tuple[Prediction, bool]]:
         """Of each of `rows`, as the method of that name gives them, the answer, and whether something of it was cut.
@@ -116,7 +128,7 @@ class Predictor:
         """Each input with its answer, for a person to read."""
         task = self.trained.task
         for number, (value, prediction) in enumerate(zip(inputs, predictions, strict=True), 1):
-            row = task.unify({name: [cell] for name, cell in _row(task, value, number).items()})
+            row = task.unify({name: [cell] for name, cell in _row(task, self.named(value), number).items()})
             yield task.render({name: cells[0] for name, cells in row.items()}, prediction)
 
 
@@ -135,8 +147,17 @@ def _row(task: Task, value: str | Mapping[str, Any], number: int) -> dict[str, A
     for shape in shapes:
         if all(_fits(value.get(column.name), column) for column in _required(shape)):
             return {column.name: value[column.name] for column in shape if _fits(value.get(column.name), column)}
-    wanted = " or ".join(", ".join(column.name for column in _required(shape)) for shape in shapes)
-    raise DataError(f"input {number} has {', '.join(map(str, value)) or 'nothing'}, and {wanted} are read")
+    wanted = " or ".join(", ".join(f"{c.name} ({_KINDS[c.kind]})" for c in _required(shape)) for shape in shapes)
+    raise DataError(f"input {number} has {some(list(map(str, value))) or 'nothing'}; the task reads {wanted}")
+
+
+_KINDS = {"text": "a text", "tokens": "a list of texts"}
+
+
+def _homes(task: Task, columns: Mapping[str, str | int]) -> dict[str, str]:
+    """The task's columns that a model reads, and what they are called in the file where that has names."""
+    names = {column.name for shape in task.input_shapes() for column in shape}
+    return {name: home for name, home in columns.items() if name in names and isinstance(home, str)}
 
 
 def _check_unicode(row: dict[str, Any], number: int) -> None:

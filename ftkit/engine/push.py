@@ -128,7 +128,7 @@ def push(
     _refuse_name(repo)
     api, branch = HfApi(), revision or constants.DEFAULT_REVISION
     if dry_run and (why := _unasked()):
-        standing = _Standing(repo, branch, why)
+        standing = _Standing(repo if "/" in repo else f"<you>/{repo}", branch, why)
     else:
         with _asking(repo):
             standing = _standing(api, _writable(api, repo), branch)

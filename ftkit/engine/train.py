@@ -203,7 +203,7 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
         fitted = selftrain.self_train(run, prepared, ready.unlabeled, progress, say)
     else:
         fitted = _summed([fitted for fitted, _ in each]) if each else _fit(run, prepared, crew, progress, say)
-    for note in fitted.notes:
+    for note in (*fitted.notes, *filter(None, [fitted.kept])):
         say(f"note: {note}")
     if fitted.truncated:
         say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
@@ -319,7 +319,7 @@ def _train_seeds(
 def _summed(each: list[Fitted]) -> Fitted:
     """What several trainings of the same rows took, and what is to be said of each."""
     steps, seconds = sum(one.steps for one in each), sum(one.seconds for one in each)
-    return replace(each[0], steps=steps, seconds=seconds)
+    return replace(each[0], steps=steps, seconds=seconds, kept="")
 
 
 def _over_seeds(each: list[Finished]) -> dict[str, Any]:

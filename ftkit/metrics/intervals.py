@@ -241,6 +241,8 @@ class Difference(NamedTuple):
     """What `p` is of."""
     least: float | None
     """The smallest difference that the test would call one, as many answers differing; None where there is none."""
+    apart: int | None = None
+    """Rows that just one of the two has right, where McNemar's test counts them."""
 
     def verdict(self, level: float, lower_is_better: bool = False) -> Verdict:
         """What it says of the one that it is more of: a difference is one from a `p` of 1 - level."""
@@ -273,13 +275,13 @@ def differences(
             continue
         low, high = bca(float(value), draws[name], out[name], together.times, spread.level, bounded=False)
         p, test = _p(float(value), swapped[name]), "randomization"
-        least = _least(swapped[name], spread.level)
+        least, apart = _least(swapped[name], spread.level), None
         mine, yours = ones[0], others[0]
         alone = groups is None and len(ones) == len(others) == 1
         if alone and name in mine.shares and isinstance(mine, LabelTally) and isinstance(yours, LabelTally):
             p, test = mcnemar(mine, yours), "mcnemar"
-            least = _least_discordant(mine, yours, spread.level)
-        found[name] = Difference(float(value), low, high, p, cast(Any, test), least)
+            least, apart = _least_discordant(mine, yours, spread.level), _discordant(mine, yours)
+        found[name] = Difference(float(value), low, high, p, cast(Any, test), least, apart)
     return found
 
 
@@ -361,11 +363,16 @@ def _least(swapped: Floats, level: float) -> float | None:
     return float(called[0]) if len(called) and called[0] > 0 else None
 
 
+def _discordant(one: LabelTally, other: LabelTally) -> int:
+    """Rows that just one of the two has right."""
+    return int((one.right != other.right).sum())
+
+
 def _least_discordant(one: LabelTally, other: LabelTally, level: float) -> float | None:
     """The smallest difference in the share of right rows that McNemar's test calls one, as many being discordant."""
     from scipy.stats import binomtest
 
-    discordant = int((one.right != other.right).sum())
+    discordant = _discordant(one, other)
     for won in range(discordant // 2 + 1, discordant + 1):
         if binomtest(won, discordant).pvalue <= 1 - level:
             return (2 * won - discordant) / len(one)

@@ -67,7 +67,7 @@ class Server:
     # ------------------------------------------------------------------ paths
 
     def _app(self, key: str | None) -> FastAPI:
-        kind = messages.input_of(self.model.task, self.limits)
+        kind = messages.input_of(self.model.task, self.limits, self.model.predictor.named)
         asked, question = messages.request_of(kind, self.limits), messages.question_of(kind)
         model = APIRouter(prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))] if key else [])
 
@@ -179,8 +179,17 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
     faults = list(dict.fromkeys(faults))
     if any(fault["type"] == "json_invalid" for fault in error.errors()):
         return _told(400, "what was sent is no JSON", one_line("; ".join(faults)))
+    if _is_unread(request, error):
+        faults = ["the request was not read: its Content-Type does not say that it is JSON"]
     hint = "send JSON, with Content-Type: application/json, as /openapi.json describes it"
     return _told(422, "; ".join(first(faults, _SHOWN)), hint)
+
+
+def _is_unread(request: Request, error: Any) -> bool:
+    """Whether the body was taken for bytes, and not for JSON."""
+    return "json" not in request.headers.get("content-type", "") and any(
+        fault["loc"] == ("body",) and isinstance(fault.get("input"), bytes) for fault in error.errors()
+    )
 
 
 def _place(location: Sequence[int | str]) -> str:

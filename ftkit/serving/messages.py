@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
 
 from ftkit.serving.limits import Limits
 from ftkit.tasks._base import Column, Task
@@ -66,14 +66,18 @@ class About(BaseModel):
     limits: dict[str, float]
 
 
-def input_of(task: Task, limits: Limits) -> Any:
-    """The type of one input: a text, where the task reads one alone, or an object of columns."""
+def input_of(task: Task, limits: Limits, named: Callable[[Any], Any]) -> Any:
+    """The type of one input: a text, where the task reads one alone, or an object of columns.
+
+    `named` gives an object the task's names where it has others.
+    """
     shapes = task.input_shapes()
     kinds: dict[str, Any] = {f"row{number or ''}": _shape(shape, limits, number) for number, shape in enumerate(shapes)}
     if any(map(is_plain, shapes)):
         kinds["text"] = Annotated[str, Field(max_length=limits.characters)]
     if len(kinds) == 1:
-        return kinds["row"]
+        (row,) = kinds.values()
+        return Annotated[row, BeforeValidator(named)]
 
     def kind_of(value: Any) -> str | None:
         if isinstance(value, str):
@@ -85,7 +89,7 @@ def input_of(task: Task, limits: Limits) -> Any:
 
     which = Discriminator(kind_of, "no_input", "it is neither a text nor an object of columns")
     either = reduce(or_, [Annotated[kind, Tag(name)] for name, kind in kinds.items()])
-    return Annotated[either, which]
+    return Annotated[Annotated[either, which], BeforeValidator(named)]
 
 
 def is_plain(shape: Sequence[Column]) -> bool:

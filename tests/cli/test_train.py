@@ -72,6 +72,7 @@ def test_table_holds_the_scores_that_json_has(recipe: Path) -> None:
     assert done.out.splitlines()[-1].startswith("3 steps in ") and done.out.rstrip().endswith(
         str(recipe.parent / "new")
     )
+    assert f"next: ftkit predict {recipe.parent / 'new'} --input FILE; ftkit eval" in done.err
 
 
 def test_without_intervals_no_line_stands_empty_for_them(recipe: Path) -> None:

@@ -50,3 +50,13 @@ def test_every_process_is_asked_to_save_where_the_score_is_better() -> None:
         state = TrainerState(is_world_process_zero=first)
         best.on_evaluate(None, state, TrainerControl(), {"eval_metric": 0.5 + first})
     assert saved == [True, True]
+
+
+def test_the_step_of_the_model_that_is_kept_is_told_after_going_on_too() -> None:
+    best = Best(lambda: None, "metric", True, None)
+    assert best.told(9) == ""
+    for step, value in ((3, 0.5), (6, 0.25), (9, 0.75)):
+        best.on_evaluate(None, TrainerState(global_step=step), TrainerControl(), {"eval_metric": value})
+    later = Best(lambda: None, "metric", True, None)
+    later.put_state(best.state())
+    assert later.told(9) == best.told(9) == "kept: the model of step 6 of 9, the best validation metric, 0.2500"

@@ -122,8 +122,17 @@ def test_better_and_worse_are_told_with_the_size_of_the_difference(full: Path, t
     assert (worse.difference.value, worse.difference.p) == (-1, pytest.approx(2 * 0.5**7))
     assert worse.sentence("R").startswith(f"{wrong} is worse than R: accuracy -1.0000")
     assert same.difference.least is None
-    assert "at this size (n = 7; none would be, so many answers differing)" in same.sentence("R")
+    assert "at this size (n = 7; just one of them is right on 1: too few to tell any)" in same.sentence("R")
     assert only(compare([wrong, right])).verdict == "better"
+
+
+def test_the_difference_that_could_be_told_is_said_of_the_rows_that_differ(full: Path, tmp_path: Path) -> None:
+    truth, wrong = ["arts"] * 7, ["sport"] * 7
+    one = copied(full, tmp_path / "one", labelled(["sport", *truth[1:]], truth))
+    other = copied(full, tmp_path / "other", labelled(["arts", *wrong[1:]], truth))
+    told = only(compare([one, other])).sentence("R")
+    assert "(n = 7; just one of them is right on 7: a difference of 1.000 or more could be told)" in told
+    assert "(n = 7; by how the answers differ: " in only(compare([one, other], metric="f1")).sentence("R")
 
 
 def test_less_of_an_error_is_better(lab: Lab, tmp_path: Path) -> None:

@@ -97,7 +97,14 @@ def test_rounding_may_tip_one_of_few_answers_and_no_second() -> None:
 
 def test_an_adapters_size_tells_its_base() -> None:
     adapter = replace(RUN, bytes=92_000_000, base_bytes=91_500_000)
-    assert ", 92.0 MB, 91.5 of them its base, 20.0 ms" in proof(adapter).sentence()
+    assert ", 92.0 MB, 91.5 of them its base, 20.00 ms" in proof(adapter).sentence()
+
+
+def test_times_are_told_by_the_row_and_by_the_runs_speed() -> None:
+    told = proof(replace(RUN, seconds={"1": 0.01, "32": 0.16})).sentence()
+    assert told.endswith(
+        "10.00 ms a row with 1 at once (2.0x the run's speed), 5.00 ms a row with 32 at once (2.5x the run's speed)"
+    )
 
 
 def test_a_task_without_scores_is_judged_by_its_logits() -> None:

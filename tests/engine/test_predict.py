@@ -18,6 +18,7 @@ from ftkit.engine.train import train
 from ftkit.engine.unpad import ATTENTION
 from ftkit.errors import DataError, RecipeError, RunError
 from tests.runs import Lab, read_jsonl, rows, write_rows
+from tests.serving.served import answered, listening, server_of
 
 
 def predictor(lab: Lab, kind: str) -> Predictor:
@@ -66,7 +67,7 @@ def test_nothing_in_nothing_out(lab: Lab) -> None:
     [
         ("qa", ["a plain text"], "input 1 is a plain text"),
         ("qa", [{"question": "a", "context": "b"}, {"question": "a"}], "input 2 has question"),
-        ("single", [{"txt": "a"}], "input 1 has txt"),
+        ("single", [{"txt": "a"}], r"input 1 has txt; the task reads text \(a text\)"),
         ("single", ["a", {"text": 3}], "input 2 has text"),
         ("ner", [{"tokens": ["a"]}, "b"], "input 2"),
     ],
@@ -88,6 +89,30 @@ def test_second_texts_are_never_left_out(lab: Lab, tmp_path: Path) -> None:
     for inputs in ([one, two], [two, one]):
         with pytest.raises(DataError, match="input 2"):
             model(inputs)
+
+
+def test_rows_may_have_the_names_of_the_training_file(lab: Lab, tmp_path: Path) -> None:
+    named = [{"review": row["text"], "stars": row["label"]} for row in rows("single", "train")]
+    data = write_rows(tmp_path / "named.jsonl", named)
+    held_out = ("data.validation=null", "data.test=null")
+    columns = "data.columns={text: review, label: stars}"
+    model = Predictor(train(lab.recipe("single", f"data.train={data}", columns, *held_out), tmp_path / "run").run)
+    expected = list(model(["Broke at once."]))
+    assert list(model([{"review": "Broke at once."}])) == list(model([{"text": "Broke at once."}])) == expected
+    file_row = {"text": "of another column", "review": "Broke at once.", "stars": "bad"}
+    assert list(model([file_row])) == expected
+    assert "Broke at once." in next(model.render([{"review": "Broke at once."}], expected))
+    with listening(server_of(tmp_path / "run")) as client:
+        assert answered(client, [{"review": "Broke at once."}]) == answered(client, ["Broke at once."])
+
+
+def test_names_that_changed_places_in_the_training_file_are_the_tasks_own(lab: Lab) -> None:
+    model = predictor(lab, "qa")
+    model.homes = {"question": "context", "context": "question"}
+    value = {"question": "Who?", "context": "Anna did."}
+    assert model.named(value) == value
+    model.homes = {"question": "context", "context": "page"}
+    assert model.named({"context": "Who?", "page": "Anna did."}) == value
 
 
 def test_file_is_read_with_settings(lab: Lab, tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ def test_a_dry_run_without_the_hub_tells_what_it_could_not_ask(
     told: list[str] = []
     pushed = push(exported, "reviews", told.append, dry_run=True)
     assert pushed.commit is None and sorted(pushed.changed) == sorted(local(exported))
+    assert (pushed.repo, pushed.url) == ("<you>/reviews", f"{online.address}/<you>/reviews")
+    assert push(exported, "lab/reviews", dry_run=True).url == f"{online.address}/lab/reviews"
     why = "can't be reached" if lack == "the Hub" else "nobody is logged in"
     assert why in told[0] and "not asked who may write" in told[0]
     assert any(line.startswith("  model.safetensors: ") for line in told)

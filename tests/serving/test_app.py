@@ -169,6 +169,12 @@ def test_refusals_say_why_and_the_next_is_answered(client: httpx.Client, body: b
     assert len(answered(client, ["a text"])) == 1
 
 
+def test_what_is_not_said_to_be_json_is_told(client: httpx.Client) -> None:
+    found = client.post("/v1/predict", content=b'{"inputs": ["a text"]}').json()
+    assert found["error"] == "the request was not read: its Content-Type does not say that it is JSON"
+    assert "Content-Type: application/json" in found["hint"]
+
+
 def test_body_without_a_length_is_bounded_too(client: httpx.Client) -> None:
     found = client.post("/v1/predict", content=(b" " * 10_000 for _ in range(40)))
     assert found.status_code == 413
