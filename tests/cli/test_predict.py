@@ -49,7 +49,9 @@ def test_files_arguments_and_training_give_the_same_answers(lab: Lab, tmp_path: 
     path = write_rows(tmp_path / "rows.jsonl", rows)
     printed = ftkit("predict", run, "--input", path)
     assert [json.loads(line) for line in printed.out.splitlines()] == kept
-    assert ftkit("predict", run, "--input", path, "--output", tmp_path / "deep" / "out.jsonl").out == ""
+    done = ftkit("predict", run, "--input", path, "--output", tmp_path / "deep" / "out.jsonl")
+    assert (done.code, done.out) == (0, ""), done.err
+    assert done.err.endswith(f"{len(rows)} answers are in {tmp_path / 'deep' / 'out.jsonl'}\n")
     assert read_jsonl(tmp_path / "deep" / "out.jsonl") == kept
     written = [row["text"] if row.keys() == {"text"} else json.dumps(row) for row in rows]
     assert [json.loads(line) for line in ftkit("predict", run, *written, "--json").out.splitlines()] == kept
