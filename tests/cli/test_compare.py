@@ -69,7 +69,7 @@ def test_json_is_one_line_with_all_differences(right: Path, wrong: Path) -> None
     assert (other["name"], other["verdict"], other["metric"]) == (str(wrong), "worse", "f1")
     assert other["difference"] == other["all"]["f1"]
     assert (other["test"], other["all"]["accuracy"]["test"]) == ("randomization", "mcnemar")
-    assert other["difference"].keys() == {"value", "low", "high", "p", "test", "least"}
+    assert other["difference"].keys() == {"value", "low", "high", "p", "test", "least", "apart"}
     assert other["settings"] == {}
 
 

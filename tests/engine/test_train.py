@@ -34,6 +34,7 @@ FILES = {
     "evidence",
     "predictions",
     "model",
+    "learned.npy",
 }
 
 
