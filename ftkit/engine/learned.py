@@ -53,17 +53,18 @@ def _run(source: str | Path) -> RunDirectory | None:
     )
 
 
-def places(source: str | Path, rows: Hashes) -> list[int]:
-    """Which of the rows, by their hashes, `source` has learned from."""
-    return [int(index) for index in np.flatnonzero(np.isin(rows, by(source)))]
+def places(known: Hashes, rows: Hashes) -> list[int]:
+    """Which of the rows, by their hashes, are among those that are `known`."""
+    return [int(index) for index in np.flatnonzero(np.isin(rows, known))]
 
 
 def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
     """Say so where some of the rows are not new to `source`, or where it is a run and nothing tells."""
     run = _run(source)
-    if run and run.learned() is None:
+    known = run.learned() if run else None
+    if run and known is None:
         say(f"note: nothing tells which rows {source} has learned from: these may be among them")
-    if count := len(places(source, rows)):
+    if known is not None and (count := len(places(known, rows))):
         many = f"{count} of the {len(rows)} rows of {name}" if count < len(rows) else f"all {len(rows)} rows of {name}"
         say(f"warning: {source} has learned from {many}: its score there says little of new texts")
 
@@ -71,11 +72,11 @@ def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
 def told(prepared: Prepared) -> Iterator[Finding]:
     """Held-out rows of a training that are not new to what it begins with."""
     held_out: Mapping[str, Dataset] = {name: rows for name, rows in prepared.splits.items() if name != "train"}
-    origins = [source for source in _origins(prepared) if len(by(source))]
+    origins = {source: known for source in _origins(prepared) if len(known := by(source))}
     hashes = {name: asked(rows, prepared.task.texts) for name, rows in held_out.items()} if origins else {}
-    for source in origins:
+    for source, known in origins.items():
         found = [
-            Place(held_out[name][index]["row"], name) for name, rows in hashes.items() for index in places(source, rows)
+            Place(held_out[name][index]["row"], name) for name, rows in hashes.items() for index in places(known, rows)
         ]
         if found:
             what = f"{source} has learned from this held-out row; its score says nothing of new texts"

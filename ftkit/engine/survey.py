@@ -127,7 +127,7 @@ def _new_to_all(sources: Sequence[str | Path], task: Task, rows: Dataset, say: S
     """The rows that no model has learned from. Raises RunError where there are none."""
     hashes, seen = asked(rows, task.texts), set[int]()
     for source in sources:
-        if places := learned.places(source, hashes):
+        if places := learned.places(learned.by(source), hashes):
             say(f"note: {source} has learned from {len(places)} of the {len(rows)} rows: they are left out for all")
             seen.update(places)
     if len(seen) == len(rows):
