@@ -22,10 +22,9 @@ from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import DataError, RecipeError
 from ftkit.metrics import intervals
-from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.evidence import Evidence, folded
 from ftkit.metrics.intervals import of_differences
 from ftkit.run import SCORES, SELF_TRAINING, RunDirectory
-from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -58,8 +57,10 @@ def read(prepared: Prepared) -> Dataset | None:
         raise RecipeError("data.unlabeled: there are no validation rows to choose a round by", "set data.validation")
     found, _ = load_file(spec.sources("unlabeled"), spec, task.shapes(), targets=False)
     rows = unified(task, found)
-    held = {_said(task, row) for name, split in prepared.splits.items() if name != "train" for row in split}
-    rows = rows.select([i for i, row in enumerate(rows) if _said(task, row) not in held])
+    held = {
+        folded(task.texts(row).values()) for name, split in prepared.splits.items() if name != "train" for row in split
+    }
+    rows = rows.select([i for i, row in enumerate(rows) if folded(task.texts(row).values()) not in held])
     if not len(rows):
         raise DataError(
             f"data.unlabeled: {' and '.join(spec.sources('unlabeled'))} has no text that no held-out row has",
@@ -133,10 +134,6 @@ def _labelled(one: Round, prepared: Prepared, unlabeled: Dataset, progress: Prog
 def _column(rows: Dataset, name: str, places: Sequence[int]) -> list[Any]:
     """Values of some rows; None where they have no such column."""
     return list(rows.select(places)[name]) if name in rows.column_names else [None] * len(places)
-
-
-def _said(task: Task, row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(" ".join(text.split()) for text in task.texts(row).values())
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -123,7 +123,12 @@ def fingerprints(rows: Iterable[Row]) -> NDArray[np.uint64]:
 
 def asked(rows: Iterable[Row], texts: Callable[[Row], Mapping[str, str]]) -> NDArray[np.uint64]:
     """The same of the texts alone that a row asks with, white space aside: its answer and its form don't count."""
-    return _hashes([" ".join(text.split()) for text in texts(row).values()] for row in _given(rows))
+    return _hashes(folded(texts(row).values()) for row in _given(rows))
+
+
+def folded(texts: Iterable[str]) -> tuple[str, ...]:
+    """Texts, white space aside: rows of which these are equal ask the same."""
+    return tuple(" ".join(text.split()) for text in texts)
 
 
 def _given(rows: Iterable[Row]) -> Iterator[Row]:
