@@ -27,11 +27,12 @@ _WAIT, _LOOK = 600.0, 2.0
 """Seconds to wait for a quiet machine at most, and to look at it each time."""
 
 
-def parser(description: str | None, rounds: int | None = 5) -> argparse.ArgumentParser:
-    """The options that every benchmark has; without `rounds`, nothing is timed against a quiet machine."""
+def parser(description: str | None, rounds: int | None = 5, data: bool = True) -> argparse.ArgumentParser:
+    """The options that benchmarks have; without `rounds`, nothing is timed against a quiet machine."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    options.add_argument("--data", type=Path, default=os.environ.get("FTKIT_DATA"), help="folder of the data sets")
-    options.add_argument("--rows", type=int, help="rows that are used, drawn at random; all when not given")
+    if data:
+        options.add_argument("--data", type=Path, default=os.environ.get("FTKIT_DATA"), help="folder of the data sets")
+        options.add_argument("--rows", type=int, help="rows that are used, drawn at random; all when not given")
     options.add_argument("--seed", type=int, default=13, help="of the rows' choice, and of training")
     options.add_argument("--json", action="store_true", help="print one JSON object with every round's figures")
     if rounds is not None:

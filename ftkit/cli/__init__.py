@@ -92,7 +92,9 @@ def main() -> None:
     """
     from ftkit.errors import FTKitError
     from ftkit.files import full_disk_told
+    from ftkit.startup import spare_imports
 
+    spare_imports()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to stop

@@ -179,6 +179,14 @@ def unified(task: Task, split: Dataset, refused: list[Finding] | None = None) ->
     return in_parts(_unify(task, batch, split.column_names) for batch in batches(split))
 
 
+def unified_rows(task: Task, columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """A few rows, given as columns, as `unified` gives those of a data set. Raises DataError where the task can't."""
+    if found := merged(task.refused(columns)):
+        raise problems(DataError, "the data can't be used", [str(finding) for finding in found])
+    together = _unify(task, columns, list(columns))
+    return [dict(zip(together, row, strict=True)) for row in zip(*together.values(), strict=True)]
+
+
 def _unify(task: Task, batch: dict[str, list[Any]], names: Sequence[str]) -> dict[str, list[Any]]:
     given = batch.pop(GIVEN, None)
     columns = task.unify(batch)

@@ -12,22 +12,23 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 import ftkit
 from ftkit.data.inputs import Inputs, Unanswered, read_inputs
 from ftkit.data.several import expand, hashes
 from ftkit.data.typed import batches
 from ftkit.engine import infer
-from ftkit.engine.evaluate import data_spec
+from ftkit.engine.asking import data_spec
 from ftkit.engine.given import texts_as_given
 from ftkit.engine.predict import Predictor
 from ftkit.engine.tables import answer_of, rows_of, write_rows
 from ftkit.errors import DataError, counted
 from ftkit.files import SEAL, is_sealed, replacing, sha256
 from ftkit.terminal import Progress, Say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Line = dict[str, Any]
 """`file` (its place among several), `row`, perhaps `texts`, and the row's `answer`, or the `error` why it has none."""

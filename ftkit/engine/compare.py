@@ -232,6 +232,7 @@ def _evidence_now(run: RunDirectory, split: str, say: Say, progress: Progress | 
 
 def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: Progress | None) -> Model:
     """A model scored on the rows of the run `home`."""
+    from ftkit.engine import asking
     from ftkit.engine import evaluate as evaluation
     from ftkit.engine import model as models
     from ftkit.engine.prepare import check
@@ -242,7 +243,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
     rows = evaluation.rows_of(trained, home, split, say)
     for warning in check(trained.task, {split: rows}, trained.labels):
         say(f"warning: {warning}")
-    found = evaluation.score(trained, rows, evaluation.spec_of(trained, recipe), say, progress)
+    found = evaluation.score(trained, rows, asking.spec_of(trained, recipe), say, progress)
     return Model(name, trained.task, _kept(name, found.evidence), {}, {})
 
 

@@ -16,7 +16,7 @@ from datasets import Dataset, concatenate_datasets
 from ftkit.data.typed import AT_ONCE, in_parts
 from ftkit.engine import infer, pretrained
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import spec_of
+from ftkit.engine.asking import spec_of
 from ftkit.engine.nonfinite import not_finite
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.served import is_served

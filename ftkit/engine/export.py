@@ -17,8 +17,9 @@ from ftkit import exporters
 from ftkit.checkpoints.folder import CARD
 from ftkit.engine import gate, infer, machine, served
 from ftkit.engine import model as models
+from ftkit.engine.asking import data_spec, judged_by, read_rows, recipe_of
 from ftkit.engine.card import FOLDER, model_card
-from ftkit.engine.evaluate import data_spec, held_out, judged_by, read_rows, recipe_of
+from ftkit.engine.evaluate import held_out
 from ftkit.engine.graphs import graphs
 from ftkit.engine.prepare import check
 from ftkit.errors import DataError, FTKitError, RunError, every, problems

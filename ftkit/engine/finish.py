@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from ftkit.engine import calibrate, learned
+from ftkit.engine import asking, calibrate, learned
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.analysis import analysis, words
@@ -94,7 +94,7 @@ def finish(
     if run.has(SCORES):
         return Finished.read(run)
     trained, is_calibrated = _calibrate(models.load(run.path), prepared, say, progress)
-    settings = evaluation.spec_of(trained, prepared.recipe)
+    settings = asking.spec_of(trained, prepared.recipe)
     held_out = {name: rows for name, rows in prepared.splits.items() if name != "train"}
     calibration: dict[str, dict[str, Any]] = {}
     answered: dict[str, evaluation.Evaluation] = {}

@@ -20,6 +20,7 @@ from ftkit.engine.scoring import scored
 from ftkit.errors import FTKitError
 from ftkit.files import write_json
 from ftkit.settings import EvaluateSpec
+from ftkit.startup import spare_imports
 from ftkit.tasks._base import Batch, Example, Output, Prediction, Task
 from ftkit.tasks._tensors import IGNORED
 
@@ -238,6 +239,7 @@ def _Read(states: torch.Tensor) -> Any:
 
 
 if __name__ == "__main__":
+    spare_imports()
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     each = measure(
         Path(job["run"]),

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
-from datasets import Dataset
-
 from ftkit.data.clean import changed, cleaned
-from ftkit.data.load import unified
+from ftkit.data.load import unified_rows
 from ftkit.engine import infer, spread
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import answer, data_spec, read_rows, recipe_of, spec_of
+from ftkit.engine.asking import answer, data_spec, read_rows, recipe_of, spec_of
 from ftkit.engine.given import as_given
 from ftkit.errors import DataError, some
-from ftkit.tasks._base import Column, Prediction, Task
+from ftkit.tasks._base import Column, Example, Prediction, Task
 from ftkit.terminal import Progress, Say, silence
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class Predictor:
@@ -104,18 +105,18 @@ class Predictor:
         rows = read_rows(self.trained, path, spec, targets=False, say=say)
         return self.answers(rows, say, progress)
 
-    def read(self, rows: Sequence[dict[str, Any]], say: Say = silence) -> Dataset:
+    def read(self, rows: Sequence[dict[str, Any]], say: Say = silence) -> Sequence[Example]:
         """Rows of the same columns in the form that the task's methods read, cleaned as the training rows were."""
         steps, inputs = data_spec(self.trained, self.recipe, ()).clean, list(rows[0])
         rows = [{**row, "row": number} for number, row in enumerate(rows, 1)]
         if steps:
             rows = list(cleaned(rows, inputs, steps, "input"))
             say(f"note: {changed(rows, steps)}")
-        return unified(self.trained.task, Dataset.from_dict({name: [row[name] for row in rows] for name in rows[0]}))
+        return unified_rows(self.trained.task, {name: [row[name] for row in rows] for name in rows[0]})
 
     def answers(
         self,
-        rows: Dataset,
+        rows: Dataset | Sequence[Example],
         say: Say = silence,
         progress: Progress | None = None,
         truncated: list[bool] | None = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from ftkit.engine import asking
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.prepare import Prepared
@@ -51,7 +52,7 @@ def keep_best(run: RunDirectory, prepared: Prepared, runs: Sequence[RunDirectory
     if prepared.method.standalone:
         run.write_model(lambda folder: average([part.model for part in runs], folder))
         trained = models.load(run.path)
-        settings = evaluation.spec_of(trained, prepared.recipe)
+        settings = asking.spec_of(trained, prepared.recipe)
         found = evaluation.score(trained, prepared.splits["validation"], settings)
         if sign * found.scores[metric]["value"] > max(values):
             return "the average of all seeds' weights, which is better by validation than each alone"

@@ -15,7 +15,7 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from ftkit.data.load import load_file, unified
-from ftkit.engine import evaluate as evaluation
+from ftkit.engine import asking
 from ftkit.engine import model as models
 from ftkit.engine.finish import finish
 from ftkit.engine.fit import Fitted, finished, fit
@@ -121,8 +121,8 @@ def _round(
 def _labelled(one: Round, prepared: Prepared, unlabeled: Dataset, progress: Progress) -> tuple[Dataset, dict[str, int]]:
     """The texts that a round's model is sure of, under the labels that it gives them, and how many have each."""
     trained = models.load(one.run.path)
-    settings = evaluation.spec_of(trained, prepared.recipe)
-    answers = list(evaluation.answer(trained, unlabeled, settings, progress=progress))
+    settings = asking.spec_of(trained, prepared.recipe)
+    answers = list(asking.answer(trained, unlabeled, settings, progress=progress))
     sure = [i for i, answer in enumerate(answers) if answer["score"] >= prepared.recipe.data.unlabeled_confidence]
     labels = [str(answers[i].get("label") or answers[i].get("withheld")) for i in sure]
     train = prepared.splits["train"]

@@ -18,7 +18,7 @@ from typing import Any
 from datasets import Dataset, load_from_disk
 
 from ftkit import exporters
-from ftkit.engine import elsewhere, gate, learned, machine, speed
+from ftkit.engine import asking, elsewhere, gate, learned, machine, speed
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
 from ftkit.engine.export import Material, export, held_out_rows, refuse_served, write
@@ -28,6 +28,7 @@ from ftkit.files import write_json
 from ftkit.metrics.evidence import Evidence, asked
 from ftkit.metrics.intervals import differences, of_differences
 from ftkit.settings import EvaluateSpec
+from ftkit.startup import spare_imports
 from ftkit.tasks._base import Task
 from ftkit.terminal import Say, silence
 
@@ -84,11 +85,11 @@ def survey(
     """
     first, *others = every([_loader(one) for one in (source, *beside)])
     _refuse_unlike(first, others)
-    recipe = evaluation.recipe_of(source, say)
+    recipe = asking.recipe_of(source, say)
     taken = _new_to_all(
         (source, *beside), first.task, held_out_rows(first, recipe, source, data, rows, say, usual=None), say
     )
-    settings, metric = evaluation.judged_by(first, recipe)
+    settings, metric = asking.judged_by(first, recipe)
     with ExitStack() as stack:
         aside = Path(stack.enter_context(TemporaryDirectory()))
         places: list[tuple[str, str, Path]] = []
@@ -205,6 +206,7 @@ def measure(
 
 
 if __name__ == "__main__":
+    spare_imports()
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     found = measure(
         [(name, format, Path(folder)) for name, format, folder in job["places"]],

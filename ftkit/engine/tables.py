@@ -10,9 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from ftkit.data.formats import READERS
 from ftkit.data.formats._base import suffix
 from ftkit.errors import DataError
@@ -90,6 +87,9 @@ def _cell(value: Any) -> Any:
 
 
 def _write_parquet(path: Path, lines: Callable[[], Iterator[Line]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     schema = pa.schema([])
     for part in _parts(lines()):
         names = dict.fromkeys(name for line in part for name in line)

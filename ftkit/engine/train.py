@@ -13,8 +13,8 @@ from datasets import Dataset
 
 from ftkit import trust
 from ftkit.data.typed import fingerprint
+from ftkit.engine import asking, judge, machine, selftrain
 from ftkit.engine import evaluate as evaluation
-from ftkit.engine import judge, machine, selftrain
 from ftkit.engine import model as models
 from ftkit.engine.arguments import epochs, steps
 from ftkit.engine.baselines import run_baselines
@@ -206,7 +206,7 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
     for note in (*fitted.notes, *filter(None, [fitted.kept])):
         say(f"note: {note}")
     if fitted.truncated:
-        say(evaluation.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
+        say(asking.too_long(fitted.truncated, fitted.examples, "training rows", prepared.task))
     several = _over_seeds([done for _, done in each])
     taught = selftrain.learned_from(run, ready.unlabeled)
     return finish(run, prepared, fitted, say, progress, folds=folds, beside=beside, seeds=several, unlabeled=taught)

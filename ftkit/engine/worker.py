@@ -26,6 +26,7 @@ from ftkit.engine.seeds import with_seed
 from ftkit.errors import DataError, FTKitError, Interrupted, MachineError
 from ftkit.files import full_disk_told, write_json
 from ftkit.run import RunDirectory
+from ftkit.startup import spare_imports
 from ftkit.terminal import Progress, say, silence
 
 _ENDED_SOON = 20.0
@@ -193,4 +194,5 @@ def _write(job: Job, number: int, outcome: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    spare_imports()
     {"start": start, "one": one, "train": train}[sys.argv[1]](sys.argv[2])

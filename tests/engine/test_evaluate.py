@@ -8,7 +8,8 @@ import pytest
 
 from ftkit.engine import machine
 from ftkit.engine import model as models
-from ftkit.engine.evaluate import evaluate, spec_of
+from ftkit.engine.asking import spec_of
+from ftkit.engine.evaluate import evaluate
 from ftkit.engine.train import train
 from ftkit.errors import DataError, RecipeError, RunError
 from tests.runs import Lab, rows, write_rows

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ftkit.engine import model as models
+from ftkit.engine.asking import answer as answer_rows
 from ftkit.engine.attribution import explain_new
-from ftkit.engine.evaluate import answer as answer_rows
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import train
