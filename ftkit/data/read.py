@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftkit import trust
-from ftkit.data.formats import HEADED, READERS, STREAMS, folder_reader
+from ftkit.data.formats import HEADED, LINED, READERS, STREAMS, folder_reader
 from ftkit.data.formats._base import SHOWN, Locate, Source, Table, parted, suffix
 from ftkit.data.formats._encoding import AUTO
 from ftkit.errors import DataError, nearest, some
@@ -114,6 +114,8 @@ def _reader(source: Source, tokens: bool) -> Callable[[Source], Table]:
             f"{source.name}: {source.suffix or 'a name with no ending'!r} is not a format that is read here",
             f"the ending tells the format: {', '.join(known)}, each also with .gz",
         )
+    if source.suffix in LINED:
+        source.refuse_bare_returns()
     return READERS[source.suffix]
 
 

@@ -48,11 +48,11 @@ def gone(begun: Mapping[str, Any]) -> list[str]:
 def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
     """What is not as it was, a sentence for each."""
     recipe, code = prepared.recipe, code_hashes(prepared.recipe)
-    names = changed_files(recipe, begun["sha256"], prepared.files)
+    files = changed_files(recipe, begun["sha256"], prepared.files)
     then, now = begun.get("modified", {}), _written(prepared)
-    again = [name for name in now if then.get(name) != now[name] and not {name, f"train: {name}"} & set(names)]
-    names += [name for name in code if begun["code"].get(name) != code[name]]
-    found = [f"{name} has changed since it began" for name in names]
+    again = [name for name in now if then.get(name) != now[name] and not {name, f"train: {name}"} & {*files}]
+    found = [f"{name} {happened} since it began" for name, happened in files.items()]
+    found += [f"{name} has changed since it began" for name in code if begun["code"].get(name) != code[name]]
     found += [
         f"{name} was written again since it began, though its size, beginning and end are the same" for name in again
     ]

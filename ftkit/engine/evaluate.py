@@ -108,6 +108,6 @@ def _splits(trained: models.Trained, run: RunDirectory, say: Say) -> dict[str, D
     run.refuse_outside()
     recipe = run.recipe
     recorded = run.read_json(DATA)["sha256"]
-    for path in changed_files(recipe, recorded, file_hashes(recipe)):
-        say(f"warning: {path} has changed since the run was trained")
+    for path, happened in changed_files(recipe, recorded, file_hashes(recipe)).items():
+        say(f"warning: {path} {happened} since the run was trained")
     return read_splits(recipe, trained.task)[0]

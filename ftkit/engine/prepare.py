@@ -392,15 +392,22 @@ def _hub_hashes(recipe: Recipe, loaded: Splits) -> dict[str, str]:
     }
 
 
-def changed_files(recipe: Recipe, recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The recipe's data that `now` are not those of which the SHA-256s were recorded; of several files, missing ones.
+def changed_files(recipe: Recipe, recorded: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The recipe's data that `now` are not those of which the SHA-256s were recorded, and what happened to each.
 
     `now` is what `Prepared.files` or `file_hashes` gives; what that does not tell of is not compared.
     """
+    several = {name.partition(":")[0] for name in recorded if ":" in name}
+
+    def happened(name: str) -> str:
+        if name not in now:
+            return "was taken away"
+        return "was added" if name not in recorded and name.partition(":")[0] in several else "has changed"
+
     changed = [
         name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
     ]
-    return [_source(recipe, name) for name in changed]
+    return {_source(recipe, name): happened(name) for name in changed}
 
 
 def _source(recipe: Recipe, name: str) -> str:

@@ -27,6 +27,8 @@ STREAMS: dict[str, Callable[[Source], Iterator[Table]]] = {
     ".parquet": parquet.stream,
 }
 """What goes through a file once, by the ending of its name: a part after the other, of which one is held."""
+LINED = (".csv", ".tsv", ".jsonl", ".conll", ".txt")
+"""Text in which a row is a line, or several."""
 HEADED = (".csv", ".tsv", ".xlsx")
 """Tables whose columns have names where their first line gives them some, and numbers where it doesn't."""
 

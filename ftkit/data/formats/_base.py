@@ -186,6 +186,14 @@ class Source:
             head += stream.read(-len(head) % _width(head, self.encoding))
             return replace(self, content=head, is_cut=bool(stream.read(1)), on_disk=False)
 
+    def refuse_bare_returns(self) -> None:
+        """Raises DataError where lines end in CR alone, as old Macs wrote them, which no format here reads."""
+        head = self.beginning().bytes()
+        if head.count(b"\r") > 1 and b"\n" not in head:
+            raise DataError(
+                f"{self.name}: its lines end in CR alone, as on old Macs", "save it with line ends of Unix or Windows"
+            )
+
     @contextmanager
     def going_through(self) -> Iterator[None]:
         """Around the reading of a file whose beginning alone has been looked at. Raises DataError where it fails."""
