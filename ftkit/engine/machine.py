@@ -75,7 +75,8 @@ def memory_kept() -> Iterator[None]:
     """While this lasts, freed memory stays with the process, where the C library is one that can be told so.
 
     A step frees and takes the same blocks again and again; to have them from the system each time, page by page,
-    costs a processor more than a tenth of the step.
+    costs a processor more than a tenth of the step. What was freed before goes back to the system first: reading many
+    rows leaves pieces that are too small for a step's blocks.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "mallopt"):
@@ -84,6 +85,7 @@ def memory_kept() -> Iterator[None]:
     if not library.mallopt(_MMAP_THRESHOLD, 2**30):  # older ones take 32 MiB at most
         library.mallopt(_MMAP_THRESHOLD, _USUAL)
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    library.malloc_trim(0)
     try:
         yield
     finally:
