@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -36,3 +39,25 @@ def test_environment_can_be_kept_as_json() -> None:
 def test_threads_are_shared_and_never_none() -> None:
     assert machine.thread_share(1) == torch.get_num_threads()
     assert machine.thread_share(1000) == 1
+
+
+PIECES = """
+from pathlib import Path
+from ftkit.engine import machine
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+rows = [bytes(1000) for _ in range(100_000)]
+some = rows[::100]
+del rows
+before = held()
+with machine.memory_kept():
+    print(4096 * (before - held()))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_what_reading_left_in_pieces_goes_back_before_memory_is_kept() -> None:
+    done = subprocess.run([sys.executable, "-c", PIECES], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000
