@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ftkit.data import mapped
 from ftkit.data.clean import GIVEN
@@ -143,40 +142,3 @@ def in_parts(parts: Iterable[Mapping[str, Sequence[Any]]]) -> Dataset:
             held = [on_disk(run, schema) for schema, run in runs]
     whole = pa.concat_tables(held, promote_options="permissive")
     return dataset(whole, Features.from_arrow_schema(whole.schema))
-
-
-def fingerprint(rows: Dataset) -> str:
-    """A SHA-256 of the rows of a data set: equal for equal ones, however they are cut into parts in memory or on disk.
-
-    It is of the bytes that Arrow has of them, so that no row becomes an object of Python's.
-    """
-    import pyarrow as pa
-
-    sink = _Digest()
-    arrow = rows.with_format("arrow")
-    schema = pa.schema([field.remove_metadata() for field in rows.features.arrow_schema])
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as writer:
-        for start in range(0, len(rows), AT_ONCE):
-            block = cast("pa.Table", arrow[start : start + AT_ONCE]).replace_schema_metadata(None).cast(schema)
-            copied = block.combine_chunks().take(pa.array(range(len(block))))  # else bits of rows around it come along
-            writer.write_table(copied.combine_chunks())
-    return sink.digest.hexdigest()
-
-
-class _Digest:
-    """A file that keeps the SHA-256 of what is written to it alone."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-
-    def write(self, content: Any) -> int:
-        self.digest.update(content)
-        return len(content)
-
-    def flush(self) -> None:
-        """There is nothing that waits."""
-
-    def close(self) -> None:
-        self.closed = True

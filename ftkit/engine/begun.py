@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from ftkit import trust
+from ftkit.data.identity import changed_files
 from ftkit.data.read import parted
-from ftkit.engine.prepare import Prepared, changed_files
+from ftkit.engine.prepare import Prepared
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
 
@@ -48,7 +49,7 @@ def gone(begun: Mapping[str, Any]) -> list[str]:
 def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
     """What is not as it was, a sentence for each."""
     recipe, code = prepared.recipe, code_hashes(prepared.recipe)
-    files = changed_files(recipe, begun["sha256"], prepared.files)
+    files = changed_files(recipe.data, begun["sha256"], prepared.files)
     then, now = begun.get("modified", {}), _written(prepared)
     again = [name for name in now if then.get(name) != now[name] and not {name, f"train: {name}"} & {*files}]
     found = [f"{name} {happened} since it began" for name, happened in files.items()]

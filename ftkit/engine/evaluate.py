@@ -9,10 +9,11 @@ from typing import Any
 
 from datasets import Dataset
 
+from ftkit.data.identity import changed_files, file_hashes
 from ftkit.engine import infer, learned
 from ftkit.engine import model as models
 from ftkit.engine.asking import answer, data_spec, read_rows, recipe_of, spec_of
-from ftkit.engine.prepare import changed_files, check, file_hashes, read_splits
+from ftkit.engine.prepare import check, read_splits
 from ftkit.engine.scoring import Scored, scored
 from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
@@ -108,6 +109,6 @@ def _splits(trained: models.Trained, run: RunDirectory, say: Say) -> dict[str, D
     run.refuse_outside()
     recipe = run.recipe
     recorded = run.read_json(DATA)["sha256"]
-    for path, happened in changed_files(recipe, recorded, file_hashes(recipe)).items():
+    for path, happened in changed_files(recipe.data, recorded, file_hashes(recipe.data)).items():
         say(f"warning: {path} {happened} since the run was trained")
     return read_splits(recipe, trained.task)[0]

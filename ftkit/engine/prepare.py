@@ -16,12 +16,10 @@ from ftkit import checks
 from ftkit.checkpoints import Located
 from ftkit.checks._base import Data
 from ftkit.data import balance
-from ftkit.data.hub import is_hub_id
+from ftkit.data.identity import file_hashes, hub_hashes
 from ftkit.data.load import Splits, load, unified
-from ftkit.data.several import hashes
-from ftkit.data.split import SPLIT_NAMES
-from ftkit.data.stream import Stream, naming_skip, stamps
-from ftkit.data.typed import AT_ONCE, batches, column, fingerprint, in_parts
+from ftkit.data.stream import Stream, naming_skip
+from ftkit.data.typed import AT_ONCE, batches, column, in_parts
 from ftkit.engine import baselines, pretrained, prune
 from ftkit.engine import contract as contracts
 from ftkit.engine import model as models
@@ -116,7 +114,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     read: list[Any] = every([partial(_loaded, recipe, task), partial(_base_and_teacher, recipe)])
     (files, loaded), (base, teacher) = read
-    files, notes = {**files, **_hub_hashes(recipe, loaded)}, loaded.notes
+    files, notes = {**files, **hub_hashes(recipe.data, loaded)}, loaded.notes
     _require_labels(recipe, loaded)
     config = pretrained.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
@@ -210,7 +208,7 @@ def _loaded(recipe: Recipe, task: Task) -> tuple[dict[str, str], Splits]:
     """The SHA-256s of the recipe's files, then their rows: of a file that changes meanwhile, it is found out later."""
     rows = partial(load, recipe.data, task.shapes(), stratify=task.stratify(), groups=task.groups)
     try:
-        files = file_hashes(recipe)
+        files = file_hashes(recipe.data)
     except DataError:
         rows()  # says all that is wrong with them
         raise
@@ -359,60 +357,3 @@ def describe(prepared: Prepared, cut: int) -> dict[str, Any]:
 def _describe_variants(prepared: Prepared) -> dict[str, Any]:
     augmented, rows = prepared.augmented, len(prepared.splits["train"])
     return {"augmented": summary(augmented.made, rows)} if augmented else {}
-
-
-def file_hashes(recipe: Recipe) -> dict[str, str]:
-    """The SHA-256 of each file and folder that the recipe's data are in, by split; by file too where it has several.
-
-    Files of a stream are told from others by less.
-    """
-    data = recipe.data
-    found = {
-        split: (stamps if data.stream and split == "train" else hashes)(data.sources(split))
-        for split in (*SPLIT_NAMES, "unlabeled")
-    }
-    return {
-        split if len(files) == 1 else f"{split}: {file}": digest
-        for split, files in found.items()
-        for file, digest in files.items()
-    }
-
-
-def from_hub(recipe: Recipe, split: str) -> bool:
-    """Whether the rows of a split come from the Hub, where they may change under the same name."""
-    sources = recipe.data.sources(split) or recipe.data.sources("train")
-    return len(sources) == 1 and is_hub_id(sources[0])
-
-
-def _hub_hashes(recipe: Recipe, loaded: Splits) -> dict[str, str]:
-    return {
-        name: f"commit:{loaded.stream.commit}" if loaded.stream and name == "train" else fingerprint(rows)
-        for name, rows in loaded.items()
-        if from_hub(recipe, name)
-    }
-
-
-def changed_files(recipe: Recipe, recorded: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
-    """The recipe's data that `now` are not those of which the SHA-256s were recorded, and what happened to each.
-
-    `now` is what `Prepared.files` or `file_hashes` gives; what that does not tell of is not compared.
-    """
-    several = {name.partition(":")[0] for name in recorded if ":" in name}
-
-    def happened(name: str) -> str:
-        if name not in now:
-            return "was taken away"
-        return "was added" if name not in recorded and name.partition(":")[0] in several else "has changed"
-
-    changed = [
-        name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
-    ]
-    return {_source(recipe, name): happened(name) for name in changed}
-
-
-def _source(recipe: Recipe, name: str) -> str:
-    """What a person knows the data by that have a SHA-256 under `name`."""
-    if ":" in name:
-        return name
-    sources = recipe.data.sources(name)
-    return sources[0] if sources else f"{recipe.data.sources('train')[0]} ({name})"

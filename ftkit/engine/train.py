@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset
 
 from ftkit import trust
-from ftkit.data.typed import fingerprint
+from ftkit.data.identity import fingerprint, from_hub
 from ftkit.engine import asking, judge, machine, selftrain
 from ftkit.engine import evaluate as evaluation
 from ftkit.engine import model as models
@@ -25,7 +25,7 @@ from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.folds import Part, fold_rows
 from ftkit.engine.given import as_given
 from ftkit.engine.preflight import cleared
-from ftkit.engine.prepare import Prepared, encode_training, from_hub, sampled
+from ftkit.engine.prepare import Prepared, encode_training, sampled
 from ftkit.engine.seeds import keep_best, seeds, with_seed
 from ftkit.engine.steps import examples_of
 from ftkit.engine.trial import measure
@@ -230,7 +230,7 @@ def _ready(recipe: Recipe, crew: Crew) -> Ready:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
     prepared = cleared(recipe, crew.size)
     unlabeled = selftrain.read(prepared)
-    if unlabeled is not None and from_hub(recipe, "unlabeled"):
+    if unlabeled is not None and from_hub(recipe.data, "unlabeled"):
         prepared = replace(prepared, files={**prepared.files, "unlabeled": fingerprint(unlabeled)})
     return Ready(prepared, fold_rows(prepared), crew, unlabeled)
 

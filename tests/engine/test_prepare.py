@@ -13,6 +13,7 @@ import pytest
 from datasets import Dataset
 
 from ftkit.checks.lengths import counting
+from ftkit.data.identity import changed_files, file_hashes
 from ftkit.engine import prepare as preparing
 from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, weighting
 from ftkit.errors import DataError, FTKitError, RecipeError
@@ -54,17 +55,7 @@ def test_a_file_that_changes_after_it_was_hashed_is_known_as_another(
 
     monkeypatch.setattr(preparing, "load", meanwhile)
     prepared = prepare(recipe)
-    assert preparing.changed_files(recipe, prepared.files, preparing.file_hashes(recipe)) == {str(file): "has changed"}
-
-
-def test_of_several_files_it_is_told_which_came_went_and_changed(lab: Lab) -> None:
-    recipe, then = lab.recipe("single"), {"train: a.jsonl": "1", "train: b.jsonl": "2", "test": "3"}
-    now = {"train: a.jsonl": "1", "train: b.jsonl": "4", "train: c.jsonl": "5", "test": "3"}
-    changed = {"train: b.jsonl": "has changed", "train: c.jsonl": "was added"}
-    assert preparing.changed_files(recipe, then, now) == changed
-    back = {"train: b.jsonl": "has changed", "train: c.jsonl": "was taken away"}
-    assert preparing.changed_files(recipe, now, then) == back
-    assert preparing.changed_files(recipe, now, now) == {}
+    assert changed_files(recipe.data, prepared.files, file_hashes(recipe.data)) == {str(file): "has changed"}
 
 
 def test_refused_without_training_rows(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Data sets of canonical rows, and what tells one from another."""
+"""What tells data from other data: rows, and several files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from datasets import Dataset, concatenate_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftkit.data import typed
-from ftkit.data.typed import fingerprint
+from ftkit.data import identity
+from ftkit.data.identity import changed_files, fingerprint
+from ftkit.settings import DataSpec
 
 ROWS: list[dict[str, Any]] = [
     {"text": f"Parcel {i} came late.", "tags": ["a"] * (i % 3), "group": None if i % 2 else str(i)} for i in range(30)
@@ -27,7 +28,7 @@ def test_equal_rows_have_one_fingerprint_however_they_are_cut(cuts: list[int], b
     later = Dataset.from_list([*ROWS[:before], *ROWS])
     others = (cut, later.select(range(before, before + 30)), later.select([0, *range(before + 1, before + 30)]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typed, "AT_ONCE", 8)
+        patch.setattr(identity, "AT_ONCE", 8)
         assert {fingerprint(other) for other in others} == {fingerprint(whole)}
 
 
@@ -44,3 +45,13 @@ def test_order_counts_and_so_does_a_row_more() -> None:
     whole = Dataset.from_list(ROWS)
     others = (range(30), range(29, -1, -1), range(29), [])
     assert len({fingerprint(whole.select(places)) for places in others}) == 4
+
+
+def test_of_several_files_it_is_told_which_came_went_and_changed() -> None:
+    spec, then = DataSpec(), {"train: a.jsonl": "1", "train: b.jsonl": "2", "test": "3"}
+    now = {"train: a.jsonl": "1", "train: b.jsonl": "4", "train: c.jsonl": "5", "test": "3"}
+    changed = {"train: b.jsonl": "has changed", "train: c.jsonl": "was added"}
+    assert changed_files(spec, then, now) == changed
+    back = {"train: b.jsonl": "has changed", "train: c.jsonl": "was taken away"}
+    assert changed_files(spec, now, then) == back
+    assert changed_files(spec, now, now) == {}

@@ -1,0 +1,114 @@
+"""What tells data from other data: the SHA-256 of each file and of rows from the Hub, and what has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from ftkit.data.hub import is_hub_id
+from ftkit.data.several import hashes
+from ftkit.data.split import SPLIT_NAMES
+from ftkit.data.stream import stamps
+from ftkit.data.typed import AT_ONCE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from ftkit.data.load import Splits
+    from ftkit.settings import DataSpec
+
+
+def file_hashes(spec: DataSpec) -> dict[str, str]:
+    """The SHA-256 of each file and folder that the data are in, by split; by file too where it has several.
+
+    Files of a stream are told from others by less.
+    """
+    found = {
+        split: (stamps if spec.stream and split == "train" else hashes)(spec.sources(split))
+        for split in (*SPLIT_NAMES, "unlabeled")
+    }
+    return {
+        split if len(files) == 1 else f"{split}: {file}": digest
+        for split, files in found.items()
+        for file, digest in files.items()
+    }
+
+
+def from_hub(spec: DataSpec, split: str) -> bool:
+    """Whether the rows of a split come from the Hub, where they may change under the same name."""
+    sources = spec.sources(split) or spec.sources("train")
+    return len(sources) == 1 and is_hub_id(sources[0])
+
+
+def hub_hashes(spec: DataSpec, loaded: Splits) -> dict[str, str]:
+    """The SHA-256 of the rows of each split that comes from the Hub; of a stream, the commit."""
+    return {
+        name: f"commit:{loaded.stream.commit}" if loaded.stream and name == "train" else fingerprint(rows)
+        for name, rows in loaded.items()
+        if from_hub(spec, name)
+    }
+
+
+def changed_files(spec: DataSpec, recorded: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """The data that `now` are not those of which the SHA-256s were recorded, and what happened to each.
+
+    `now` is what `Prepared.files` or `file_hashes` gives; what that does not tell of is not compared.
+    """
+    several = {name.partition(":")[0] for name in recorded if ":" in name}
+
+    def happened(name: str) -> str:
+        if name not in now:
+            return "was taken away"
+        return "was added" if name not in recorded and name.partition(":")[0] in several else "has changed"
+
+    changed = [
+        name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
+    ]
+    return {_source(spec, name): happened(name) for name in changed}
+
+
+def _source(spec: DataSpec, name: str) -> str:
+    """What a person knows the data by that have a SHA-256 under `name`."""
+    if ":" in name:
+        return name
+    sources = spec.sources(name)
+    return sources[0] if sources else f"{spec.sources('train')[0]} ({name})"
+
+
+def fingerprint(rows: Dataset) -> str:
+    """A SHA-256 of the rows of a data set: equal for equal ones, however they are cut into parts in memory or on disk.
+
+    It is of the bytes that Arrow has of them, so that no row becomes an object of Python's.
+    """
+    import pyarrow as pa
+
+    sink = _Digest()
+    arrow = rows.with_format("arrow")
+    schema = pa.schema([field.remove_metadata() for field in rows.features.arrow_schema])
+    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as writer:
+        for start in range(0, len(rows), AT_ONCE):
+            block = cast("pa.Table", arrow[start : start + AT_ONCE]).replace_schema_metadata(None).cast(schema)
+            copied = block.combine_chunks().take(pa.array(range(len(block))))  # else bits of rows around it come along
+            writer.write_table(copied.combine_chunks())
+    return sink.digest.hexdigest()
+
+
+class _Digest:
+    """A file that keeps the SHA-256 of what is written to it alone."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.digest = hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """There is nothing that waits."""
+
+    def close(self) -> None:
+        self.closed = True
