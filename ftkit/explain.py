@@ -39,20 +39,30 @@ def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
     return chosen
 
 
+def choices(setting: str) -> list[tuple[str, str]]:
+    """(name, what it is) of each shipped plug-in that a setting chooses from; none for any other setting."""
+    return [
+        (name, find(kind, name, base).summary)  # type: ignore[attr-defined]
+        for own, kind, base in _chosen()
+        if own == setting
+        for name in names(kind)
+    ]
+
+
 def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file, with the options of every shipped task, method and augmenter, for editors."""
+    """JSON Schema of a recipe file, with what every shipped plug-in is and its options, for editors."""
     result = Recipe.model_json_schema()
     for setting, kind, base in _chosen():
-        choices: list[dict[str, Any]] = [{"type": "string", "description": "a name, or a path to one's own file"}]
-        for name in names(kind):
+        known: list[dict[str, Any]] = [{"type": "string", "description": "a name, or a path to one's own file"}]
+        for name, what in choices(setting):
             options = find(kind, name, base).Options.model_json_schema()  # type: ignore[attr-defined]
             result["$defs"].update(options.pop("$defs", {}))
             options["properties"] = {"name": {"const": name}, **options.get("properties", {})}
-            choices.append({**options, "required": ["name", *options.get("required", [])]})
+            known.append({**options, "description": what, "required": ["name", *options.get("required", [])]})
         if setting in result["properties"]:
-            result["properties"][setting] = {"anyOf": choices}
+            result["properties"][setting] = {"anyOf": known}
         else:
-            one = {"anyOf": choices}
+            one = {"anyOf": known}
             by = result["$defs"]["AugmentSpec"]["properties"]["by"]
             by.update({"anyOf": [one, {"type": "array", "items": one}]})
             by.pop("items", None)

@@ -12,12 +12,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftkit import yaml12
+from ftkit import plugins, yaml12
 from ftkit.errors import RecipeError
-from ftkit.explain import explain
+from ftkit.explain import choices, explain
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_recipe, unused_without_validation
 from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec
+from tests.command import ftkit
 
 LEAST: dict[str, Any] = {"task": "sentiment", "model": {"checkpoint": "minilm"}}
 
@@ -360,6 +361,19 @@ def test_defaults_that_need_validation_rows_are_not_named() -> None:
 def test_default_is_told_on_one_line() -> None:
     assert all("\n" not in cell for row in explain() for cell in row)
     assert {row[0] for row in explain("data")} == {f"data.{name}" for name in DataSpec.model_fields}
+
+
+@pytest.mark.parametrize("setting", ["task", "method", "objective", "augment.by"])
+def test_choices_of_a_setting_are_told_with_what_they_are(setting: str) -> None:
+    kind = "augmenter" if setting == "augment.by" else setting
+    assert [name for name, _ in choices(setting)] == plugins.names(kind)
+    assert all(what and "\n" not in what for _, what in choices(setting))
+    printed = ftkit("recipes", "explain", setting).out.splitlines()
+    assert {f"    {name}: {what}" for name, what in choices(setting)} <= set(printed)
+
+
+def test_settings_that_choose_no_plugin_have_no_choices() -> None:
+    assert choices("train.batch") == choices("model") == []
 
 
 # ---------------------------------------------------------------------- runs are recipes too

@@ -54,10 +54,13 @@ def explain(
     setting: Annotated[str, typer.Argument(help="A setting or a section, as train.batch or data.")] = "",
 ) -> None:
     """Explain every setting: its type, its default, and what it does."""
+    from ftkit.explain import choices
     from ftkit.explain import explain as rows
 
     for name, kind, default, sentence in rows(setting):
         print(f"{name}  ({kind}; default {default})\n    {sentence}")
+        for choice, what in choices(name):
+            print(f"    {choice}: {what}")
 
 
 @app.command()

@@ -91,17 +91,7 @@ def fit(
         return before
     settings = prepared.recipe.train
     set_seed(settings.seed)
-    spec = prepared.recipe.model
-    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels, spec.dropout, layers=spec.layers)
-    if settings.activation_checkpointing and not model.supports_gradient_checkpointing:
-        raise RecipeError(
-            f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",
-            "set it to false, and lower train.batch_tokens where memory is short",
-        )
-    if writes := prepared.task.generation(model.config, prepared.tokenizer):
-        generate.check(model, writes)
-    model = prepared.method.apply(model, prepared.task.peft_name())
-    dropout.install(model)
+    model = _model(prepared)
     rows = _rows(prepared, train, trial is not None)
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, rows.size, run.path, validation is not None, model)
@@ -165,6 +155,22 @@ def fit(
     if keeping:
         interrupt.stop_if_asked("the training, which is saved")
     return fitted
+
+
+def _model(prepared: Prepared) -> Any:
+    """The checkpoint with the task's head, of which what the method says learns."""
+    settings, spec = prepared.recipe.train, prepared.recipe.model
+    model = pretrained.build(prepared.base.path, prepared.task, prepared.labels, spec.dropout, layers=spec.layers)
+    if settings.activation_checkpointing and not model.supports_gradient_checkpointing:
+        raise RecipeError(
+            f"train.activation_checkpointing: {type(model).__name__} can't compute its layers again",
+            "set it to false, and lower train.batch_tokens where memory is short",
+        )
+    if writes := prepared.task.generation(model.config, prepared.tokenizer):
+        generate.check(model, writes)
+    model = prepared.method.apply(model, prepared.task.peft_name())
+    dropout.install(model)
+    return model
 
 
 def _rows(prepared: Prepared, train: Dataset, is_trial: bool) -> Streamed | AtHand:
