@@ -63,7 +63,7 @@ def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
     run = _run(source)
     known = run.learned() if run else None
     if run and known is None:
-        say(f"note: nothing tells which rows {source} has learned from: these may be among them")
+        say(f"note: {_untold(source)}: these may be among them")
     if known is not None and (count := len(places(known, rows))):
         many = f"{count} of the {len(rows)} rows of {name}" if count < len(rows) else f"all {len(rows)} rows of {name}"
         say(f"warning: {source} has learned from {many}: its score there says little of new texts")
@@ -82,6 +82,17 @@ def told(prepared: Prepared) -> Iterator[Finding]:
             what = f"{source} has learned from this held-out row; its score says nothing of new texts"
             fix = "hold out the rows that it held out: data.validation, data.test and data.seed as in its recipe"
             yield Finding("learned", "warning", what, tuple(found), fix, of=sum(map(len, hashes.values())))
+
+
+def untold(prepared: Prepared) -> tuple[str, ...]:
+    """Of the runs that a training with held-out rows begins with, those of which nothing is known, a note for each."""
+    runs = {source: run for source in _origins(prepared) if (run := _run(source)) and len(prepared.splits) > 1}
+    unknown = [source for source, run in runs.items() if run.learned() is None]
+    return tuple(f"{_untold(source)}: held-out rows may be among them" for source in unknown)
+
+
+def _untold(source: str | Path) -> str:
+    return f"nothing tells which rows {source} has learned from"
 
 
 def _origins(prepared: Prepared) -> list[str]:

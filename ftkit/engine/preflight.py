@@ -24,4 +24,5 @@ def cleared(recipe: Recipe, processes: int = 1) -> Prepared:
     judge.check(prepared)
     distill.check(prepared)
     prune.check(prepared)
-    return replace(prepared, warnings=(*prepared.warnings, *learned.told(prepared)))
+    warnings, notes = learned.told(prepared), learned.untold(prepared)
+    return replace(prepared, warnings=(*prepared.warnings, *warnings), notes=(*prepared.notes, *notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def test_a_run_that_begins_with_another_has_learned_its_rows_too(lab: Lab, tmp_p
     told = json.loads((done.run / "data.json").read_text())["warnings"]
     assert "learned" in {each["kind"] for each in told}
     assert set(learned.by(base)) < set(learned.by(done.run))
+
+
+def test_a_run_of_which_nothing_is_known_is_told_where_it_is_begun_with(lab: Lab, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(lab.train("single").run, tmp_path / "base"))
+    recipe = lab.recipe("single", f"model.checkpoint={base}")
+    assert not any("nothing tells" in note for note in cleared(recipe).notes)
+    (base / "learned.npy").unlink()
+    (note,) = [note for note in cleared(recipe).notes if "nothing tells" in note]
+    assert note == f"nothing tells which rows {base} has learned from: held-out rows may be among them"
+    alone = lab.recipe("single", f"model.checkpoint={base}", "data.validation=null", "data.test=null")
+    assert not any("nothing tells" in note for note in cleared(alone).notes), "no row counts as new"
 
 
 def test_a_teachers_rows_are_no_new_ones_to_its_student(lab: Lab, tmp_path: Path) -> None:
