@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from ftkit.augmenters._base import Augmenter
 from ftkit.config import Section
 from ftkit.errors import RecipeError, nearest
 from ftkit.plugins import Choice, find, names
-from ftkit.recipe import SETTINGS_HINT, Recipe, augmenter_base, plugin_bases
+from ftkit.recipe import PLUGIN_BASES, SETTINGS_HINT, Recipe
 
 
 def explain(prefix: str = "") -> list[tuple[str, str, str, str]]:
@@ -72,8 +73,8 @@ def schema() -> dict[str, Any]:
 
 def _chosen() -> list[tuple[str, str, type]]:
     """(setting, kind of plug-in, its base class) of all that a recipe chooses by name."""
-    one_each = [(setting, setting, base) for setting, base in plugin_bases().items()]
-    return [*one_each, ("augment.by", "augmenter", augmenter_base())]
+    one_each = [(setting, setting, base) for setting, base in PLUGIN_BASES.items()]
+    return [*one_each, ("augment.by", "augmenter", Augmenter)]
 
 
 def _walk(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from ftkit.data.read import looks_like_file, missing, parted, unread_folder
 from ftkit.data.several import is_data
 from ftkit.errors import CheckpointError, DataError, counted, every
 from ftkit.findings import Finding, Place, errors, located, merged
+from ftkit.init import recognised
 from ftkit.plugins import resolve
 from ftkit.recipe import Recipe, changed, load_recipe, override, parse_data
 from ftkit.run import RunDirectory
@@ -90,8 +91,6 @@ def recipe_for(source: str | Path, settings: Iterable[str], say: Say) -> Recipe:
         if path.is_dir() and not RunDirectory.is_run(path):
             raise unread_folder(path)
         return load_recipe(source, settings)
-    from ftkit.init import recognised
-
     given = override({}, settings)
     task, data = given.get("task"), given.get("data")
     name = task.get("name") if isinstance(task, dict) else task

@@ -11,12 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from ftkit import trust, yaml12
+from ftkit.augmenters._base import Augmenter
 from ftkit.config import Section
+from ftkit.data.read import looks_like_file
 from ftkit.errors import RecipeError, problems
+from ftkit.methods._base import Method
+from ftkit.objectives._base import Objective
 from ftkit.plugins import Choice, explain_errors, resolve
 from ftkit.settings import MOST_SEED, AugmentSpec, DataSpec, EvaluateSpec, ModelSpec, TrainSpec
 from ftkit.shelf import find_recipe
+from ftkit.tasks._base import LABELLED_KINDS, Task
 
+PLUGIN_BASES: dict[str, type] = {"task": Task, "method": Method, "objective": Objective}
+"""The base class of each kind of plug-in of which a recipe chooses one."""
 _LEAST_RESAMPLES = 100
 """Fewer draws have no ends of 95 % to speak of."""
 
@@ -39,15 +46,15 @@ class Recipe(Section):
     def filled(self) -> dict[str, Any]:
         """The recipe as plain data, every default written out."""
         data = self.model_dump(mode="json")
-        for setting, base in plugin_bases().items():
+        for setting, base in PLUGIN_BASES.items():
             data[setting] = _filled(setting, getattr(self, setting), base)
-        data["augment"]["by"] = [_filled("augmenter", choice, augmenter_base()) for choice in self.augment.by]
+        data["augment"]["by"] = [_filled("augmenter", choice, Augmenter) for choice in self.augment.by]
         return data
 
     def usual_options(self) -> dict[str, Any]:
         """What the options of the plug-ins are that the recipe chooses, where nobody sets them."""
         found: dict[str, Any] = {}
-        for setting, base in plugin_bases().items():
+        for setting, base in PLUGIN_BASES.items():
             options: Any = resolve(setting, getattr(self, setting), base).options
             fields = type(options).model_fields
             found[setting] = {
@@ -124,22 +131,6 @@ def _read_value(name: str, text: str) -> Any:
     return text if text.startswith("*") else yaml12.load(text, f"--set {name}={text}", "quote the whole setting")
 
 
-def plugin_bases() -> dict[str, type]:
-    """The base class of each kind of plug-in that a recipe chooses."""
-    from ftkit.methods._base import Method
-    from ftkit.objectives._base import Objective
-    from ftkit.tasks._base import Task
-
-    return {"task": Task, "method": Method, "objective": Objective}
-
-
-def augmenter_base() -> type:
-    """The base class of augmenters, of which a recipe may choose several (`augment.by`)."""
-    from ftkit.augmenters._base import Augmenter
-
-    return Augmenter
-
-
 def _filled(setting: str, choice: Choice, base: type) -> dict[str, Any]:
     options: Any = resolve(setting, choice, base).options
     return {"name": choice.name, **options.model_dump(mode="json")}
@@ -161,8 +152,6 @@ def read_raw(path: Path) -> dict[str, Any]:
 
 def _whence(path: Path) -> str:
     """Where a recipe comes from, for somebody who named something else."""
-    from ftkit.data.read import looks_like_file
-
     if looks_like_file(path.name):
         return f"`ftkit init {path}` writes a recipe that reads it"
     return "`ftkit recipes show sentiment/full` shows what a recipe looks like"
@@ -223,8 +212,6 @@ def _absolute_option(value: str, base: Path) -> str:
 
 def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
     """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
-    from ftkit.data.read import looks_like_file
-
     path = base / os.path.expanduser(value)  # unlike Path's own, it leaves an unknown ~user as it is
     if value.startswith((".", "~", "/")):
         return str(path.resolve())
@@ -240,10 +227,10 @@ def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
 
 def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the options of the task, the method and the augmenters."""
-    chosen = [(setting, base, raw.get(setting)) for setting, base in plugin_bases().items()]
+    chosen = [(setting, base, raw.get(setting)) for setting, base in PLUGIN_BASES.items()]
     section = raw.get("augment")
     by = _several(section.get("by")) if isinstance(section, dict) else []
-    for setting, base, choice in [*chosen, *(("augmenter", augmenter_base(), choice) for choice in by)]:
+    for setting, base, choice in [*chosen, *(("augmenter", Augmenter, choice) for choice in by)]:
         if not isinstance(choice, (str, dict)) or (isinstance(choice, dict) and "name" not in choice):
             continue
         if isinstance(choice, dict) and not isinstance(choice["name"], str):
@@ -313,8 +300,6 @@ def _against_streaming(recipe: Recipe) -> Iterator[str]:
 
 def _has_labels(recipe: Recipe) -> bool:
     """Whether the rows of the recipe's task have labels, or types of entities, however they are stored."""
-    from ftkit.tasks._base import LABELLED_KINDS, Task
-
     task = resolve("task", recipe.task, Task)
     return all(any(column.kind in LABELLED_KINDS for column in shape) for shape in task.shapes())
 

@@ -13,10 +13,11 @@ ROOT = Path(ftkit.__file__).parent
 LAYERS = [
     {"errors", "config", "edits", "files", "findings", "hub", "startup", "vader", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
-    {"settings", "recipe", "explain", "jobs", "run", "trust", "checkpoints"},
+    {"settings", "trust", "checkpoints"},
     {"data", "tasks", "methods", "objectives", "baselines", "augmenters", "checks"},
+    {"recipe", "explain", "jobs", "run", "recognise", "init"},
     {"engine", "exporters", "reporting", "inspection", "mending", "repair"},
-    {"api", "init", "recognise", "serving", "testing"},
+    {"api", "serving", "testing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
