@@ -1,4 +1,4 @@
-"""Imports point down: what stands at module level of a layer names no layer above it."""
+"""Imports point down: nothing in a layer, at module level or inside a function, names a layer above it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def layer(module: str) -> str:
 
 
 def imports(path: Path) -> list[str]:
-    """Modules of ftkit that a file imports when it is imported itself."""
+    """Modules of ftkit that a file imports, when it is imported itself or later; for types, too."""
     found = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ftkit":
             names = [f"ftkit.{alias.name}" for alias in node.names] if node.module == "ftkit" else [node.module]
             found += names

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from ftkit.cli._options import AsJson, Settings
 
 if TYPE_CHECKING:
-    from ftkit.engine.augment import Augmentation
+    from ftkit.engine.augment import Augmentation, Mark
     from ftkit.engine.lift import Lifted
 
 
@@ -130,13 +133,34 @@ def _lift_text(found: Lifted) -> str:
 
 
 def _print(found: Augmentation, most: int) -> None:
-    from ftkit import terminal
-
-    colour = terminal.in_colour()
+    colour = in_colour(sys.stdout)
     for title, texts in found.shown(most):
         print(title)
         for column, before, after in texts:
             print(f"  {column}")
-            print(f"    - {terminal.marked(before, colour)}")
-            print(f"    + {terminal.marked(after, colour)}")
+            print(f"    - {marked(before, colour)}")
+            print(f"    + {marked(after, colour)}")
         print()
+
+
+_COLOURS = {"changed": "1;33", "kept": "4"}
+_SIGNS = {"changed": "[]", "kept": "{}"}
+
+
+def marked(parts: Sequence[Mark], colour: bool) -> str:
+    """A text with its marks, in colour or in brackets; long parts without a mark are shortened."""
+    return "".join(_marked(text, mark, colour) for text, mark in parts)
+
+
+def _marked(text: str, mark: str, colour: bool) -> str:
+    if not mark:
+        return text if len(text) <= _LONG else f"{text[: _LONG // 2]} ... {text[-_LONG // 2 :]}"
+    return f"\x1b[{_COLOURS[mark]}m{text}\x1b[0m" if colour else f"{_SIGNS[mark][0]}{text}{_SIGNS[mark][1]}"
+
+
+_LONG = 120
+
+
+def in_colour(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that shows colours."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -49,16 +49,16 @@ def compare(
 
 def _text(found: Comparison) -> str:
     """A column of scores for each entry, then a sentence for each comparison and the settings that differ."""
-    from ftkit import terminal
+    from ftkit.cli._scores import TESTS, intervals_note, scores_table
 
     scores = {entry.name: entry.scores for entry in found.entries}
     first = found.entries[0].name
-    lines = [terminal.scores_table(scores)]
-    if note := terminal.intervals_note(scores, found.level):
+    lines = [scores_table(scores)]
+    if note := intervals_note(scores, found.level):
         lines.append(note)
     lines += [f"{entry.name}: {_each(entry.scores[found.metric])}" for entry in found.entries if len(entry.models) > 1]
     for other in found.comparisons:
-        lines += ["", f"{other.sentence(first)} ({terminal.TESTS[other.difference.test]})", *_settings(other)]
+        lines += ["", f"{other.sentence(first)} ({TESTS[other.difference.test]})", *_settings(other)]
     return "\n".join(lines)
 
 

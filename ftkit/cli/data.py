@@ -43,13 +43,14 @@ def check(
     import json
 
     from ftkit import api, terminal
+    from ftkit.cli._findings import findings_table
     from ftkit.errors import GateError
 
     progress = terminal.Progress()
     found = api.check_data(recipe, settings or (), fix, noise=noise, say=terminal.say, progress=progress)
-    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else terminal.findings_table(found))
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else findings_table(found))
     if found.copy and not as_json:
-        print(f"\nthe repaired copy, {fix}:\n\n{terminal.findings_table(found.copy)}")
+        print(f"\nthe repaired copy, {fix}:\n\n{findings_table(found.copy)}")
     if found.errors:
         raise GateError(found.stopped_by, found.way_out)
 

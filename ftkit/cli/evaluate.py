@@ -28,6 +28,7 @@ def evaluate(
     import json
 
     from ftkit import api, terminal
+    from ftkit.cli import _scores
 
     found = api.evaluate(
         source,
@@ -45,8 +46,8 @@ def evaluate(
         result = {"run": source, "level": found.level, "scores": {name: found.scores}}
         print(json.dumps({**result, "per_class": {name: found.breakdown}}, ensure_ascii=False))
         return
-    print(terminal.scores_table({name: found.scores}))
-    if note := terminal.intervals_note({name: found.scores}, found.level):
+    print(_scores.scores_table({name: found.scores}))
+    if note := _scores.intervals_note({name: found.scores}, found.level):
         print(note)
     if found.breakdown:
-        print("\n" + terminal.breakdown_table(found.breakdown))
+        print("\n" + _scores.breakdown_table(found.breakdown))

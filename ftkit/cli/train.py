@@ -43,6 +43,7 @@ def train(
     import json
 
     from ftkit import api, terminal
+    from ftkit.cli._plan import plan_table
 
     where: Any = {"processes": processes, "machines": machines, "rank": rank, "address": address}
     tell: Any = {"say": terminal.say, "progress": terminal.Progress()}
@@ -57,7 +58,7 @@ def train(
         raise typer.BadParameter("a recipe is missing: a file, or a shelf name as sentiment/lora")
     if dry_run:
         if plan := api.plan(recipe, settings or (), run, **where):
-            print(json.dumps(plan) if as_json else terminal.plan_table(plan))
+            print(json.dumps(plan) if as_json else plan_table(plan))
         return
     _print(api.train(recipe, settings or (), run, **where, **tell), as_json)
 
@@ -68,21 +69,22 @@ def _print(trained: Finished | None, as_json: bool) -> None:
     import shlex
 
     from ftkit import terminal
+    from ftkit.cli import _scores
 
     if trained is None:
         return
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return
-    print(terminal.scores_table(trained.scores))
-    if note := terminal.intervals_note(trained.scores, trained.level):
+    print(_scores.scores_table(trained.scores))
+    if note := _scores.intervals_note(trained.scores, trained.level):
         print(note)
     if trained.calibration:
-        print(terminal.calibration_note(trained.calibration))
+        print(_scores.calibration_note(trained.calibration))
     if trained.seeds:
-        print("\nmean ± standard deviation over seeds\n" + terminal.scores_table(trained.seeds))
+        print("\nmean ± standard deviation over seeds\n" + _scores.scores_table(trained.seeds))
     if trained.baselines:
-        print("\n" + terminal.baselines_table(trained.scores, trained.baselines, trained.gains, trained.metric))
+        print("\n" + _scores.baselines_table(trained.scores, trained.baselines, trained.gains, trained.metric))
     print(f"\n{trained.steps} steps in {trained.train_seconds:.0f} s; the run is {trained.run}")
     run = shlex.quote(str(trained.run))
     terminal.say(f"next: ftkit predict {run} --input FILE; ftkit eval and ftkit report take the run, too")

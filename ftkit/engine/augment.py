@@ -21,7 +21,9 @@ from ftkit.plugins import resolve
 from ftkit.recipe import Recipe
 from ftkit.run import write_jsonl
 from ftkit.tasks._base import Example, Task
-from ftkit.terminal import Mark
+
+Mark = tuple[str, str]
+"""A part of a text, and what is to be seen of it: `changed`, `kept`, or nothing."""
 
 
 @dataclass(frozen=True)

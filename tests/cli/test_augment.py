@@ -140,7 +140,7 @@ POLAR = [("good", "love", "positive"), ("small", "hate", "negative"), ("old", "o
 
 
 def test_colours_only_on_a_terminal() -> None:
-    from ftkit.terminal import marked
+    from ftkit.cli.augment import marked
 
     parts = [("a ", ""), ("good", "changed"), (" in ", ""), ("Paris", "kept")]
     assert marked(parts, colour=False) == "a [good] in {Paris}"

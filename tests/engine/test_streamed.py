@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit import api
+from ftkit.cli._plan import plan_table
 from ftkit.engine import streamed
 from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.checkpoint import Checkpoints
@@ -22,7 +23,6 @@ from ftkit.engine.train import plan, resume, train
 from ftkit.errors import DataError, Interrupted, RecipeError, RunError
 from ftkit.inspection import inspect
 from ftkit.recipe import Recipe
-from ftkit.terminal import plan_table
 from tests.engine.test_resume import DROPOUT, Stops, same, stopped
 from tests.engine.test_trainer import assert_same_training, assert_same_weights
 from tests.runs import KINDS, Lab, curve, log, refused, rows, write_rows
