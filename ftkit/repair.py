@@ -103,7 +103,7 @@ def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
     usual = DataSpec().model_dump(mode="json", include=set(_FILES))
     data["data"] |= {**usual, "validation": None, "test": None}
     for split, rows in repair.by_split().items():
-        write_jsonl(folder / f"{split}.jsonl", (row.raw for row in rows))
+        write_jsonl(folder / f"{split}.jsonl", (row.raw for row in rows), default=str)
         data["data"][split] = f"{split}.jsonl"
     if recipe.data.sources("unlabeled"):
         write_jsonl(folder / "unlabeled.jsonl", _unlabeled(recipe.data, repair))
@@ -111,7 +111,7 @@ def _write(folder: Path, repair: Repair, recipe: Recipe) -> None:
     if isinstance(recipe.data.labels, tuple):
         gone = repair.merged()
         data["data"]["labels"] = [label for label in recipe.data.labels if label not in gone]
-    write_jsonl(folder / "changes.jsonl", repair.changes)
+    write_jsonl(folder / "changes.jsonl", repair.changes, default=str)
     text = "# A repaired copy: changes.jsonl says what was changed and why.\n" + yaml12.dump(data)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 

@@ -376,8 +376,8 @@ def default_path(source: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write a JSON object a line."""
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], default: Callable[[Any], Any] | None = None) -> None:
+    """Write a JSON object a line; `default` says what stands for a value that JSON has no form for."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row, ensure_ascii=False, default=default) + "\n")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import SequenceMatcher
 
 from ftkit.checks._base import FIXES, Check, Data, names_in
 from ftkit.findings import Finding
 
-_LIKE = 0.85
-"""Share of letters that a slip and the label that is meant have in common, in order."""
 _RARE = 10
 """A slip has at most one row for so many of the label that is meant."""
 _SHORTEST = 4
+"""Letters of the shortest word that a slip is told in."""
+_ALIKE = 5
+"""Letters that a slip has in common with what is meant, where one is wrong, lacking or too many."""
 
 
 class Variants(Check):
@@ -63,7 +63,7 @@ def slips(counts: Mapping[str, int]) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", name).strip().casefold()
 
 
 def nearest_label(name: str, known: Iterable[str]) -> str:
@@ -79,18 +79,23 @@ def nearest_label(name: str, known: Iterable[str]) -> str:
 
 
 def _is_slip(name: str, other: str) -> bool:
-    if name[0] != other[0] or abs(len(name) - len(other)) > 2 or _digits(name) != _digits(other):
+    """Whether a single slip of the hand makes one of the other, in a word that is long enough to tell."""
+    if name[0] != other[0] or _digits(name) != _digits(other):
         return False
-    if _is_swapped(name, other):
-        return True
-    matcher = SequenceMatcher(None, name, other)
-    return matcher.quick_ratio() >= _LIKE and matcher.ratio() >= _LIKE
+    words = list(zip(name.split(), other.split(), strict=False))
+    if len(name.split()) == len(other.split()) and any(a != b and min(len(a), len(b)) < _SHORTEST for a, b in words):
+        return False  # `class a` and `class b`, `type i` and `type ii`
+    before = _common(name, other)
+    after = _common(name[before:][::-1], other[before:][::-1])
+    own, theirs = name[before : len(name) - after], other[before : len(other) - after]
+    if len(own) == len(theirs) == 2 and own == theirs[::-1]:
+        return True  # two neighbouring letters have changed places
+    return max(len(own), len(theirs)) == 1 and before + after >= _ALIKE
 
 
-def _is_swapped(name: str, other: str) -> bool:
-    """Whether two neighbouring letters have changed places."""
-    differ = [at for at, (a, b) in enumerate(zip(name, other, strict=False)) if a != b]
-    return len(name) == len(other) and len(differ) == 2 and sorted(name) == sorted(other) and differ[1] == differ[0] + 1
+def _common(one: str, other: str) -> int:
+    """How many letters two texts begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _digits(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from ftkit.data.formats import conll
 from ftkit.data.mapped import Row, is_on_disk, taken, without
 from ftkit.data.read import SHOWN, Table
 from ftkit.data.typed import Examples, kept
-from ftkit.data.values import Refused, Values, meant
+from ftkit.data.values import Refused, Values, meant, parsed
 from ftkit.errors import DataError, brief, problems, some
 from ftkit.findings import Finding, Place
 
@@ -161,7 +161,7 @@ def _homes(table: Table, shape: Sequence[Column], mapping: dict[str, str]) -> tu
     homes = {column.name: mapping[column.name] for column in shape if mapping.get(column.name) in table.columns}
     folded = {name.casefold(): name for name in reversed(table.columns)}
     for column in shape:
-        own = folded.get(column.name.casefold())
+        own = column.name if column.name in table.columns else folded.get(column.name.casefold())
         if column.name not in homes and own is not None and own not in homes.values():
             homes[column.name] = own
     notes = []
@@ -188,6 +188,7 @@ def _holds_spans(table: Table, home: str) -> bool:
     plain = False
     for row in table.rows:
         if value := row.get(home):
+            value = parsed(value) if isinstance(value, str) else value
             if not isinstance(value, list):
                 return True
             plain = plain or not all(isinstance(item, (list, dict)) for item in value)

@@ -151,7 +151,8 @@ def load_file(
     """
     table = whole_table((source,) if isinstance(source, str) else source, "test", spec, shapes)
     found = find(table, shapes, spec.columns, targets=targets, lenient=True)
-    group = next((name for name in (spec.group, *groups) if name in table.columns), None)
+    usual = (name for name in groups if name in table.columns and _is_filled(table, name))
+    group = spec.group if spec.group in table.columns else next(usual, None)
     parts, notes = as_examples({"test": table}, {"test": found}, spec, group=group, targets=targets)
     require_labels({"test": table}, parts)
     notes += empty_inputs(table, parts["test"].rows, parts["test"].shape)
@@ -302,10 +303,15 @@ def _read_file(source: str, spec: DataSpec, shapes: Shapes, past: bool, on_disk:
 # ---------------------------------------------------------------------- how rows are read
 
 
+def _is_filled(table: Table, column: str) -> bool:
+    """Whether a column that usually keeps rows together says so of each: articles of SQuAD's form need no title."""
+    return all(row.get(column) not in (None, "") for row in table.rows)
+
+
 def _group_column(table: Table, spec: DataSpec, usual: Sequence[str]) -> str | None:
     for wanted in [spec.group] if spec.group else usual:
         column = wanted if wanted in table.columns else str(spec.columns.get(wanted, wanted))
-        if column in table.columns:
+        if column in table.columns and (spec.group or _is_filled(table, column)):
             return column
     if spec.group is None:
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftkit.data.columns import ALIASES
 from ftkit.data.read import Table, read, stream
 from ftkit.data.samples import sample
 from ftkit.errors import DataError
@@ -57,7 +58,7 @@ def _without_header(table: Table, spec: DataSpec) -> Table:
     if (
         table.unit not in ("line", "row")
         or not mapped
-        or any(str(value).strip().casefold() != name for name, value in mapped.items())
+        or any(str(value).strip().casefold() not in (name, *ALIASES.get(name, ())) for name, value in mapped.items())
     ):
         return table
     note = f"{table.source}: its first line is a header ({', '.join(mapped)}), not a row"

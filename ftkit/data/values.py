@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -66,6 +67,8 @@ class Values:
     def _label(self, value: Any) -> str:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
+        if value is None or value != value:
+            raise Refused("is missing", hint=_FILL, kind="missing")
         if isinstance(value, (list, dict)):
             raise Refused(
                 "is not one label",
@@ -83,6 +86,8 @@ class Values:
         return label
 
     def _labels(self, value: Any) -> list[str]:
+        if isinstance(value, str) and value.strip()[:1] == "[" and isinstance(parsed(value), str):
+            raise Refused("is a list in no form that is read", brief(value), 'write it as JSON: ["a", "b"]')
         value = label_list(value, self.delimiter)
         if not isinstance(value, list):
             raise Refused(
@@ -90,6 +95,8 @@ class Values:
                 brief(value),
                 "a list, or a text with data.delimiter between labels",
             )
+        if any(label is None or label != label for label in value):
+            raise Refused("has a label that is missing", brief(value), _FILL, "missing")
         return list(dict.fromkeys(self._label(label) for label in value))
 
     def _tags(self, value: Any, row: dict[str, Any]) -> list[str]:
@@ -190,7 +197,16 @@ def parsed(value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
+        return _as_python(value)
+
+
+def _as_python(value: str) -> Any:
+    """What pandas writes of a list in a cell; the text itself where it is none."""
+    try:
+        found = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return value
+    return found if repr(found) == value.strip() else value  # `['a' 'b']` is NumPy's, and would be one text
 
 
 def _text(value: Any) -> str:

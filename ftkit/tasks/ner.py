@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import regex
 from pydantic import Field
 
 from ftkit.data.typed import column
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from ftkit.metrics.tally import Tally
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = regex.compile(r"[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]")
 _TAG_HINT = "tags are O, or B-TYPE and I-TYPE (BILOU and BIOES too)"
 _LEAVE_OUT = "train on rows that have it, or leave these rows out"
 

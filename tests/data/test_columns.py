@@ -30,6 +30,10 @@ def test_same_name_in_any_case_goes_before_well_known_names() -> None:
     assert homes(table({"sentence": "x", "Text": "y", "LABEL": "z"})) == {"text": "Text", "label": "LABEL"}
 
 
+def test_the_very_name_goes_before_the_same_in_another_case() -> None:
+    assert homes(table({"Label": "annotator", "text": "x", "label": "z"})) == {"text": "text", "label": "label"}
+
+
 def test_well_known_names_are_said_in_a_note() -> None:
     found = find(table({"premise": "x", "hypothesis": "y", "target": "z"}), LABELLED, {})
     assert found.homes == {"text": "premise", "text_pair": "hypothesis", "label": "target"}

@@ -70,8 +70,9 @@ def test_files_for_all_three_without_a_header(tmp_path: Path) -> None:
     assert splits.train[3] == {"text": 'a "fine" one', "label": "positive", "row": 4}
 
 
-def test_a_header_in_a_file_that_is_mapped_by_number(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_text("Text\tlabel\nfine\t1\n")
+@pytest.mark.parametrize("header", ["Text\tlabel", "sentence\tlabel", "review\tSentiment"])
+def test_a_header_in_a_file_that_is_mapped_by_number(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.tsv").write_text(f"{header}\nfine\t1\n")
     rows, notes = load_file(str(tmp_path / "a.tsv"), DataSpec(columns={"text": 0, "label": 1}), LABELLED)
     assert rows[:] == {"text": ["fine"], "label": ["1"], "row": [2]}
     assert "is a header" in notes[0]
@@ -151,6 +152,16 @@ def test_a_usual_group_is_found_under_the_name_that_the_file_has_for_it(tmp_path
     splits = load(spec, ANSWERED, groups=("context",))
     groups = [set(split["context"]) for _, split in splits.items()]
     assert sum(map(len, groups)) == 10 == len(set.union(*groups))
+
+
+@pytest.mark.parametrize("untitled", [None, ""])
+def test_a_usual_group_that_not_all_rows_have_leaves_it_to_the_next(tmp_path: Path, untitled: str | None) -> None:
+    """Articles of files in SQuAD's form need no title."""
+    rows = [{**row, "title": untitled, "page": str(number // 5)} for number, row in enumerate(reviews(50))]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    splits = load(DataSpec(train=path, test=0.2), LABELLED, groups=("title", "page"))
+    assert sum(len(set(split["group"])) for _, split in splits.items()) == 10
+    assert set(load_file(path, DataSpec(), LABELLED, groups=("title", "page"))[0]["group"]) == set(map(str, range(10)))
 
 
 def test_a_group_that_is_named_goes_before_the_usual_one(tmp_path: Path) -> None:

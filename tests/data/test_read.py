@@ -173,6 +173,16 @@ def test_unbalanced_quotes_in_tsv_are_characters(tmp_path: Path) -> None:
     assert table.notes
 
 
+def test_quotes_of_two_texts_in_tsv_do_not_join_what_is_between(tmp_path: Path) -> None:
+    text = 'one\t1\n"two\t0\nthree\t1\nfour"\t0\n'
+    assert values(write(tmp_path / "a.tsv", text), header=False) == [
+        ["one", "1"],
+        ['"two', "0"],
+        ["three", "1"],
+        ['four"', "0"],
+    ]
+
+
 def test_quoted_tsv_is_unquoted(tmp_path: Path) -> None:
     text = 'text\tlabel\n"a ""b"" c"\t1\n"two\nlines"\t0\nplain\t1\n'
     assert values(write(tmp_path / "a.tsv", text)) == [['a "b" c', "1"], ["two\nlines", "0"], ["plain", "1"]]

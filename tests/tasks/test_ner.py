@@ -262,3 +262,9 @@ def test_places_of_tokens_are_their_words_in_the_first_window() -> None:
     assert all(place == ("text", w, *row["spans"][w]) for place, w in zip(places, words, strict=True) if w is not None)
     otherwise = {"input_ids": [encoded["input_ids"][0][::-1]]}
     assert task.token_places(row, otherwise, TOKENIZER) is None
+
+
+def test_marks_belong_to_the_letters_that_they_stand_with() -> None:
+    """Devanagari, pointed Hebrew, Thai, a decomposed accent: words, as files of tokens have them."""
+    words = ["दिल्ली", "में", "है", "שָׁלוֹם", "น้ำ", "cafe\u0301", "don", "'", "t", "x_1", "."]
+    assert TASK.unify({"text": [" ".join(words)]})["tokens"] == [words]

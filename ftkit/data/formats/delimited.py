@@ -160,7 +160,7 @@ def _reading(source: Source, delimiter: str) -> Way:
     if not _has_quotes(source):
         return _plain
     fault, is_even, is_whole = _quoting(source, delimiter)
-    if not fault and is_even and is_whole:
+    if not fault and is_even and is_whole and not (delimiter == "\t" and _is_torn(source)):
         return _quoted
     if delimiter == "\t" or _is_even(_plain(source, delimiter)):
         what = "quotation marks are read as plain characters (they don't pair up as quoting does)"
@@ -225,6 +225,13 @@ def _quoting(source: Source, delimiter: str) -> tuple[str, bool, bool]:
         if not (source.is_cut and "unexpected end" in str(error) and len(seen) < _CUT_OFF):
             return f"line {start}: {_UNCLOSED} ({error})", False, False
     return "", len(widths) == 1, is_whole
+
+
+def _is_torn(source: Source) -> bool:
+    """Whether quoting would join lines of TSV that are each a record of their own."""
+    sizes = [len(values) for _, values in _plain(source, "\t") if values]
+    count = sum(1 for _, values in _quoted(source, "\t") if len(values) > 1 or any(values))
+    return len(set(sizes)) == 1 and sizes[0] > 1 and count < len(sizes)
 
 
 def _is_even(records: Iterable[Record]) -> bool:

@@ -33,7 +33,7 @@ def read(source: Source, tasks: list[dict[str, Any]]) -> Table:
             if valid:
                 rows.append(_row(task, valid[0]["result"], notes, shared))
                 numbers.append(number)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             lack = f"lacks {error}" if isinstance(error, KeyError) else f"is not laid out as they are ({error})"
             faults.append(f"task {number} {lack}")
     refuse_files(source.name, faults, _HINT)

@@ -51,7 +51,12 @@ def read(source: Source) -> Table:
 
 def _splits(folder: Path) -> dict[str, Path]:
     """The folders of splits, where one of them is for training; each has folders of labels."""
-    found = {name: inner for inner in _folders(folder) if (name := split_named(inner.name)) and _labels(inner)}
+    found: dict[str, Path] = {}
+    for inner in _folders(folder):
+        if (name := split_named(inner.name)) and _labels(inner):
+            if name in found:
+                raise DataError(f"{folder} has two folders for {name}, {found[name].name} and {inner.name}", "keep one")
+            found[name] = inner
     return found if "train" in found else {}
 
 

@@ -108,3 +108,9 @@ def test_a_bad_file_is_named_with_its_folder(tmp_path: Path) -> None:
         (tmp_path / "reviews" / name).write_bytes(text)
     with pytest.raises(DataError, match=r"reviews: neg/2\.txt is binary"):
         read(tmp_path / "reviews", header=True)
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    files = {f"{split}/{label}/1.txt": "fine" for split in ("train", "dev", "valid") for label in ("pos", "neg")}
+    with pytest.raises(DataError, match="has two folders for validation, dev and valid"):
+        read(folder(tmp_path / "reviews", files), header=True)
