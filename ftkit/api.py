@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
+from ftkit.files import expanded
 from ftkit.recipe import Recipe, changed, load_recipe, refuse_stream
-from ftkit.run import RunDirectory, default_path, refuse_existing
+from ftkit.run import RunDirectory, absolute, default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def resume(
     """
     if recipe is None and list(settings):
         raise RunError("a run goes on as its recipe says", "leave the settings out, or begin another run")
-    if recipe is not None and not Path(run).exists():
+    run = absolute(run)
+    if recipe is not None and not run.exists():
         where = {"machines": machines, "rank": rank, "address": address}
         return train(recipe, settings, run, processes, **where, say=say, progress=progress)  # type: ignore[arg-type]
     known = None if recipe is None else _checked(recipe, settings)[0]
@@ -86,7 +88,7 @@ def resume(
         return None
     from ftkit.engine.train import resume as resume_training
 
-    return resume_training(Path(run), processes, say, progress, known, place)
+    return resume_training(run, processes, say, progress, known, place)
 
 
 def _follow(place: World, recipe: Recipe, say: Say) -> None:
@@ -194,7 +196,7 @@ def check_data(
 def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None) -> tuple[Recipe, Path]:
     """The recipe and the run's path, checked before anything slow is imported."""
     checked, name = _checked(recipe, settings)
-    path = Path(run) if run else default_path(name)
+    path = absolute(run) if run else default_path(name)
     try:
         refuse_existing(path)
     except OSError as error:  # a name that the file system does not take
@@ -242,7 +244,7 @@ def _study(
     checked, name = _checked(recipe, settings)
     refuse_stream(checked, _STUDIES[kind])
     default = default_path(name)
-    return checked, Path(run) if run else default.with_name(f"{kind}-{default.name}")
+    return checked, absolute(run) if run else default.with_name(f"{kind}-{default.name}")
 
 
 _STUDIES = {"curve": "`ftkit data curve`", "lift": "`ftkit augment --lift`"}
@@ -355,7 +357,8 @@ def export(
     from ftkit.engine.gate import Allowed
 
     allowed = Allowed(tolerance, allow_drop)
-    return run_export(source, Path(to), format, say, data=str(data) if data else None, rows=rows, allowed=allowed)
+    place = expanded(to, RunError)
+    return run_export(source, place, format, say, data=str(data) if data else None, rows=rows, allowed=allowed)
 
 
 def push(
@@ -392,7 +395,7 @@ def pull(repo: str, to: str | Path, *, revision: str | None = None, say: Say = s
     """
     from ftkit.engine.pull import pull as run_pull
 
-    return run_pull(repo, Path(to), say, revision=revision)
+    return run_pull(repo, expanded(to, RunError), say, revision=revision)
 
 
 def survey(
@@ -416,7 +419,7 @@ def survey(
     from ftkit.engine.gate import Allowed
     from ftkit.engine.survey import survey as run_survey
 
-    place, file = None if to is None else Path(to), None if data is None else str(data)
+    place, file = None if to is None else expanded(to, RunError), None if data is None else str(data)
     allowed = Allowed(tolerance, allow_drop)
     return run_survey(source, list(beside), list(formats), place, say, data=file, rows=rows, allowed=allowed)
 

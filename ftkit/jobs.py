@@ -54,7 +54,7 @@ def _slurm(
     train: list[str], machines: int, processes: int, gpus: bool, cpus: int | None, name: str
 ) -> str:  # one task a node: ftkit starts the node's processes, and takes the rest from SLURM's variables
     asked = {
-        "job-name": name,
+        "job-name": shlex.quote(name),
         "nodes": machines,
         "ntasks-per-node": 1,
         **({"gpus-per-node": processes} if gpus else {}),

@@ -147,7 +147,7 @@ def sha256_of(name: str) -> str | None:
 def _module(setting: str, name: str) -> ModuleType:
     if name.endswith(".py"):
         return _from_file(setting, Path(name))
-    if "." in name:
+    if "." in name or name.startswith(("~", "/")):
         return _from_package(setting, name)
     if name not in names(setting):
         near = nearest(name, names(setting))
@@ -157,11 +157,14 @@ def _module(setting: str, name: str) -> ModuleType:
 
 
 def _from_package(setting: str, name: str) -> ModuleType:
+    if name.startswith((".", "~", "/")):
+        raise RecipeError(f"{setting}: {name} is no file of Python's", f"write {name}.py, if that is it")
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
+    except Exception as error:
+        what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise RecipeError(
-            f"{setting}: module {name} can't be imported: {error}", "install it, or name a file"
+            f"{setting}: module {name} can't be imported: {what}", "install it, or name a file"
         ) from error
     if module.__file__:
         _note(Path(module.__file__).resolve())

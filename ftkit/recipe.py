@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ftkit import trust, yaml12
 from ftkit.augmenters._base import Augmenter
+from ftkit.checkpoints import STARTERS
 from ftkit.config import Section
 from ftkit.data.read import looks_like_file
 from ftkit.errors import RecipeError, problems
@@ -80,7 +81,7 @@ def load_recipe(source: str | Path, settings: Iterable[str] = ()) -> Recipe:
     if path.with_name(f"{path.name}.sha256").is_file() or Path(source).is_dir():  # a run, perhaps from elsewhere
         trust.refuse_foreign(path.parent, raw)
         trust.refuse_outside(path.parent, raw)
-    return parse_recipe(_absolute(override(raw, settings), Path.cwd()), str(source))
+    return parse_recipe(_absolute(override(raw, settings), Path.cwd(), before=raw), str(source))
 
 
 def changed(recipe: Recipe, settings: Iterable[str]) -> Recipe:
@@ -169,24 +170,37 @@ def _put(raw: dict[str, Any], path: list[str], value: Any, setting: str) -> None
     raw[path[-1]] = value
 
 
-def _absolute(raw: dict[str, Any], base: Path) -> dict[str, Any]:
-    """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are."""
+def _absolute(raw: dict[str, Any], base: Path, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`raw` with each path made absolute that counts from `base`; names and Hub ids are left as they are.
+
+    What stands in `before` at the same place is left, too: it counts from elsewhere.
+    """
     raw = {name: dict(value) if isinstance(value, dict) else value for name, value in raw.items()}
+    was = before or {}
     for section, name in trust.PATHS:
-        named = raw[section].get(name) if isinstance(raw.get(section), dict) else None
+        named = _inner(raw, section, name)
+        if named == _inner(was, section, name):
+            continue
         if isinstance(named, str):
-            raw[section][name] = _absolute_path(named, base, checkpoint=name == "checkpoint")
+            raw[section][name] = (_absolute_model if name == "checkpoint" else _absolute_path)(named, base)
         elif isinstance(named, (list, tuple)):
             raw[section][name] = [_absolute_path(one, base) if isinstance(one, str) else one for one in named]
-    for setting in ("task", "method", "objective"):
+    for setting in PLUGIN_BASES:
         if setting in raw:
-            raw[setting] = _absolute_choice(raw[setting], base)
+            raw[setting] = _absolute_choice(raw[setting], base, was.get(setting))
     if isinstance(raw.get("augment"), dict):
-        raw["augment"]["by"] = [_absolute_choice(choice, base) for choice in _several(raw["augment"].get("by"))]
-    metrics = raw["evaluate"].get("metrics") if isinstance(raw.get("evaluate"), dict) else None
+        known = _several(_inner(was, "augment", "by"))
+        by = _several(raw["augment"].get("by"))
+        raw["augment"]["by"] = [one if one in known else _absolute_choice(one, base) for one in by]
+    metrics, known = _inner(raw, "evaluate", "metrics"), _several(_inner(was, "evaluate", "metrics"))
     if isinstance(metrics, (list, tuple)):
-        raw["evaluate"]["metrics"] = [_absolute_path(str(metric), base) for metric in metrics]
+        found = [metric if metric in known else _absolute_path(str(metric), base) for metric in metrics]
+        raw["evaluate"]["metrics"] = found
     return raw
+
+
+def _inner(raw: Mapping[str, Any], section: str, name: str) -> Any:
+    return raw[section].get(name) if isinstance(raw.get(section), Mapping) else None
 
 
 def _several(by: Any) -> list[Any]:
@@ -194,33 +208,41 @@ def _several(by: Any) -> list[Any]:
     return list(by) if isinstance(by, (list, tuple)) else [] if by is None else [by]
 
 
-def _absolute_choice(choice: Any, base: Path) -> Any:
-    """A plug-in whose file, and whatever is a path among its options, are absolute."""
+def _absolute_choice(choice: Any, base: Path, before: Any = None) -> Any:
+    """A plug-in whose file, and whatever is a path among its options, are absolute; `before` as for `_absolute`."""
+    if choice == before:
+        return choice
     if not isinstance(choice, dict):
         return _absolute_path(choice, base) if str(choice).endswith(".py") else choice
-    options = {name: value for name, value in choice.items() if name != "name" and isinstance(value, str)}
-    found = {name: _absolute_option(value, base) for name, value in options.items()}
-    return {**choice, **found, **({"name": _absolute_choice(choice["name"], base)} if "name" in choice else {})}
+    was = before if isinstance(before, dict) else {"name": before}
+    new = {name: value for name, value in choice.items() if isinstance(value, str) and value != was.get(name)}
+    found = {name: _absolute_option(name, value, base) for name, value in new.items() if name != "name"}
+    return {**choice, **found, **({"name": _absolute_choice(choice["name"], base)} if "name" in new else {})}
 
 
-def _absolute_option(value: str, base: Path) -> str:
-    """An option that may be a path, and may be any text: a prompt that begins with a slash stays as it is."""
-    if value.startswith((".", "~")) and not value.startswith(("./", "../", "~/")) and value not in (".", ".."):
-        return value
-    return value if value.startswith("/") else _absolute_path(value, base, checkpoint=True)
+def _absolute_option(name: str, value: str, base: Path) -> str:
+    """An option that names a model, or begins as a relative path does; any other is a text, and stays as it is."""
+    if name in trust.MODELS:
+        return _absolute_model(value, base)
+    return _absolute_path(value, base) if value.startswith(("./", "../", "~/")) or value in (".", "..") else value
 
 
-def _absolute_path(value: str, base: Path, checkpoint: bool = False) -> str:
-    """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
+def _absolute_model(value: str, base: Path) -> str:
+    """The folder of a checkpoint or a run that `value` means, or `value` itself where it is a name.
+
+    A starter's name means the starter, unless a plain checkpoint stands there: a run of that name is `./minilm`.
+    """
     path = base / os.path.expanduser(value)  # unlike Path's own, it leaves an unknown ~user as it is
+    marks = ("config.json",) if value in STARTERS else ("config.json", "recipe.yaml", "ftkit.json")
+    is_one = value.startswith((".", "~", "/")) or any(os.path.isfile(path / name) for name in marks)
+    return str(path.resolve()) if value and is_one else value
+
+
+def _absolute_path(value: str, base: Path) -> str:
+    """The path that `value` means, or `value` itself where it is a name, a Hub id or already absolute."""
+    path = base / os.path.expanduser(value)
     if value.startswith((".", "~", "/")):
         return str(path.resolve())
-    if checkpoint:
-        return (
-            str(path.resolve())
-            if any(os.path.isfile(path / name) for name in ("config.json", "recipe.yaml", "ftkit.json"))
-            else value
-        )
     is_path = os.path.exists(path) or value.endswith(".py") or looks_like_file(value) or glob.has_magic(value)
     return str(path.resolve()) if value and is_path and ":" not in value else value
 

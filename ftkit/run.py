@@ -42,6 +42,8 @@ FITTED = "fitted"
 """What the training came to: what is left is to score the model."""
 SCORES = "scores"
 """The last: with it the run is complete."""
+GIVEN = "given"
+"""How many rows a training of a study was given."""
 CURVE = "curve"
 """What a study of fewer rows found."""
 LIFT = "lift"
@@ -67,7 +69,7 @@ class RunDirectory:
     @classmethod
     def create(cls, recipe: Recipe, path: Path) -> RunDirectory:
         """A new run in waiting, with its complete recipe. Raises RunError where `path` exists or can't be made."""
-        path = _absolute(path)
+        path = absolute(path)
         refuse_existing(path)
         staging = path.parent / f".{path.name}.{STARTING}{owner()}-{secrets.token_hex(4)}"
         run = cls(staging, path)
@@ -86,7 +88,7 @@ class RunDirectory:
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
         """A run that is there. Raises RunError where the folder is none."""
-        path = _absolute(path)
+        path = absolute(path)
         if not cls.is_run(path):
             what = "is not a run: it holds no recipe.yaml" if path.exists() else "is not there: no run has begun in it"
             raise RunError(f"{path} {what}", "`ftkit train RECIPE --run DIR` makes one")
@@ -354,19 +356,20 @@ def _write_recipe(folder: Path, text: str) -> None:
 
 def refuse_existing(path: Path) -> None:
     """Raises RunError where something stands at `path`: a run is never overwritten."""
-    if RunDirectory.is_run(path) and not RunDirectory(_absolute(path)).has(SCORES):
+    if RunDirectory.is_run(path) and not RunDirectory(absolute(path)).has(SCORES):
         raise RunError(
             f"{path} exists already: a run that was stopped, or is at work",
             f"`ftkit train --resume --run {path}` goes on with it; or name another directory with --run",
         )
-    if _absolute(path).exists():
+    if absolute(path).exists():
         raise RunError(
             f"{path} exists already",
             "name another directory with --run, or remove it; a run is never overwritten",
         )
 
 
-def _absolute(path: str | Path) -> Path:
+def absolute(path: str | Path) -> Path:
+    """The whole path of a run's folder, `~` included. Raises RunError for a user that there is not."""
     return Path(os.path.abspath(expanded(path, RunError)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ def _choices(raw: Mapping[str, Any]) -> list[Any]:
 
 PATHS = (*(("data", name) for name in ("train", "validation", "test", "unlabeled")), ("model", "checkpoint"))
 """Where recipes name files, folders, or what is none (a Hub id, a share of rows)."""
+MODELS = ("teacher", "checkpoint", "there", "back")
+"""Options of plug-ins that name models, and what has a model."""
 _NAMED = (*PATHS, ("base", "checkpoint"))
 """Where recipes and contracts do."""
 
@@ -128,14 +131,20 @@ def paths(raw: Mapping[str, Any]) -> Iterator[Path]:
     sections = [(raw.get(section), name) for section, name in _NAMED]
     named = [section.get(name) for section, name in sections if isinstance(section, Mapping)]
     named = [one for value in named for one in (value if isinstance(value, (list, tuple)) else [value])]
-    options = [option for choice in _choices(raw) if isinstance(choice, Mapping) for option in choice.values()]
-    for value in [*named, *options]:
+    options = [option for choice in _choices(raw) if isinstance(choice, Mapping) for option in choice.items()]
+    named += [value for name, value in options if name in MODELS]
+    for value in [*named, *(value for name, value in options if name not in MODELS)]:
         if not isinstance(value, str) or not value or "\0" in value or "://" in value:
             continue
         path = Path(os.path.expanduser(value.partition("#")[0]))  # `book.xlsx#Sheet` is a sheet of a file
-        looks_so = value.startswith((".", "~", "/")) or ".." in path.parts
+        is_text = value not in named and bool(_TEXT.search(value))
+        looks_so = not is_text and (value.startswith((".", "~", "/")) or ".." in path.parts)
         if looks_so or (os.path.exists(path) and (value in named or "/" in value)):
             yield path.resolve()
+
+
+_TEXT = re.compile(r"[\s{}]")
+"""Tells an option that is a text for a model (`/no_think {document}`) from one that is a path."""
 
 
 def _is_own(name: str) -> bool:

@@ -48,6 +48,19 @@ def test_training_keeps_the_settings_and_tells_what_it_reads(lab: Lab, tmp_path:
     assert any("'text' is read from column 'review'" in note for note in told)
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_run_is_named(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = lab.recipe("single", "train.epochs=0", "data.validation=null", "data.test=null")
+    assert api.resume("~/run", recipe).run == tmp_path / "run"
+    assert api.resume("~/run", recipe).run == api.resume("~/run").run == tmp_path / "run"
+    with pytest.raises(RunError, match="exists already"):
+        api.train(recipe, run="~/run")
+    assert api.export("~/run", "~/model", data=lab.file("single", "test"))
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
 def test_existing_run_is_refused_before_anything_is_read(lab: Lab, tmp_path: Path) -> None:
     settings = ["data.train=missing.csv"]
     for call in (api.plan, api.train):

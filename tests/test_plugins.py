@@ -74,6 +74,30 @@ def test_package_of_ones_own_is_imported(tmp_path: Path, monkeypatch: pytest.Mon
     assert find("task", "my_package_of_tasks.mine", Task).summary == "packed"
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("broken", "class Mine(:", "SyntaxError"),
+        ("asking", "import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
+    ],
+)
+def test_package_that_fails_is_a_fault_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: str, said: str
+) -> None:
+    (tmp_path / "my_failing_tasks").mkdir()
+    (tmp_path / "my_failing_tasks" / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RecipeError, match=f"my_failing_tasks.{name} can't be imported: {said}"):
+        find("task", f"my_failing_tasks.{name}", Task)
+
+
+@pytest.mark.parametrize("name", ["./stance", "../tasks/stance", "~/stance"])
+def test_path_without_its_ending_is_told(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"is no file of Python's") as caught:
+        find("task", name, Task)
+    assert f"{name}.py" in str(caught.value)
+
+
 def test_file_that_fails_is_read_again_once_it_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("class Mine(:\n")

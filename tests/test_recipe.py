@@ -376,6 +376,53 @@ def test_settings_that_choose_no_plugin_have_no_choices() -> None:
     assert choices("train.batch") == choices("model") == []
 
 
+def marked(folder: Path, name: str) -> Path:
+    """A folder that holds a file of this name, by which a run or a checkpoint is known."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("{}")
+    return folder
+
+
+def test_an_empty_option_is_no_path(tmp_path: Path) -> None:
+    """A run writes `prefix: ''` out, beside the files that tell a run."""
+    path = write(tmp_path / "recipe.yaml", task={"name": "summarization", "prefix": ""})
+    marked(tmp_path, "config.json")
+    assert load_recipe(path).filled()["task"]["prefix"] == ""
+
+
+def test_a_run_that_is_called_as_a_starter_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    marked(tmp_path / "minilm", "recipe.yaml")
+    assert load_recipe("sentiment/full").model.checkpoint == "minilm"
+    assert load_recipe("sentiment/full", ["model.checkpoint=minilm"]).model.checkpoint == "minilm"
+    assert load_recipe("sentiment/full", ["model.checkpoint=./minilm"]).model.checkpoint == str(tmp_path / "minilm")
+
+
+def test_what_a_file_says_does_not_count_from_where_the_command_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a" / "mine.yaml", model={"checkpoint": "base"}, objective={"name": "labels"})
+    marked(tmp_path / "base", "config.json")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(path, ["train.epochs=1"]).model.checkpoint == "base"
+    assert load_recipe(path, ["model.checkpoint=./base"]).model.checkpoint == str(tmp_path / "base")
+    marked(tmp_path / "a" / "base", "config.json")
+    assert load_recipe(path).model.checkpoint == str(tmp_path / "a" / "base")
+
+
+def test_an_option_that_names_no_model_is_not_taken_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("dora", "labels-run"):
+        marked(tmp_path / name, "recipe.yaml")
+    assert load_recipe("sentiment/lora", ["method.variant=dora"]).method.options["variant"] == "dora"
+    given = ["objective={name: distill, teacher: labels-run}"]
+    assert load_recipe("sentiment/full", given).objective.options["teacher"] == str(tmp_path / "labels-run")
+
+
 # ---------------------------------------------------------------------- runs are recipes too
 
 

@@ -157,3 +157,14 @@ def test_a_person_may_allow_it(code: Path) -> None:
 
 def test_shipped_names_are_nobodys_code() -> None:
     trust.refuse_foreign("x", {"task": {"name": "qa"}, "method": "lora", "evaluate": {"metrics": ["ftkit/f1"]}})
+
+
+def test_a_prompt_is_no_path_whatever_it_begins_with(tmp_path: Path) -> None:
+    def named(option: str, name: str = "template") -> set[Path]:
+        return set(trust.paths({"task": {"name": "summarization", name: option}}))
+
+    assert named("/no_think {document}") == named("~ {document}") == named("../ in short: ") == set()
+    assert named("/somewhere/words.csv") == {Path("/somewhere/words.csv")}
+    (tmp_path / "my words.csv").touch()
+    assert named(str(tmp_path / "my words.csv")) == {tmp_path / "my words.csv"}, "it is there"
+    assert named("/a folder/run", "teacher") == {Path("/a folder/run")}

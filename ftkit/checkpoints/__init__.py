@@ -13,7 +13,18 @@ from ftkit.checkpoints.starters import STARTERS, cached_folder, fetch, is_cached
 from ftkit.errors import CheckpointError, nearest, problems
 from ftkit.terminal import Say
 
-__all__ = ["Located", "at_hand", "cache", "catalog", "has_tokenizer", "hub_id", "lacks", "locate", "weights_sha256"]
+__all__ = [
+    "STARTERS",
+    "Located",
+    "at_hand",
+    "cache",
+    "catalog",
+    "has_tokenizer",
+    "hub_id",
+    "lacks",
+    "locate",
+    "weights_sha256",
+]
 
 
 def locate(checkpoint: str, revision: str | None = None, say: Say = terminal.say) -> Located:

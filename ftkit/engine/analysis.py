@@ -111,7 +111,10 @@ def _slices(
 
 
 def _is_asked(tally: Tally, one: Slice) -> bool:
-    """Whether any row of a slice has what a mean is taken of."""
+    """Whether any row of a slice has what a mean is taken of; or a label or an entity, true or predicted."""
+    if isinstance(tally, LabelTally):
+        _, said, true = tally.counts(np.asarray(tally.rows[one.places].sum(axis=0), float))
+        return bool((said + true).any())
     return not isinstance(tally, MeanTally) or any(tally.of(name)[1][one.places].any() for name in tally.names)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ftkit.engine import infer
 from ftkit.engine.model import Trained
+from ftkit.engine.served import is_served
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Contrast, Example, TokenPlace
 
@@ -66,8 +67,10 @@ def explain(trained: Trained, examples: Sequence[tuple[Example, str, str]]) -> l
 def explain_new(trained: Trained, example: Example, settings: EvaluateSpec) -> Explained | None:
     """The same for an example of which nobody knows the truth: what speaks for its answer, and against the next likely.
 
-    None also where the task names no next likely one (`Task.rival`).
+    None also where the task names no next likely one (`Task.rival`), and for an export that is a graph.
     """
+    if is_served(trained.model):  # a graph gives no gradients
+        return None
     encoded = infer.encode(trained.task, [example], trained.tokenizer, trained.labels)
     outputs = infer.run(trained.model, trained.task, trained.tokenizer, encoded, settings)
     found = trained.task.rival(example, outputs, encoded, trained.labels)

@@ -24,6 +24,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
         "modified": _written(prepared),
         "checkpoint": prepared.base.sha256,
         "teacher": prepared.teacher,
+        "labels": list(prepared.labels),
         "code": code_hashes(prepared.recipe),
         "versions": _versions(),
     }
@@ -61,6 +62,8 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
         found.append(f"the checkpoint {recipe.model.checkpoint} has other weights than when it began")
     if begun.get("teacher", "") != prepared.teacher:
         found.append(f"the teacher {prepared.objective.teacher} is not as it was when it began")
+    if begun.get("labels", list(prepared.labels)) != list(prepared.labels):
+        found.append(f"the labels are {', '.join(prepared.labels)}, and were {', '.join(begun['labels'])}")
     return found
 
 

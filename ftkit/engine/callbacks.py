@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from ftkit.engine import interrupt
 from ftkit.engine.adamw import RowAdamW
 from ftkit.engine.checkpoint import STATE, Checkpoints, put_weights, read, snapshot
-from ftkit.errors import Interrupted
+from ftkit.errors import Interrupted, RecipeError
 from ftkit.run import RunDirectory
 from ftkit.terminal import Progress, Say
 
@@ -71,6 +71,8 @@ class Best(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> Any:
         value = self.sign * metrics[f"eval_{self.metric}"]
+        if math.isnan(value):
+            raise RecipeError(f"train.metric: {self.metric} of the validation rows is no number", "name another score")
         if value > self.best:
             self.best, self.worse, self.step = value, 0, state.global_step
             self.save()

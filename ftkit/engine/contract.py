@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 import ftkit
 from ftkit.checkpoints.folder import CONTRACT
 from ftkit.engine import pretrained
-from ftkit.errors import CheckpointError, one_line
+from ftkit.errors import CheckpointError, one_line, some
 from ftkit.files import amend
 from ftkit.methods._base import Method
+from ftkit.metrics.spans import is_tag
 from ftkit.plugins import explain_errors
 from ftkit.tasks._base import Labels, Task
 
@@ -137,6 +138,11 @@ def inferred(folder: Path) -> Contract:
     labels: Labels = ()
     if name in ("classification", "ner"):
         labels = pretrained.label_names(config)
+    if name == "ner" and (other := [label for label in labels if not is_tag(label)]):
+        raise CheckpointError(
+            f"{folder}: its labels are no tags of entities (B-, I-, O): {some(other)}",
+            "`ftkit train ner/full --set model.checkpoint=...` trains it on such",
+        )
     if name == "classification":
         single = "regression" if config.num_labels == 1 else "single"
         task["kind"] = _KINDS.get(config.problem_type or "", single)

@@ -23,6 +23,7 @@ from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
 from ftkit.engine.prepare import Prepared, describe, encode_training, sampled, weighting
+from ftkit.engine.scoring import tallied
 from ftkit.engine.steps import AtHand
 from ftkit.engine.streamed import Streamed
 from ftkit.engine.trainer import FTTrainer
@@ -31,7 +32,7 @@ from ftkit.errors import FTKitError, RecipeError
 from ftkit.methods._layers import trainable
 from ftkit.run import DATA, ENVIRONMENT, FITTED, MEMORY, RunDirectory
 from ftkit.settings import TrainSpec
-from ftkit.tasks._base import Prediction
+from ftkit.tasks._base import Prediction, Task
 from ftkit.terminal import Progress, Say, silence
 
 _FEW = 8
@@ -66,7 +67,9 @@ class Validation:
         examples = (self.rows[i] for i in numbers)
         found = infer.predict(model, p.task, p.tokenizer, p.labels, examples, p.recipe.evaluate)
         answers: dict[int, Prediction] = dict(gather_object(list(zip(numbers, found, strict=True))))
-        scores = p.task.score([answers[i] for i in range(len(self.rows))], self.rows)
+        said = [answers[i] for i in range(len(self.rows))]
+        tally = None if type(p.task).score is not Task.score else tallied(p.task, said, self.rows, p.labels)
+        scores = p.task.score(said, self.rows) if tally is None else tally.scores()
         return {name: score["value"] for name, score in scores.items()}
 
 

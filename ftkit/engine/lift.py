@@ -164,7 +164,7 @@ def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], 
     lifts = []
     for name, done in others.items():
         found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, spread)
-        variants = fmean(d.examples - size for d in done)
+        variants = fmean(d.given - size for d in done)
         lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
     result = Lifted(**study.about, seeds=len(plain), training_rows=size, lifts=tuple(lifts))
     study.run.write_json(LIFT, result.as_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from ftkit.engine import baselines, pretrained, prune
 from ftkit.engine import contract as contracts
 from ftkit.engine import model as models
 from ftkit.engine.variants import Augmented, augment, stored_variants, summary
-from ftkit.errors import CheckpointError, DataError, RecipeError, every
+from ftkit.errors import CheckpointError, DataError, RecipeError, every, some
 from ftkit.findings import Finding, located, merged, unusable
 from ftkit.methods._base import Method
 from ftkit.metrics import library
@@ -122,7 +123,10 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         splits, found = _skipped(splits, found)
     with naming_skip(recipe.data):
         warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
-    labels = in_order_of(labels, pretrained.label_names(config))
+    known = pretrained.label_names(config)
+    labels = in_order_of(labels, known)
+    if labels and {*known} != {*labels} and not all(_NUMBERED.fullmatch(name) for name in known):
+        notes = (*notes, f"the checkpoint's head is of other labels ({some(list(known), 5)}): a new one is trained")
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         library.load(name, labels)  # found now, not after the training
@@ -194,6 +198,10 @@ def _require_labels(recipe: Recipe, loaded: Splits) -> None:
             "data.labels must list all labels of a stream: its first rows need not have each",
             f"--set 'data.labels=[{', '.join(sorted(seen.counts('train')))}]' lists those that they have",
         )
+
+
+_NUMBERED = re.compile(r"LABEL_\d+")
+"""What transformers calls the labels of a head that was given none."""
 
 
 def _skipped(splits: dict[str, Dataset], found: list[Finding]) -> tuple[dict[str, Dataset], list[Finding]]:

@@ -55,7 +55,10 @@ def within_positions(task: Task, config: Any, tokenizer: Any) -> Task:
     return task.shortened(positions, tokenizer)
 
 
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "esm"}
+_OFFSET_POSITIONS = {
+    *("roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "xmod", "esm"),
+    *("data2vec-text", "ibert", "longformer", "luke", "markuplm"),
+}
 """Families that number positions from behind their padding token's id."""
 
 
@@ -76,7 +79,7 @@ def build(
     answers must have been trained. Raises CheckpointError then, and where the weights can't be read or lack more.
     """
     config = read_config(folder)
-    other_labels = bool(labels) and label_names(config) != labels
+    other_labels = bool(labels) and label_names(config) != labels and not _gives_a_number(task, config)
     if other_labels and not new_head:
         refuse_other_labels(folder, config, labels)
     for name, value in task.model_settings(labels).items():
@@ -119,6 +122,12 @@ def build(
     return model
 
 
+def _gives_a_number(task: Task, config: Any) -> bool:
+    """Whether the task's answer is a number, and the checkpoint's head gives one, whatever it calls it."""
+    wanted = task.model_settings(("value",)).get("problem_type") == "regression"
+    return wanted and config.num_labels == 1 and config.problem_type in (None, "regression")
+
+
 def refuse_other_labels(folder: Path, config: Any, labels: Labels) -> None:
     """Raises CheckpointError where contract and config do not name the same labels in the same order."""
     if label_names(config) != labels:
@@ -146,9 +155,13 @@ def label_names(config: Any) -> Labels:
 
 
 def _renew_head(model: Any) -> None:
-    """Give the model a new head: one that was trained on other labels would answer with the wrong ones."""
+    """Give the model a new head: one that was trained on other labels would answer with the wrong ones.
+
+    The pooler knows no labels, and stays as the checkpoint has it.
+    """
     fresh: dict[str, Any] = type(model)(model.config).state_dict()
-    model.load_state_dict({name: value for name, value in fresh.items() if _in_head(model, name)}, strict=False)
+    new = {name: value for name, value in fresh.items() if _in_head(model, name) and "pooler" not in name}
+    model.load_state_dict(new, strict=False)
 
 
 def _refuse_gaps(folder: Path, model: Any, report: dict[str, Any], new_head: bool) -> None:

@@ -12,6 +12,7 @@ from ftkit.errors import FTKitError
 from ftkit.metrics import ClassScores, Scores, intervals, library
 from ftkit.metrics.evidence import Evidence, asked, fingerprints
 from ftkit.metrics.intervals import Spread
+from ftkit.metrics.tally import LabelTally, Tally
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Prediction, Task
 
@@ -35,8 +36,9 @@ def scored(
 ) -> Scored:
     """Scores of predictions, each with its interval; also those of the metrics that a recipe names."""
     spread = Spread(settings.level, settings.resamples)
-    tally, groups = task.tally(predictions, rows), documents(task, rows)
+    tally, groups = tallied(task, predictions, rows, labels), documents(task, rows)
     scores, breakdown = ({}, []) if tally is None else intervals.scores(tally, groups, spread)
+    breakdown = [row for row in breakdown if row["n"] or row["label"] in _said(tally)]
     if type(task).score is not Task.score:
         scores = _own(task, predictions, rows, scores, spread)
     if type(task).breakdown is not Task.breakdown:
@@ -46,6 +48,25 @@ def scored(
     kept = tally if tally is not None and Evidence.keeps(tally) else None
     evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows), asked(rows, task.texts))
     return Scored(scores, settings.level, breakdown, evidence)
+
+
+def tallied(task: Task, predictions: Sequence[Prediction], rows: Dataset, labels: Labels) -> Tally | None:
+    """What a task's scores are taken of; where a row may have several labels, over all that the model knows.
+
+    The share of decisions that are right has as many decisions in a row as there are labels (the Hamming loss of the
+    field), however few of them occur.
+    """
+    found = task.tally(predictions, rows)
+    if isinstance(found, LabelTally) and found.kind == "multi":
+        return found.under(tuple(dict.fromkeys((*labels, *found.names))))
+    return found
+
+
+def _said(tally: Tally | None) -> set[str]:
+    """Labels that were predicted somewhere."""
+    if not isinstance(tally, LabelTally):
+        return set()
+    return {name for name, said in zip(tally.names, tally.counts(tally.total)[1], strict=True) if said}
 
 
 def documents(task: Task, rows: Dataset) -> tuple[int, ...] | None:

@@ -24,7 +24,7 @@ from ftkit.errors import Interrupted, RecipeError, RunError, problems
 from ftkit.files import broken
 from ftkit.metrics.evidence import Evidence
 from ftkit.recipe import Recipe
-from ftkit.run import BEGUN, SCORES, TEACHER, RunDirectory
+from ftkit.run import BEGUN, GIVEN, SCORES, TEACHER, RunDirectory
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -35,6 +35,8 @@ class Done(NamedTuple):
     """What its scores were taken of."""
     examples: int
     """Rows that it learned from."""
+    given: int
+    """Rows that it was given, before `data.balance` repeated or left out some."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ class Study:
     def _done(self, folder: Path) -> Done:
         """A finished training, of which the model is not kept. Raises RunError where it is none."""
         part = RunDirectory.open(folder)
-        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json(SCORES)["examples"]))
+        given = int(part.read_json(GIVEN)["rows"])
+        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json(SCORES)["examples"]), given)
         shutil.rmtree(folder / "model", ignore_errors=True)
         return done
 
@@ -143,8 +146,9 @@ class Study:
         recipe = _with_train(self.prepared.recipe, seed=int(seed))
         learned = rows(self.run.part(name, seed, recipe))
         if steps is not None:
-            recipe = _with_train(recipe, steps=None, epochs=steps / -(-len(learned) // recipe.train.batch))
+            recipe = _with_train(recipe, steps=steps, epochs="auto")
         part = self.run.part(name, seed, recipe)
+        part.write_json(GIVEN, {"rows": len(learned)})
         prepared = replace(self.prepared, recipe=recipe)
         self.say(f"training {name}, seed {seed}: {len(learned)} rows")
         fitted = fit(part, prepared, learned, self.progress, say=self.say)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 from ftkit.data.formats import READERS
 from ftkit.data.formats._base import suffix
@@ -64,8 +65,21 @@ def answer_of(line: Line) -> Line:
 
 def _opened(path: Path, name: str) -> TextIO:
     if name.lower().endswith(".gz"):
-        return cast(TextIO, gzip.open(path, "wt", encoding="utf-8", newline=""))
+        return io.TextIOWrapper(_Packed(path), encoding="utf-8", newline="")
     return path.open("w", encoding="utf-8", newline="")
+
+
+class _Packed(gzip.GzipFile):
+    """A packed file of the same bytes whenever, and under whatever name, it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.inner = path.open("wb")
+        super().__init__(filename="", mode="wb", fileobj=self.inner, mtime=0)
+
+    def close(self) -> None:
+        """Close the file itself, too."""
+        super().close()
+        self.inner.close()
 
 
 def _flat(line: Line) -> Line:
@@ -76,10 +90,21 @@ def _flat(line: Line) -> Line:
 def _write_delimited(file: TextIO, delimiter: str, lines: Callable[[], Iterator[Line]]) -> None:
     names = dict.fromkeys(name for line in lines() if "answer" in line for name in _flat(line))
     names |= dict.fromkeys(name for line in lines() if "error" in line for name in _flat(line))
-    writer = csv.DictWriter(file, list(names), delimiter=delimiter, restval="", lineterminator="\n")
+    writer = csv.DictWriter(_Unix(file), list(names), delimiter=delimiter, restval="", lineterminator="\r\n")
     writer.writeheader()
     for line in lines():
         writer.writerow({name: _cell(value) for name, value in _flat(line).items()})
+
+
+class _Unix:
+    """Takes lines that end as Windows ends them, for which carriage returns inside are quoted; writes Unix ones."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> None:
+        """One line, as csv writes it."""
+        self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: Any) -> Any:
@@ -95,9 +120,12 @@ def _write_parquet(path: Path, lines: Callable[[], Iterator[Line]]) -> None:
         names = dict.fromkeys(name for line in part for name in line)
         own = pa.schema([(name, pa.array([line.get(name) for line in part]).type) for name in names])
         schema = pa.unify_schemas([schema, own], promote_options="permissive")
-    with pq.ParquetWriter(path, schema) as writer:
+    bare = {field.name for field in schema if pa.types.is_struct(field.type) and not field.type.num_fields}
+    schema = pa.schema([pa.field(field.name, pa.null()) if field.name in bare else field for field in schema])
+    with pq.ParquetWriter(path, schema) as writer:  # which has no form for objects that are all empty
         for part in _parts(lines()):
-            writer.write_table(pa.Table.from_pylist(part, schema=schema))
+            filled = [{name: None if name in bare else value for name, value in line.items()} for line in part]
+            writer.write_table(pa.Table.from_pylist(filled, schema=schema))
 
 
 def _parts(lines: Iterator[Line]) -> Iterator[list[Line]]:

@@ -32,7 +32,7 @@ from ftkit.engine.trial import measure
 from ftkit.engine.variants import summary
 from ftkit.engine.world import World, alone
 from ftkit.errors import Interrupted, MachineError, RunError, problems, some
-from ftkit.files import full_disk_told
+from ftkit.files import expanded, full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import BEGUN, SCORES, RunDirectory, refuse_existing
@@ -121,7 +121,7 @@ def resume(
     no run, where another process works on it, where its recipe, data or checkpoint are not what they were, and where
     it is not a run of `recipe`. `processes` and `world` as for `train`; as many as it began with when not given.
     """
-    world = world or alone(processes)
+    path, world = expanded(path, RunError), world or alone(processes)
     if world.nodes == 1 and world.processes is None and (path / f"{BEGUN}.json").is_file():
         world = replace(world, processes=RunDirectory.open(path).read_json(BEGUN, needs=_NEEDED)["processes"])
     with gathered(world) as crew:
@@ -289,12 +289,21 @@ def _cross_validate(
         for i, prediction in zip(held, inner.read_predictions("fold"), strict=True):
             answers[i] = {"fold": fold, **prediction}
     run.write_predictions("folds", answers)
-    return {"folds": {name: _over_folds([scores[name] for scores in each if name in scores]) for name in each[0]}}
+    return {"folds": over_folds(each)}
 
 
-def _over_folds(scores: list[Score]) -> Any:
-    """Each fold has rows of its own, which are counted together."""
-    return {**over_trainings(scores), "n": sum(score["n"] for score in scores)}
+def over_folds(each: Sequence[Scores]) -> dict[str, Any]:
+    """Each score over the folds that have it: of some questions, or labels, not every fold has rows.
+
+    Each fold has rows of its own, which are counted together.
+    """
+    found: dict[str, list[Score]] = {}
+    for scores in each:
+        for name, score in scores.items():
+            found.setdefault(name, []).append(score)
+    return {
+        name: {**over_trainings(scores), "n": sum(score["n"] for score in scores)} for name, scores in found.items()
+    }
 
 
 def _train_seeds(

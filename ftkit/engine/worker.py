@@ -5,6 +5,7 @@ Called by `engine/launch`, with a job as JSON: `start` is the agent, `one` a pro
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -72,6 +73,7 @@ def sources(prepared: Prepared) -> dict[str, str]:
         **code_hashes(prepared.recipe),
         "model.checkpoint": prepared.base.sha256,
         "objective.teacher": prepared.teacher,
+        "data.labels": hashlib.sha256(json.dumps(prepared.labels).encode()).hexdigest(),
     }
 
 

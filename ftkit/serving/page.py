@@ -35,7 +35,7 @@ def _html(model: Served, needs_key: bool) -> str:
             columns=columns,
             needed=[column for column in columns if column.required],
             places_in=model.task.places_in or "",
-            explains=type(model.task).rival is not Task.rival,
+            explains=model.explains,
             limits=model.limits,
             needs_key=needs_key,
             version=ftkit.__version__,

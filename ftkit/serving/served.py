@@ -8,10 +8,12 @@ from typing import Any
 import ftkit
 from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
+from ftkit.engine.served import is_served
 from ftkit.errors import DataError
 from ftkit.serving.batching import length
 from ftkit.serving.limits import Limits
 from ftkit.serving.messages import About, Answers, Explanation, Word
+from ftkit.tasks._base import Task
 
 Row = dict[str, Any]
 
@@ -38,6 +40,11 @@ class Served:
     def answers(self, found: Sequence[tuple[Row, bool]]) -> Answers:
         """What was found for the rows of a request."""
         return Answers(answers=[answer for answer, _ in found], cut=[cut for _, cut in found])
+
+    @property
+    def explains(self) -> bool:
+        """Whether words can be weighed: where the task names a rival, and the model has gradients."""
+        return type(self.task).rival is not Task.rival and not is_served(self.predictor.trained.model)
 
     def explain(self, row: Row) -> Explanation:
         """The answer to a row, and its words weighed. Raises DataError where it can't be answered."""

@@ -123,7 +123,7 @@ class NamedEntities(Task):
 
     def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Types that the model does not know, and entities that no run of words covers exactly."""
-        known = [label[2:] for label in labels if label.startswith("B-")]
+        known = list(dict.fromkeys(label.partition("-")[2] for label in labels if label != "O"))
         unknown: dict[str, list[Place]] = {}
         uncovered = []
         for entities, text, words, row in zip(

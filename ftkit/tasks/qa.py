@@ -81,14 +81,14 @@ class QuestionAnswering(Task):
 
     def check(self, split: Dataset, labels: Labels) -> Iterator[Finding]:
         """Unanswerable questions that the options rule out."""
-        if self.options.unanswerable is False:
+        if self.options.unanswerable is not True:
             rows = [
                 row
                 for row, answers in zip(column(split, "row"), column(split, "answers"), strict=True)
                 if not answers["text"]
             ]
             if rows:
-                what = "a question has no answer, and an answer is always given (task.unanswerable is false)"
+                what = "a question has no answer, and an answer is always given (task.unanswerable is not true)"
                 yield Finding("unanswerable", "warning", what, tuple(map(Place, rows)))
 
     # ------------------------------------------------------------------ how rows are varied
@@ -285,10 +285,12 @@ def _place(offsets: list[list[int]], answers: Mapping[str, Any]) -> tuple[int, i
     """First and last token of the first answer, (0, 0) where the window does not hold all of it."""
     if not answers["text"]:
         return 0, 0
-    begin = answers["answer_start"][0]
-    finish = begin + len(answers["text"][0])
+    text = answers["text"][0]
+    begin = answers["answer_start"][0] + len(text) - len(text.lstrip())  # no token has the spaces about an answer
+    finish = begin + len(text.strip())
     inside = [i for i, (start, end) in enumerate(offsets) if end > start and start < finish and end > begin]
-    if not inside or offsets[inside[0]][0] > begin or offsets[inside[-1]][1] < finish:
+    passage = [place for place in offsets if place[1] > place[0]]
+    if not inside or passage[0][0] > begin or passage[-1][1] < finish:
         return 0, 0
     return inside[0], inside[-1]
 

@@ -25,7 +25,7 @@ class Sentiment(Classification):
     def order(self, found: set[str]) -> Labels:
         """From the worst to the best where the names say so, else as classification orders them."""
         if all(name.casefold() in RANK for name in found):
-            return tuple(sorted(found, key=lambda name: RANK[name.casefold()]))
+            return tuple(sorted(found, key=lambda name: (RANK[name.casefold()], name)))
         return super().order(found)
 
     def opposites(self, labels: Labels) -> dict[str, str]:

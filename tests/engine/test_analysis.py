@@ -16,7 +16,9 @@ from ftkit.engine import model as models
 from ftkit.engine.analysis import (
     _LONGEST,
     ERRORS,
+    Slice,
     _inside,
+    _is_asked,
     _is_worse,
     _part,
     _ranges,
@@ -28,6 +30,7 @@ from ftkit.engine.analysis import (
 from ftkit.engine.attribution import Explained, Word
 from ftkit.engine.scoring import scored
 from ftkit.metrics.classification import single_label_tally
+from ftkit.metrics.spans import entity_tally
 from ftkit.metrics.tally import Tally
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Prediction, Task, TokenPlace
@@ -329,6 +332,15 @@ def test_numbers_are_ordered_by_how_far_they_are_off_and_have_no_confidence(lab:
 def test_of_errors_a_slice_with_more_is_worse() -> None:
     assert _is_worse({"low": 0.5, "high": 0.9}, 0.4, True) and not _is_worse({"low": 0.5, "high": 0.9}, 0.95, True)
     assert _is_worse({"low": 0.5, "high": 0.9}, 0.95, False) and not _is_worse({"low": 0.5, "high": 0.9}, 0.4, False)
+
+
+def test_a_slice_without_entities_true_or_predicted_is_not_scored() -> None:
+    """Nothing was asked of it, and nothing is wrong in it."""
+    truth = [[(0, 1, "PER")]] * 4 + [[]] * 4
+    tally = entity_tally(truth, truth)
+    assert _is_asked(tally, Slice("with", np.arange(4))) and not _is_asked(tally, Slice("without", np.arange(4, 8)))
+    wrong = entity_tally([[]] * 8, truth)
+    assert _is_asked(wrong, Slice("with", np.arange(4))) and not _is_asked(wrong, Slice("without", np.arange(4, 8)))
 
 
 def test_rows_of_documents_are_drawn_by_document_in_slices_too(lab: Lab) -> None:

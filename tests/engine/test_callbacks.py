@@ -6,6 +6,7 @@ import pytest
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from ftkit.engine.callbacks import Best
+from ftkit.errors import RecipeError
 
 
 def followed(values: list[float], lower_is_better: bool, patience: int | None) -> tuple[list[int], list[int]]:
@@ -40,6 +41,12 @@ def test_only_what_is_better_is_saved_and_patience_counts_the_rest(
     values: list[float], lower: bool, patience: int | None, saved: list[int], stopped: list[int]
 ) -> None:
     assert followed(values, lower, patience) == (saved, stopped)
+
+
+def test_a_score_that_is_no_number_decides_nothing() -> None:
+    best = Best(lambda: None, "metric", False, None)
+    with pytest.raises(RecipeError, match=r"train\.metric: metric of the validation rows is no number"):
+        best.on_evaluate(None, TrainerState(), TrainerControl(), {"eval_metric": float("nan")})
 
 
 def test_every_process_is_asked_to_save_where_the_score_is_better() -> None:

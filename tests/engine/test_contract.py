@@ -45,6 +45,15 @@ def test_a_contract_that_was_changed_is_refused(lab: Lab, tmp_path: Path, change
     assert "pydantic" not in caught.value.message
 
 
+@pytest.mark.parametrize("labels", [("NOUN", "VERB"), ("PER", "O"), ("LABEL_0", "LABEL_1")])
+def test_a_plain_tagger_of_other_tags_is_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    config = tiny("bert", labels=len(labels)).config
+    config.architectures, config.id2label = ["BertForTokenClassification"], dict(enumerate(labels))
+    config.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="its labels are no tags of entities"):
+        contract.inferred(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("labels", "problem", "kind"),
     [

@@ -40,8 +40,18 @@ def test_all_take_as_many_steps(done: Lifted) -> None:
     """18 rows with all variants, 8 a step, one epoch: 3 steps; 9 rows without are gone over more often."""
     for name in ("without", "swap", "delete"):
         assert json.loads((done.study / f"9-{name}" / "13" / "scores.json").read_text())["steps"] == 3
-    recipes = {name: (done.study / f"9-{name}" / "13" / "recipe.yaml").read_text() for name in ("without", "swap")}
-    assert "epochs: 1.5" in recipes["without"] and "epochs: 1.0" in recipes["swap"]
+        assert "steps: 3" in (done.study / f"9-{name}" / "13" / "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize("balance", ["undersample", "oversample"])
+def test_balance_changes_neither_steps_nor_the_count_of_variants(lab: Lab, balance: str) -> None:
+    """What it repeats or leaves out are rows of a training's own, which are other ones with variants."""
+    found = lift(lab.recipe("single", "augment.by=[swap]", f"data.balance={balance}"), lab.new(), seeds=2, rows=11)
+    steps = {
+        json.loads((found.study / name / "13" / "scores.json").read_text())["steps"]
+        for name in ("11-without", "11-swap")
+    }
+    assert len(steps) == 1 and 0 < found.lifts[0].variants <= 11
 
 
 def test_variants_are_of_the_drawn_rows_alone(done: Lifted) -> None:

@@ -14,6 +14,7 @@ from datasets import Dataset
 
 from ftkit.checks.lengths import counting
 from ftkit.data.identity import changed_files, file_hashes
+from ftkit.engine import begun
 from ftkit.engine import prepare as preparing
 from ftkit.engine.prepare import describe, encode_training, in_order_of, prepare, weighting
 from ftkit.errors import DataError, FTKitError, RecipeError
@@ -267,3 +268,24 @@ def test_what_the_checks_count_with_is_a_copy(lab: Lab) -> None:
         assert tokenizer.truncation["max_length"] == 5
     finally:
         tokenizer.no_truncation()
+
+
+def test_labels_in_another_order_than_a_run_began_with_are_told(lab: Lab) -> None:
+    """The weights of its head would answer with the others' names."""
+    prepared = prepare(lab.recipe("single"))
+    before = begun.identity(prepared)
+    assert begun.changes(before, prepared) == []
+    (told,) = begun.changes({**before, "labels": before["labels"][::-1]}, prepared)
+    assert told.startswith(f"the labels are {', '.join(prepared.labels)}, and were ")
+    older = {name: value for name, value in before.items() if name != "labels"}
+    assert begun.changes(older, prepared) == []
+
+
+def test_a_head_of_other_labels_is_told(lab: Lab) -> None:
+    """A run that goes on from a trained one with labels of its own; a plain checkpoint has none to tell of."""
+    assert not any("head" in note for note in prepare(lab.recipe("single")).notes)
+    base = lab.trained("ner", "full").run / "model"
+    same = prepare(lab.recipe("ner", f"model.checkpoint={base}"))
+    assert not any("head" in note for note in same.notes)
+    notes = prepare(lab.recipe("single", f"model.checkpoint={base}")).notes
+    assert any("the checkpoint's head is of other labels" in note and "a new one is trained" in note for note in notes)

@@ -48,8 +48,35 @@ def test_head_of_other_labels_is_made_anew(tmp_path: Path, labels: tuple[str, ..
     assert tuple(model.config.id2label.values()) == labels
     assert head(model).shape == (len(labels), 32)
     assert not torch.equal(head(model)[:2], tiny("bert", labels=2).classifier.weight)
-    body = "bert.encoder.layer.0.attention.self.query.weight"
-    assert torch.equal(model.state_dict()[body], tiny("bert", labels=2).state_dict()[body])
+    for body in ("bert.encoder.layer.0.attention.self.query.weight", "bert.pooler.dense.weight"):
+        assert torch.equal(model.state_dict()[body], tiny("bert", labels=2).state_dict()[body])
+
+
+@pytest.mark.parametrize("problem", [None, "regression"])
+def test_head_that_gives_a_number_is_kept_whatever_the_number_is_called(tmp_path: Path, problem: str | None) -> None:
+    before = tiny("bert", labels=1, problem_type=problem)
+    before.save_pretrained(tmp_path)
+    numbers = Classification(Classification.Options(kind="regression"))
+    model = pretrained.build(tmp_path, numbers, ("value",))
+    assert torch.equal(head(model), before.classifier.weight) and tuple(model.config.id2label.values()) == ("value",)
+
+
+@pytest.mark.parametrize("family", ["data2vec-text", "ibert", "longformer", "luke", "roberta"])
+def test_positions_that_begin_behind_padding_are_left_for_text(family: str) -> None:
+    """A model of so many positions reads the longest input that it is given."""
+    known: Any = transformers.AutoConfig.for_model(family)
+    small = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
+    small |= {"vocab_size": 40, "max_position_embeddings": 34, "pad_token_id": 1, "entity_vocab_size": 8}
+    small |= {"attention_window": [8]} if family == "longformer" else {}
+    config = type(known)(**{name: value for name, value in small.items() if hasattr(known, name)})
+    task = pretrained.within_positions(TASK, config, None)
+    longest = task.options.max_length
+    assert longest == 32
+    model = transformers.AutoModel.from_config(config).eval()
+    with torch.no_grad():
+        model(torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)), torch.no_grad():
+        model(torch.full((1, longest + 1), 5))
 
 
 def test_weights_are_float32_whatever_the_checkpoint_has(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from sklearn.metrics import hamming_loss
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from ftkit.engine.scoring import documents, scored
 from ftkit.metrics import Scores
@@ -116,3 +118,21 @@ def test_the_recipes_level_and_draws_are_those_of_every_interval() -> None:
 def test_what_stands_first_of_groups_and_passages_is_the_document() -> None:
     rows = Dataset.from_dict({"group": ["x", "x", "y"], "context": ["one", "two", "one"], "question": ["a", "b", "c"]})
     assert documents(QuestionAnswering(QuestionAnswering.Options()), rows) == (0, 0, 1)
+
+
+def test_right_decisions_are_counted_over_all_labels_that_the_model_knows() -> None:
+    """The Hamming loss of the field, however few of the labels occur."""
+    labels = tuple("abcdefghij")
+    truth, said = [["a"], ["b"], ["a", "b"], []], [["a"], ["a"], ["b"], []]
+    rows = Dataset.from_dict({"text": ["x"] * 4, "label": truth})
+    predictions = [{"labels": labels_, "scores": {}} for labels_ in said]
+    task = Classification(Classification.Options(kind="multi"))
+    found = scored(task, predictions, rows, EvaluateSpec(resamples=0), labels)
+    binary = MultiLabelBinarizer(classes=labels)
+    expected = 1 - hamming_loss(binary.fit_transform(truth), binary.transform(said))
+    assert found.scores["hamming_accuracy"]["value"] == pytest.approx(expected)
+    assert [row["label"] for row in found.breakdown] == ["a", "b"]
+    plain = task.score(predictions, rows)
+    assert {name: plain[name] for name in plain if name != "hamming_accuracy"} == {
+        name: score for name, score in found.scores.items() if name != "hamming_accuracy"
+    }

@@ -15,7 +15,7 @@ from ftkit.engine import model as models
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.predict import Predictor
-from ftkit.engine.train import plan, train
+from ftkit.engine.train import over_folds, plan, train
 from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
 from ftkit.metrics.evidence import Evidence
 from ftkit.run import RunDirectory
@@ -309,3 +309,11 @@ def test_baselines_stand_beside_the_scores(lab: Lab) -> None:
             beside = Evidence.load(RunDirectory.open(done.run).evidence(f"{split}.{name}"))
             ours = Evidence.load(RunDirectory.open(done.run).evidence(split))
             assert (beside.rows == ours.rows).all()
+
+
+def test_scores_that_not_every_fold_has_are_over_those_that_have_them() -> None:
+    some, all_ = {"f1": {"value": 0.5, "n": 4}}, {"f1": {"value": 1.0, "n": 2}, "no_answer": {"value": 0.25, "n": 1}}
+    for each in ([some, all_], [all_, some]):
+        found = over_folds(each)  # type: ignore[arg-type]
+        assert {name: score["n"] for name, score in found.items()} == {"f1": 6, "no_answer": 1}
+        assert found["no_answer"]["value"] == 0.25 and found["f1"]["value"] == 0.75

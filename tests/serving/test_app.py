@@ -16,6 +16,7 @@ import pytest
 
 from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
+from ftkit.serving import served
 from ftkit.serving.app import Server
 from ftkit.serving.limits import Limits
 from tests.command import ftkit
@@ -134,6 +135,18 @@ def test_answers_without_a_rival_have_no_words(lab: Lab, kind: str) -> None:
     with listening(server_of(run_of(lab, kind))) as client:
         found = client.post("/v1/explain", json={"input": inputs(kind)[0]})
     assert found.status_code == 200 and found.json()["words"] is None
+
+
+def test_a_graph_has_answers_and_no_words(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells no gradients; the page then has no box for them."""
+    server = server_of(run_of(lab, "single"))
+    assert server.model.explains
+    for module in (attribution, served):
+        monkeypatch.setattr(module, "is_served", lambda _: True)
+    assert not server.model.explains
+    with listening(server) as client:
+        found = client.post("/v1/explain", json={"input": inputs("single")[0]})
+    assert found.status_code == 200 and found.json()["words"] is None and "label" in found.json()["answer"]
 
 
 # ---------------------------------------------------------------------- what is refused

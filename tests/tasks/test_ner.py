@@ -268,3 +268,12 @@ def test_marks_belong_to_the_letters_that_they_stand_with() -> None:
     """Devanagari, pointed Hebrew, Thai, a decomposed accent: words, as files of tokens have them."""
     words = ["दिल्ली", "में", "है", "שָׁלוֹם", "น้ำ", "cafe\u0301", "don", "'", "t", "x_1", "."]
     assert TASK.unify({"text": [" ".join(words)]})["tokens"] == [words]
+
+
+def test_types_are_known_by_whatever_tag_the_model_has_for_them() -> None:
+    """Where entities begin with I-, a type may have no B-."""
+    rows = Dataset.from_dict(TASK.unify({"row": [7], "tokens": [["Anna", "Leeds"]], "tags": [["B-PER", "B-LOC"]]}))
+    assert not list(TASK.check(rows, ("O", "B-LOC", "I-PER")))
+    assert not list(TASK.check(rows, ("O", "S-LOC", "U-PER")))
+    (found,) = TASK.check(rows, ("O", "I-PER"))
+    assert "type 'LOC'" in found.what

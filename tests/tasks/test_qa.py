@@ -84,6 +84,20 @@ def test_windows_that_cut_an_answer_have_none(first: int) -> None:
     assert whole >= 1
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(("before", "after"), [(" ", ""), ("", " "), (" ", "  ")])
+def test_spaces_about_an_answer_do_not_make_it_none(name: str, before: str, after: str) -> None:
+    rows = batch("Who?", 3, 4)
+    start, text = rows["answers"][0]["answer_start"][0], rows["answers"][0]["text"][0]
+    begin, finish = start - len(before), start + len(text) + len(after)
+    rows["context"] = [rows["context"][0][: start + len(text)] + " " + rows["context"][0][start + len(text) :]]
+    plain = task().encode(rows, TOKENIZERS[name], ())
+    spaced = {"text": [rows["context"][0][begin:finish]], "answer_start": [begin]}
+    found = task().encode({**rows, "answers": [spaced]}, TOKENIZERS[name], ())
+    for side in ("start_positions", "end_positions"):
+        assert found[side] == plain[side] and any(plain[side])
+
+
 def test_long_question_is_cut_and_every_window_reads_on() -> None:
     t, rows = task(), batch(CONTEXT, 3, 4)
     encoded = t.encode(rows, TOKENIZERS["bert"], ())
