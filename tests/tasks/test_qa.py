@@ -264,3 +264,13 @@ def test_marks_are_the_first_right_answer_and_the_given_one() -> None:
     assert task().marks(two, given) == ("context", [("", 0, 3)], [("", 4, 7)])
     assert task().marks(two, nothing) == ("context", [("", 0, 3)], [])
     assert task().marks(none, given) == ("context", [], [("", 4, 7)])
+
+
+@pytest.mark.parametrize(("unanswerable", "warned"), [(True, False), (False, True), ("auto", True)])
+def test_questions_without_an_answer_are_warned_of_where_one_is_always_given(unanswerable: Any, warned: bool) -> None:
+    """Of a plain checkpoint nobody knows, and it answers always."""
+    rows = Dataset.from_dict(
+        {"question": ["Who?"], "context": [CONTEXT], "answers": [{"text": [], "answer_start": []}], "row": [4]}
+    )
+    found = list(task(unanswerable=unanswerable).check(rows, ()))
+    assert bool(found) == warned and all(finding.kind == "unanswerable" for finding in found)
