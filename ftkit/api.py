@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftkit.errors import RunError
 from ftkit.files import expanded
+from ftkit.plugins import forget_changed
 from ftkit.recipe import Recipe, changed, load_recipe, refuse_stream
 from ftkit.run import RunDirectory, absolute, default_path, refuse_existing
 from ftkit.terminal import Progress, Say, silence
@@ -232,6 +233,7 @@ def curve(
 
 def _checked(recipe: str | Path | Recipe, settings: Iterable[str]) -> tuple[Recipe, str]:
     """The recipe with its settings, and what a run of it is called by."""
+    forget_changed()
     if isinstance(recipe, Recipe):
         return changed(recipe, settings), "recipe"
     return load_recipe(recipe, settings), str(recipe)

@@ -174,12 +174,13 @@ def _sibling(file: Path, name: str) -> Path | None:
     if found is None:
         return None
     folder = file.resolve().parent
-    beside = {path.name.casefold(): path for path in folder.iterdir()}
+    beside = {path.name.casefold(): path for path in sorted(folder.iterdir())}
     before, after = file.name[: found.start()], file.name[found.end() :]
     wanted = [f"{before}{own}{after}" for own, split in SPLITS.items() if split == name]
     if is_pattern(str(file)):
         return next((folder / other for other in wanted if any(folder.glob(other))), None)
-    return next((beside[other.casefold()] for other in wanted if other.casefold() in beside), None)
+    exact = next((folder / other for other in wanted if (folder / other).exists()), None)
+    return exact or next((beside[other.casefold()] for other in wanted if other.casefold() in beside), None)
 
 
 def _fits(beside: Path, guess: Guess, data: Mapping[str, Any], say: Say) -> bool:

@@ -10,7 +10,7 @@ from ftkit.checks.encoding import CONTROL
 from ftkit.checks.variants import nearest_label
 from ftkit.data.values import Refused, answer_pairs, label_list, parsed
 from ftkit.metrics import spans
-from ftkit.metrics.schemes import Scheme, are_bare_types
+from ftkit.metrics.schemes import BARE, Scheme
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
@@ -110,8 +110,8 @@ def _tags(value: Any, column: Column, meant: Meant, scheme: Scheme | None) -> It
     tags = parsed(value) if isinstance(value, str) else value
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or scheme is None:
         return
-    if are_bare_types(tags):
-        bare = [tag if tag == "O" else meant.label(tag) for tag in map(str.strip, tags)]
+    if scheme.name == BARE:
+        bare = ["O" if tag in ("o", "0", "O") else meant.label(tag) for tag in map(str.strip, tags)]
         if bare != tags:
             yield column.name, bare, "a label that was meant to be another"
         return

@@ -17,6 +17,8 @@ from ftkit.errors import RecipeError, nearest, problems
 from ftkit.files import sha256
 
 T = TypeVar("T")
+_OWN = "ftkit_user_"
+"""What the names of modules begin with that are files of one's own."""
 _loaded: dict[str, str] = {}
 """SHA-256 of the file that each module of a user's was loaded from, as it was then."""
 FOLDERS = {
@@ -161,7 +163,7 @@ def _from_package(setting: str, name: str) -> ModuleType:
         raise RecipeError(f"{setting}: {name} is no file of Python's", f"write {name}.py, if that is it")
     try:
         module = importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise RecipeError(
             f"{setting}: module {name} can't be imported: {what}", "install it, or name a file"
@@ -177,11 +179,19 @@ def _note(path: Path, again: bool = False) -> None:
         _loaded[str(path)] = sha256(path)
 
 
+def forget_changed() -> None:
+    """Have files of one's own that were edited since be loaded anew: before a command, never within."""
+    own = {name: str(module.__file__) for name, module in sys.modules.items() if name.startswith(_OWN)}
+    for name, path in own.items():
+        if not os.path.exists(path) or sha256(Path(path)) != _loaded.get(path):
+            del sys.modules[name]
+
+
 def _from_file(setting: str, path: Path) -> ModuleType:
     path = Path(os.path.expanduser(path)).resolve()
     if not path.is_file():
         raise RecipeError(f"{setting}: there is no file {path}", "name a .py file, or a shipped plug-in")
-    name = f"ftkit_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{_OWN}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -191,7 +201,7 @@ def _from_file(setting: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise RecipeError(f"{setting}: {path}{line} can't be loaded: {type(error).__name__}: {error}") from error

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 _SETTLED = 10
-"""Collections of young objects, each after 700 new ones, with no import under way: what was imported is there."""
+"""Collections of young objects with no import under way: what was imported is there."""
 _NEVER = 1000
 """Collections of one generation to each of the next, until then."""
 _IMPORT = "<frozen importlib._bootstrap>"

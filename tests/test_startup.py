@@ -65,7 +65,7 @@ try:
 except SystemExit:
     import transformers.modeling_utils
 assert not full and gc.get_freeze_count() == 0 and gc.get_threshold() != before, "while it imports"
-kept = [[] for _ in range(700 * 2 * startup._SETTLED)]
+kept = [[] for _ in range(before[0] * 2 * startup._SETTLED)]
 frozen = gc.get_freeze_count()
 assert frozen > 100_000, frozen
 assert gc.get_threshold() == before and len(gc.callbacks) == 1

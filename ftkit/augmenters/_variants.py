@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,8 +95,11 @@ def varied(row: Example, task: Task, augmenter: Augmenter, key: str) -> dict[str
 
 def _wanted(row: Example, augmenters: Named, spec: AugmentSpec) -> Iterator[tuple[str, Augmenter, int]]:
     """Who makes a variant of a row, and for the how-manieth time."""
+    known = Counter[str]()
     for name, augmenter in augmenters:
         name = Path(name).stem if name.endswith(".py") else name  # the folder of one's own file decides nothing
+        known[name] += 1
+        name = name if known[name] == 1 else f"{name}-{known[name]}"  # two of one name draw apart
         if Random(crc32(f"{spec.seed}/{row['row']}/{name}".encode())).random() < spec.share:
             for copy in range(spec.copies):
                 yield name, augmenter, copy

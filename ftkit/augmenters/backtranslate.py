@@ -46,7 +46,7 @@ class Backtranslate(Augmenter):
                 inputs = tokenizer(data, padding=True, truncation=True, return_tensors="pt").to(model.device)
                 known = {name: inputs[name] for name in ("input_ids", "attention_mask")}
                 with torch.no_grad():
-                    written = model.generate(**known, max_length=self.max_length)
+                    written = model.generate(**known, max_length=self.max_length, do_sample=False)
                 return list(tokenizer.batch_decode(written, skip_special_tokens=True))
 
         # nlpaug doesn't say whether code of a checkpoint may run, and transformers would ask the person.

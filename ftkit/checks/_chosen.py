@@ -44,12 +44,14 @@ def _repeated(splits: Mapping[str, Dataset], inputs: Sequence[str]) -> list[int]
     (By a hash of 64 bits: that one row is among them by chance does no harm.)
     """
     import numpy as np
+    import xxhash
 
-    found = array("q")
+    found = array("Q")
     for split in splits.values():
         for batch in batches(split, inputs):
-            found.extend(hash(tuple(map(_key, row))) for row in zip(*(batch[name] for name in inputs), strict=True))
-    hashes = np.frombuffer(found, dtype=np.int64)
+            rows = ("\0".join(map(_key, row)) for row in zip(*(batch[name] for name in inputs), strict=True))
+            found.extend(xxhash.xxh3_64_intdigest(row.encode("utf-8", "surrogatepass")) for row in rows)
+    hashes = np.frombuffer(found, dtype=np.uint64)
     order = hashes.argsort(kind="stable")
     equal = hashes[order[1:]] == hashes[order[:-1]]
     places: list[int] = order[np.append(equal, False) | np.append(False, equal)].tolist()

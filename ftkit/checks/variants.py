@@ -14,7 +14,9 @@ _RARE = 10
 _SHORTEST = 4
 """Letters of the shortest word that a slip is told in."""
 _ALIKE = 5
-"""Letters that a slip has in common with what is meant, where one is wrong, lacking or too many."""
+"""Letters that a slip has in common with what is meant, where one is lacking or too many."""
+_REPLACED = 7
+"""The same where one is another: `upload` and `unload` are two words."""
 
 
 class Variants(Check):
@@ -90,7 +92,9 @@ def _is_slip(name: str, other: str) -> bool:
     own, theirs = name[before : len(name) - after], other[before : len(other) - after]
     if len(own) == len(theirs) == 2 and own == theirs[::-1]:
         return True  # two neighbouring letters have changed places
-    return max(len(own), len(theirs)) == 1 and before + after >= _ALIKE
+    if max(len(own), len(theirs)) > 1 or (not after and ((own and theirs) or own + theirs in "ivx")):
+        return False  # `groupA` and `groupB`, `stageI` and `stageII`, `police` and `policy`
+    return before + after >= (_REPLACED if own and theirs else _ALIKE)
 
 
 def _common(one: str, other: str) -> int:

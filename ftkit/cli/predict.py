@@ -44,7 +44,9 @@ def predict(
     from ftkit.engine.predict import Predictor
     from ftkit.engine.tables import refuse_ending
     from ftkit.errors import DataError
+    from ftkit.files import expanded
 
+    output = output and expanded(output, DataError)
     if bool(texts) == bool(input_file):
         raise DataError("give texts to answer, or a file with --input", "one of the two")
     if with_texts and not input_file:

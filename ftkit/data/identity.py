@@ -56,17 +56,35 @@ def changed_files(spec: DataSpec, recorded: Mapping[str, str], now: Mapping[str,
 
     `now` is what `Prepared.files` or `file_hashes` gives; what that does not tell of is not compared.
     """
-    several = {name.partition(":")[0] for name in recorded if ":" in name}
+    was, is_ = _by_split(recorded), _by_split(now)
+
+    def is_kept(name: str) -> bool:
+        """Whether a file is there under another name because it is one of several now, or no longer."""
+        split = name.partition(":")[0]
+        if (split in recorded) == (split in now):
+            return False
+        return (name in now and now[name] in was.get(split, ())) or recorded.get(name) in is_.get(split, ())
 
     def happened(name: str) -> str:
+        split = name.partition(":")[0]
         if name not in now:
             return "was taken away"
-        return "was added" if name not in recorded and name.partition(":")[0] in several else "has changed"
+        joins = split in was and (split not in recorded or was[split] & is_[split])
+        return "was added" if name not in recorded and joins else "has changed"
 
     changed = [
-        name for name in {**now, **recorded} if now.get(name) != recorded.get(name) and (name in now or ":" in name)
+        name
+        for name in {**now, **recorded}
+        if now.get(name) != recorded.get(name) and (name in now or ":" in name) and not is_kept(name)
     ]
     return {_source(spec, name): happened(name) for name in changed}
+
+
+def _by_split(hashes: Mapping[str, str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, digest in hashes.items():
+        found.setdefault(name.partition(":")[0], set()).add(digest)
+    return found
 
 
 def _source(spec: DataSpec, name: str) -> str:

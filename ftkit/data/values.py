@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -86,7 +87,7 @@ class Values:
         return label
 
     def _labels(self, value: Any) -> list[str]:
-        if isinstance(value, str) and value.strip()[:1] == "[" and isinstance(parsed(value), str):
+        if isinstance(value, str) and _LIST_LIKE.fullmatch(value.strip()) and isinstance(parsed(value), str):
             raise Refused("is a list in no form that is read", brief(value), 'write it as JSON: ["a", "b"]')
         value = label_list(value, self.delimiter)
         if not isinstance(value, list):
@@ -200,13 +201,22 @@ def parsed(value: str) -> Any:
         return _as_python(value)
 
 
+_LIST_LIKE = re.compile(r"\[\s*(['\"].*['\"]|nan|[\d\s.,-]+)\s*\]", re.DOTALL)
+"""What a program writes of a list, and not `[bug], [editor]`."""
+
+
 def _as_python(value: str) -> Any:
     """What pandas writes of a list in a cell; the text itself where it is none."""
+    value = value.strip()
     try:
-        found = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = ast.literal_eval(value)
+        items = ast.parse(value, mode="eval").body.elts  # type: ignore[attr-defined]
+    except (ValueError, SyntaxError, MemoryError, RecursionError, AttributeError):
         return value
-    return found if repr(found) == value.strip() else value  # `['a' 'b']` is NumPy's, and would be one text
+    texts = [ast.get_source_segment(value, item) or "" for item in items]
+    pairs = zip(found, texts, strict=True)
+    joined = any(isinstance(item, str) and text not in (repr(item), f'"{item}"') for item, text in pairs)
+    return value if joined else found  # `['a' 'b']` is NumPy's, and would be one text
 
 
 def _text(value: Any) -> str:

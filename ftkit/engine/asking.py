@@ -10,8 +10,9 @@ from ftkit.data.load import load_file, unified
 from ftkit.engine import infer, machine, served
 from ftkit.engine import model as models
 from ftkit.errors import RecipeError
+from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe, override, parse_data
-from ftkit.run import RunDirectory
+from ftkit.run import BEGUN, RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
 from ftkit.tasks._truncation import KEPT
@@ -30,6 +31,10 @@ def recipe_of(source: str | Path, say: Say) -> Recipe | None:
         return None
     run = RunDirectory.open(source)
     run.warn_if_edited(say)
+    begun = run.read_json(BEGUN) if run.has(BEGUN) else {}
+    for name, known in begun.get("code", {}).items():
+        if sha256_of(name) not in (None, known):
+            say(f"warning: {name} has changed since the run was trained")
     return run.recipe
 
 

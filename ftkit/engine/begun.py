@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 from ftkit import trust
-from ftkit.data.identity import changed_files
+from ftkit.data.identity import changed_files, fingerprint
 from ftkit.data.read import parted
 from ftkit.engine.prepare import Prepared
+from ftkit.files import sha256
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
 
@@ -25,9 +27,24 @@ def identity(prepared: Prepared) -> dict[str, Any]:
         "checkpoint": prepared.base.sha256,
         "teacher": prepared.teacher,
         "labels": list(prepared.labels),
+        "reads": reads(prepared),
+        "variants": fingerprint(prepared.augmented.rows) if prepared.augmented else "",
         "code": code_hashes(prepared.recipe),
         "versions": _versions(),
     }
+
+
+_READS = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+)
+"""Files of a checkpoint by which texts become numbers and its weights a model."""
+
+
+def reads(prepared: Prepared) -> str:
+    """A SHA-256 of what a checkpoint reads texts by: its tokenizer and its config."""
+    files = [file for name in _READS if (file := prepared.base.path / name).is_file()]
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
 
 
 def _written(prepared: Prepared) -> dict[str, int]:
@@ -62,6 +79,13 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
         found.append(f"the checkpoint {recipe.model.checkpoint} has other weights than when it began")
     if begun.get("teacher", "") != prepared.teacher:
         found.append(f"the teacher {prepared.objective.teacher} is not as it was when it began")
+    if begun.get("reads", known := reads(prepared)) != known:
+        found.append(f"the checkpoint {recipe.model.checkpoint} has another tokenizer or config than when it began")
+    made = fingerprint(prepared.augmented.rows) if prepared.augmented else ""
+    if begun.get("variants", made) != made:
+        found.append(
+            "the variants of the training rows are other ones than when it began (what makes them has changed)"
+        )
     if begun.get("labels", list(prepared.labels)) != list(prepared.labels):
         found.append(f"the labels are {', '.join(prepared.labels)}, and were {', '.join(begun['labels'])}")
     return found

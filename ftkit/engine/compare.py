@@ -17,7 +17,7 @@ from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import Difference, Spread, Verdict, of_differences
 from ftkit.plugins import resolve
-from ftkit.run import SCORES, RunDirectory
+from ftkit.run import BEGUN, SCORES, RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
@@ -34,6 +34,8 @@ class Model(NamedTuple):
     """Of a run's recipe, by dotted name; empty for all else."""
     usual: dict[str, Any]
     """What options of its task, its method and its objective are where nobody sets them."""
+    begun: dict[str, Any]
+    """What a run began with (`engine/begun`): data, checkpoint, code; empty where nothing tells."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +211,9 @@ def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progre
     else:
         evidence = _evidence_now(run, split, say, progress)
     if baseline:
-        return Model(name, task, evidence, {}, {})
-    return Model(name, task, evidence, dict(_flat(recipe.filled())), dict(_flat(recipe.usual_options())))
+        return Model(name, task, evidence, {}, {}, {})
+    begun = run.read_json(BEGUN) if run.has(BEGUN) else {}
+    return Model(name, task, evidence, dict(_flat(recipe.filled())), dict(_flat(recipe.usual_options())), begun)
 
 
 def _no_baseline(run: RunDirectory, split: str, baseline: str) -> RunError:
@@ -244,7 +247,7 @@ def _scored_now(name: str, split: str, home: RunDirectory, say: Say, progress: P
     for warning in check(trained.task, {split: rows}, trained.labels):
         say(f"warning: {warning}")
     found = evaluation.score(trained, rows, asking.spec_of(trained, recipe), say, progress)
-    return Model(name, trained.task, _kept(name, found.evidence), {}, {})
+    return Model(name, trained.task, _kept(name, found.evidence), {}, {}, {})
 
 
 def _kept(name: str, evidence: Evidence | None) -> Evidence:
@@ -337,7 +340,12 @@ def _is_other_seed(group: Sequence[Model], model: Model) -> bool:
     if not model.settings or not group[0].settings:
         return False
     known = {member.settings[_SEED] for member in group}
-    return model.settings[_SEED] not in known and not _changed(group[0], model, but=_SEED)
+    same = all(model.begun.get(name) == group[0].begun.get(name) for name in _SAME)
+    return same and model.settings[_SEED] not in known and not _changed(group[0], model, but=_SEED)
+
+
+_SAME = ("sha256", "checkpoint", "teacher", "labels", "code")
+"""What runs that differ in their seed alone began with."""
 
 
 def _entry(models: tuple[Model, ...], groups: Sequence[int] | None, spread: Spread) -> Entry:

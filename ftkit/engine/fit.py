@@ -18,6 +18,7 @@ from ftkit import checkpoints
 from ftkit.engine import distill, dropout, frozen, generate, infer, interrupt, machine, pretrained, prune, sharding
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
+from ftkit.engine.begun import code_hashes
 from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
@@ -136,7 +137,8 @@ def fit(
         run.write_json(ENVIRONMENT, environment)
         run.write_json(DATA, {**describe(prepared, rows.cut), **rows.told()})
     notes = keeping.noted if keeping else ()
-    if args.num_train_epochs > 0 and not (keeping and keeping.over):
+    trains = args.num_train_epochs > 0 and not (keeping and keeping.over)
+    if trains:
         _check_metric(trainer, prepared)
         try:
             notes = _train(trainer, prepared, (run.path if trial else checkpoints.cache()) / "frozen", keeping, pruned)
@@ -155,7 +157,7 @@ def fit(
     if trainer.is_world_process_zero() and not trial:
         run.write_json(FITTED, vars(fitted))
         Checkpoints(run.checkpoints).clear()
-    if keeping:
+    if keeping and trains:  # else what was asked for is an earlier training's
         interrupt.stop_if_asked("the training, which is saved")
     return fitted
 
@@ -248,7 +250,8 @@ def _train(
         trainer.train()
         return (sharding.NOTE,)
     most = 0 if prepared.stream else int(prepared.recipe.train.frozen_cache * 2**30)
-    origin = f"{prepared.base.sha256} {prepared.contract.method} {prepared.recipe.model.layers} {pruned}"
+    code = sorted(code_hashes(prepared.recipe).items())  # one's own method may change what is frozen
+    origin = f"{prepared.base.sha256} {prepared.contract.method} {prepared.recipe.model.layers} {pruned} {code}"
     with (
         interrupt.heeded() if keeping else nullcontext(),
         machine.memory_kept(),

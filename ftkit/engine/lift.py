@@ -15,7 +15,7 @@ from ftkit.data.split import draw, draw_each
 from ftkit.engine import judge
 from ftkit.engine.arguments import epochs
 from ftkit.engine.preflight import cleared
-from ftkit.engine.prepare import Prepared, augmented
+from ftkit.engine.prepare import Prepared, augmented, sampled
 from ftkit.engine.study import Done, Outcome, Study
 from ftkit.errors import RecipeError
 from ftkit.metrics.intervals import of_differences
@@ -101,7 +101,7 @@ def lift(
         for seed in range(recipe.train.seed, recipe.train.seed + seeds):
             some = _drawn(prepared, per_label, rows, seed)
             size = len(some.splits["train"])
-            steps = _steps(recipe, size, tried.values())
+            steps = _steps(recipe, len(sampled(some, some.splits["train"])), tried.values())
             plain.append(study.train(f"{size}-without", seed, partial(_plain, some), steps))
             for name, spec in tried.items():
                 varied = partial(_varied, some, spec.model_copy(update={"seed": seed}), study)

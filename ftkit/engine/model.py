@@ -195,12 +195,14 @@ def _base_folder(base: dict[str, Any], folder: Path) -> Path:
 def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Located:
     """The plain checkpoint that a recipe's `model.checkpoint` means; of a run or an export, its merged weights."""
     path = Path(checkpoint).expanduser()
-    if RunDirectory.is_run(path):
+    is_here = path.is_absolute()  # as a recipe's paths are by now: another name is a starter's, or of the Hub
+    if is_here and RunDirectory.is_run(path):
         path = RunDirectory.open(path).model
-    refuse_damaged(path)
+    if is_here:
+        refuse_damaged(path)
     plain = None
-    if not (path / CONTRACT).is_file():
-        plain = checkpoints.locate(str(path) if path.is_dir() else checkpoint, revision)
+    if not is_here or not (path / CONTRACT).is_file():
+        plain = checkpoints.locate(str(path) if is_here and path.is_dir() else checkpoint, revision)
         path = plain.path
         if not (path / CONTRACT).is_file():
             return plain
@@ -218,9 +220,11 @@ def locate_base(checkpoint: str, revision: str | None = None) -> checkpoints.Loc
 
 
 def _merged(folder: Path) -> Path:
-    """A plain checkpoint of a trained folder that holds only an adapter, kept in ftkit's cache under its hash."""
-    weights = checkpoints.weights_sha256(folder)
-    target = checkpoints.cache() / "merged" / weights
+    """A plain checkpoint of a trained folder that holds only an adapter, kept in ftkit's cache under its hash.
+
+    That is of the labels and the tokenizer, too: adapters of other names may be equal.
+    """
+    target = checkpoints.cache() / "merged" / fingerprint(folder)
     if broken(target):
         trained = load(folder)
         merged: Any = trained.method.merge(trained.model)

@@ -125,7 +125,8 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
     known = pretrained.label_names(config)
     labels = in_order_of(labels, known)
-    if labels and {*known} != {*labels} and not all(_NUMBERED.fullmatch(name) for name in known):
+    has_names = not all(_NUMBERED.fullmatch(name) for name in known)
+    if labels and {*known} != {*labels} and has_names and not pretrained.gives_a_number(task, config):
         notes = (*notes, f"the checkpoint's head is of other labels ({some(list(known), 5)}): a new one is trained")
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:

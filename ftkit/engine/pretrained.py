@@ -57,7 +57,7 @@ def within_positions(task: Task, config: Any, tokenizer: Any) -> Task:
 
 _OFFSET_POSITIONS = {
     *("roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "xlm-roberta-xl", "xmod", "esm"),
-    *("data2vec-text", "ibert", "longformer", "luke", "markuplm"),
+    *("data2vec-text", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm"),
 }
 """Families that number positions from behind their padding token's id."""
 
@@ -79,7 +79,7 @@ def build(
     answers must have been trained. Raises CheckpointError then, and where the weights can't be read or lack more.
     """
     config = read_config(folder)
-    other_labels = bool(labels) and label_names(config) != labels and not _gives_a_number(task, config)
+    other_labels = bool(labels) and label_names(config) != labels and not gives_a_number(task, config)
     if other_labels and not new_head:
         refuse_other_labels(folder, config, labels)
     for name, value in task.model_settings(labels).items():
@@ -122,7 +122,7 @@ def build(
     return model
 
 
-def _gives_a_number(task: Task, config: Any) -> bool:
+def gives_a_number(task: Task, config: Any) -> bool:
     """Whether the task's answer is a number, and the checkpoint's head gives one, whatever it calls it."""
     wanted = task.model_settings(("value",)).get("problem_type") == "regression"
     return wanted and config.num_labels == 1 and config.problem_type in (None, "regression")

@@ -44,7 +44,8 @@ def scored(
     if type(task).breakdown is not Task.breakdown:
         breakdown = task.breakdown(predictions, rows)
     for name in settings.metrics:
-        scores |= _more(name, task, predictions, rows, labels, spread)
+        own = scores if name.startswith("ftkit/") else {}  # a tally's is over all labels, and has its interval
+        scores |= {**_more(name, task, predictions, rows, labels, spread), **own}
     kept = tally if tally is not None and Evidence.keeps(tally) else None
     evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows), asked(rows, task.texts))
     return Scored(scores, settings.level, breakdown, evidence)

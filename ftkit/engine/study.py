@@ -137,8 +137,9 @@ class Study:
     def _done(self, folder: Path) -> Done:
         """A finished training, of which the model is not kept. Raises RunError where it is none."""
         part = RunDirectory.open(folder)
-        given = int(part.read_json(GIVEN)["rows"])
-        done = Done(Evidence.load(part.evidence(self.split)), int(part.read_json(SCORES)["examples"]), given)
+        examples = int(part.read_json(SCORES)["examples"])
+        given = int(part.read_json(GIVEN)["rows"]) if part.has(GIVEN) else examples  # older studies do not tell
+        done = Done(Evidence.load(part.evidence(self.split)), examples, given)
         shutil.rmtree(folder / "model", ignore_errors=True)
         return done
 

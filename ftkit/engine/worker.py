@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ftkit.engine import interrupt, judge
-from ftkit.engine.begun import code_hashes
+from ftkit.engine.begun import code_hashes, reads
 from ftkit.engine.fit import fit
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import Prepared, prepare
@@ -72,6 +72,7 @@ def sources(prepared: Prepared) -> dict[str, str]:
         **{f"data.{name}": digest for name, digest in prepared.files.items()},
         **code_hashes(prepared.recipe),
         "model.checkpoint": prepared.base.sha256,
+        "model.checkpoint's tokenizer and config": reads(prepared),
         "objective.teacher": prepared.teacher,
         "data.labels": hashlib.sha256(json.dumps(prepared.labels).encode()).hexdigest(),
     }

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ftkit.metrics.tally import Tally
 
-_WORD = regex.compile(r"[\p{L}\p{N}\p{M}_]+|[^\p{L}\p{N}\p{M}_\s]")
+_WORD = regex.compile(r"[\p{L}\p{N}\p{M}_\u200c\u200d]+|[^\p{L}\p{N}\p{M}_\u200c\u200d\s\x1c-\x1f]")
 _TAG_HINT = "tags are O, or B-TYPE and I-TYPE (BILOU and BIOES too)"
 _LEAVE_OUT = "train on rows that have it, or leave these rows out"
 

@@ -36,6 +36,14 @@ def test_a_slip_of_a_frequent_label_is_that_label(meant: str, name: str) -> None
         ("grade 1", "grade 2"),
         ("neg", "pos"),
         ("good", "goad"),
+        ("policy", "police"),
+        ("parent", "patent"),
+        ("upload", "unload"),
+        ("attach", "attack"),
+        ("classA", "classB"),
+        ("stageI", "stageII"),
+        ("answer:A", "answer:B"),
+        ("option.a", "option.b"),
     ],
 )
 def test_labels_that_differ_by_little_and_mean_another_thing_stay(labels: tuple[str, str]) -> None:

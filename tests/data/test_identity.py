@@ -55,3 +55,12 @@ def test_of_several_files_it_is_told_which_came_went_and_changed() -> None:
     back = {"train: b.jsonl": "has changed", "train: c.jsonl": "was taken away"}
     assert changed_files(spec, now, then) == back
     assert changed_files(spec, now, now) == {}
+
+
+def test_a_file_that_is_one_of_several_now_or_no_longer_is_the_same_file() -> None:
+    spec, one = DataSpec(), {"train": "1"}
+    two = {"train: a.jsonl": "1", "train: b.jsonl": "2"}
+    assert changed_files(spec, one, two) == {"train: b.jsonl": "was added"}
+    assert changed_files(spec, two, one) == {"train: b.jsonl": "was taken away"}
+    renamed = {"train: c.jsonl": "1", "train: b.jsonl": "2"}
+    assert changed_files(spec, two, renamed) == {"train: c.jsonl": "was added", "train: a.jsonl": "was taken away"}

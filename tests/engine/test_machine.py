@@ -42,6 +42,7 @@ def test_threads_are_shared_and_never_none() -> None:
 
 
 PIECES = """
+import resource
 from pathlib import Path
 from ftkit.engine import machine
 
@@ -53,7 +54,7 @@ some = rows[::100]
 del rows
 before = held()
 with machine.memory_kept():
-    print(4096 * (before - held()))
+    print(resource.getpagesize() * (before - held()))
 """
 
 

@@ -266,7 +266,7 @@ def test_places_of_tokens_are_their_words_in_the_first_window() -> None:
 
 def test_marks_belong_to_the_letters_that_they_stand_with() -> None:
     """Devanagari, pointed Hebrew, Thai, a decomposed accent: words, as files of tokens have them."""
-    words = ["दिल्ली", "में", "है", "שָׁלוֹם", "น้ำ", "cafe\u0301", "don", "'", "t", "x_1", "."]
+    words = ["दिल्ली", "में", "है", "שָׁלוֹם", "น้ำ", "می\u200cروم", "cafe\u0301", "don", "'", "t", "x_1", "."]
     assert TASK.unify({"text": [" ".join(words)]})["tokens"] == [words]
 
 

@@ -189,7 +189,7 @@ class Source:
     def refuse_bare_returns(self) -> None:
         """Raises DataError where lines end in CR alone, as old Macs wrote them, which no format here reads."""
         head = self.beginning().content or b""
-        if head.count(b"\r") > 1 and b"\n" not in head:
+        if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
             raise DataError(
                 f"{self.name}: its lines end in CR alone, as on old Macs", "save it with line ends of Unix or Windows"
             )

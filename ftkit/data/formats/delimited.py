@@ -229,6 +229,8 @@ def _quoting(source: Source, delimiter: str) -> tuple[str, bool, bool]:
 
 def _is_torn(source: Source) -> bool:
     """Whether quoting would join lines of TSV that are each a record of their own."""
+    if source.is_cut:
+        return False
     sizes = [len(values) for _, values in _plain(source, "\t") if values]
     count = sum(1 for _, values in _quoted(source, "\t") if len(values) > 1 or any(values))
     return len(set(sizes)) == 1 and sizes[0] > 1 and count < len(sizes)
