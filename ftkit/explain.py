@@ -93,6 +93,7 @@ def _type_name(annotation: Any) -> str:
         return "list of names or {name: ..., options}"
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = re.sub(r"typing\.|NoneType", lambda match: "" if match[0] == "typing." else "null", text)
+    text = re.sub(r"Annotated\[(\w+), FieldInfo\(.*\)\]", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda match: match[1].replace(", ", " | "), text)
     return text.replace("None", "null").replace("'", "")
 

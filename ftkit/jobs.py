@@ -38,6 +38,9 @@ def job(
         raise MachineError(f"--machines {machines} --processes {processes}: one or more of each are needed")
     if address is not None and not re.fullmatch(r".+:\d+", address):
         raise MachineError(f"--address {address}: it must be HOST:PORT of the first machine")
+    if address is not None and (launcher == "slurm" or machines == 1):
+        why = "SLURM tells where the first machine is" if launcher == "slurm" else "there is one machine"
+        raise MachineError(f"--address {address}: {why}", "leave --address out")
     train = ["train", recipe]
     for setting in settings:
         train += ["--set", setting]

@@ -76,7 +76,8 @@ def _print(trained: Finished | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(trained.as_json(), ensure_ascii=False))
         return
-    print(_scores.scores_table(trained.scores))
+    if trained.scores:
+        print(_scores.scores_table(trained.scores))
     if note := _scores.intervals_note(trained.scores, trained.level):
         print(note)
     if trained.calibration:

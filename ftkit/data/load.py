@@ -223,6 +223,11 @@ def _tables(spec: DataSpec, shapes: Shapes, stream: Stream | None, past: bool) -
     given = dict(zip(files, others, strict=True))
     for name in sorted(set(own) & set(given)):
         notes.append(f"{len(own[name].rows)} {name} rows of {own[name].source} are not used; data.{name} names a file")
+    for name in sorted({*own} & {"validation", "test"} - {*given}):
+        share = getattr(spec, name)
+        if share != type(spec).model_fields[name].default:
+            told = "null" if share is None else f"{share:g}"
+            notes.append(f"data.{name}={told} is not used: {own[name].source} itself says which rows are {name} rows")
     return {**own, **given}, notes
 
 

@@ -44,10 +44,19 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
     Raises RecipeError for a setting that has nothing to do with reading.
     """
     spec = recipe.data if recipe else parse_data(trained.contract.data)
+    settings = list(settings)
     raw = override({"data": spec.model_dump()}, settings)
     if other := sorted(set(raw) - {"data"}):
         raise RecipeError(f"--set {other[0]}: only data.* can be set here", "how the model works is settled")
+    for setting in override({}, settings).get("data", {}):
+        if setting in type(spec).model_fields and setting not in _OF_READING:
+            hint = f"data.{', data.'.join(_OF_READING)} say how a file is read"
+            raise RecipeError(f"--set data.{setting}: it says what is learned from, not how a file is read", hint)
     return parse_data(raw["data"])
+
+
+_OF_READING = ("columns", "labels", "delimiter", "encoding", "clean", "group")
+"""What of `data` tells how a file of new rows is read."""
 
 
 def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | None = None) -> EvaluateSpec:

@@ -80,7 +80,8 @@ def _metadata(
     checkpoint = recipe.model.checkpoint if recipe else str((trained.contract.base or {}).get("checkpoint", ""))
     _, pipeline = head_of(type(trained.model).__name__)
     source = _data_set(recipe)
-    results = list(_results(scores, pipeline or "other", source))
+    theirs = {name for name in ("validation", "test") if recipe and not _is_own(recipe, name)} if source else set()
+    results = list(_results(scores, pipeline or "other", source, theirs))
     return ModelCardData(
         library_name=library,
         pipeline_tag=pipeline,
@@ -94,19 +95,27 @@ def _metadata(
 
 
 def _data_set(recipe: Recipe | None) -> tuple[str, str | None] | None:
-    """Name and configuration of the data set on the Hub that all rows are of; of files not even the name is told."""
+    """Name and configuration of the data set on the Hub that is learned from; of files not even the name is told."""
     return hub_name(recipe.data.train) if recipe and isinstance(recipe.data.train, str) else None
 
 
-def _results(scores: dict[str, Any], pipeline: str, source: tuple[str, str | None] | None) -> Iterator[EvalResult]:
-    """The scores of held-out rows in the Hub's form."""
-    name, config = source or ("held-out rows of the trainer's own", None)
+def _is_own(recipe: Recipe, split: str) -> bool:
+    """Whether held-out rows are of a file of the trainer's, or may be a share of the training rows."""
+    return bool(recipe.data.sources(split)) or isinstance(getattr(recipe.data, split), float)
+
+
+def _results(
+    scores: dict[str, Any], pipeline: str, source: tuple[str, str | None] | None, theirs: set[str]
+) -> Iterator[EvalResult]:
+    """The scores of held-out rows in the Hub's form; `theirs` are the splits that the data set itself has."""
     for split in ("validation", "test"):
+        is_theirs = source is not None and split in theirs
+        name, config = source if source and is_theirs else ("held-out rows of the trainer's own", None)
         for metric, score in scores.get(split, {}).items():
             if isinstance(score["value"], (int, float)) and math.isfinite(score["value"]):
                 yield EvalResult(
                     task_type=pipeline,
-                    dataset_type=name if source else "own",
+                    dataset_type=name if is_theirs else "own",
                     dataset_name=name,
                     dataset_config=config,
                     dataset_split=split,

@@ -42,7 +42,7 @@ def measure(prepared: Prepared, encoded: Dataset) -> dict[str, Any]:
     half = len(times) // 2
     first, later = statistics.fmean(times[1:half] or times), statistics.fmean(times[half:])
     if prepared.stream:
-        return {"seconds": round(steps(settings, len(encoded)) * first, 1), **memory}
+        return {"seconds": round(steps(settings, len(encoded)) * first * (settings.seeds or 1), 1), **memory}
     per_epoch = sum(column(encoded, "length")) / tokens * half
     trainings = settings.seeds or settings.folds or 1  # k folds without a kth of the rows, and the final model: k
     if prepared.recipe.data.unlabeled:

@@ -185,6 +185,7 @@ def _run(run: Run) -> Json:
         "name": visible(run.name, 80),
         "path": visible(run.path),
         "metric": run.metric(),
+        "ended": bool(run.scores),
         "headline": _headline(run),
         "baselines": _baselines(run),
         "split": shown,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _LEAST = 8
 """Tokens that a window must be longer than: what a tokenizer puts around two texts, and something of both."""
+_SECOND = "text_pair"
+"""The column of the second text, where rows have one."""
 _TARGET_KIND: dict[str, Any] = {"single": "label", "multi": "labels", "regression": "number"}
 
 
@@ -53,6 +55,8 @@ class Classification(Task):
         """Read of a longer text: its `head`, `tail`, half of each (`head+tail`), or all of it, `window` by window."""
         stride: int = Field(64, ge=0)
         """Tokens that neighbouring windows of one text share; at most half a window."""
+        pairs: bool | Literal["auto"] = "auto"
+        """Whether a second text, `text_pair`, belongs to each row: `auto` is as the training rows have it."""
         threshold: float = Field(0.5, gt=0, lt=1)
         """With several labels: the probability from which a label is given."""
         temperature: float = Field(1.0, ge=0.01, le=100)
@@ -94,9 +98,23 @@ class Classification(Task):
     # ------------------------------------------------------------------ what the data is
 
     def shapes(self) -> tuple[tuple[Column, ...], ...]:
-        """The columns, with the target of the kind that the options ask for."""
-        kind = _TARGET_KIND[self.options.kind]
-        return (tuple(c if c.is_input else c._replace(kind=kind) for c in self.columns),)
+        """The columns, with the target of the kind that the options ask for; and with the second text, or without."""
+        kind, pairs = _TARGET_KIND[self.options.kind], self.options.pairs
+        columns = [c if c.is_input else c._replace(kind=kind) for c in self.columns]
+        if pairs == "auto":
+            return (tuple(columns),)
+        return (
+            tuple(
+                c._replace(required=pairs) if c.name == _SECOND else c for c in columns if pairs or c.name != _SECOND
+            ),
+        )
+
+    def settle(self, train: Dataset | None, config: Any) -> Classification:
+        """Whether rows are pairs, as those that are learned from: others would be answered, and not as was trained."""
+        if self.options.pairs != "auto" or train is None or all(column.name != _SECOND for column in self.columns):
+            return self
+        pairs = _SECOND in train.column_names
+        return type(self)(self.options.model_copy(update={"pairs": pairs}))
 
     def labels(self, train: Dataset, wanted: Sequence[str] | None = None) -> Labels:
         """Label names, sorted (by value where all are whole numbers), or `wanted` as it is."""

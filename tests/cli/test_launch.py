@@ -110,3 +110,9 @@ def test_one_task_a_gpu_trains_as_one_process_does(lab: Lab, recipe: Path) -> No
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("SLURM_PROCID=0 of 2") == 1 and "SLURM_PROCID=1" not in done.stderr
     assert_as_one(lab, recipe.parent / "new", SETTINGS)
+
+
+@pytest.mark.parametrize(("launcher", "machines"), [("slurm", 2), ("torchrun", 1)])
+def test_an_address_that_nothing_asks_for_is_refused(launcher: str, machines: int) -> None:
+    done = ftkit("launch", "sentiment/full", "--print", launcher, "--machines", machines, "--address", "gpu1:29500")
+    assert done.code == 3 and "--address gpu1:29500" in done.err

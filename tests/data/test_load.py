@@ -330,3 +330,12 @@ def test_names_and_numbers_of_columns_are_not_mixed(tmp_path: Path) -> None:
     spec = DataSpec(train=str(tmp_path / "a.csv"), columns={"text": "review", "label": 1})
     with pytest.raises(DataError, match="mixes names and numbers"):
         load(spec, LABELLED)
+
+
+@pytest.mark.parametrize("given", [0.5, 0])
+def test_a_share_that_the_rows_own_split_leaves_no_use_for_is_told(tmp_path: Path, given: float) -> None:
+    rows = [{**row, "split": ["train", "test"][number % 2]} for number, row in enumerate(reviews(20))]
+    path = jsonl(tmp_path / "a.jsonl", rows)
+    told = [note for note in load(DataSpec(train=path, test=given), LABELLED).notes if "is not used" in note]
+    assert len(told) == 1 and f"data.test={given} is not used" in told[0]
+    assert not any("is not used" in note for note in load(DataSpec(train=path), LABELLED).notes)

@@ -58,14 +58,22 @@ def test_scores_of_held_out_rows_are_metadata(lab: Lab) -> None:
     assert results(card(lab, "single", scores=SCORES)) == {("test", "accuracy"): ("own", 0.9877)}
     nothing = {"test": {"f1": {"value": float("nan")}, "accuracy": {"value": None}}}
     assert results(model_card(models.load(lab.trained("single", "full").run), {})) == {}
-    assert list(card_results(nothing, "text-classification", None)) == []
+    assert list(card_results(nothing, "text-classification", None, set())) == []
+
+
+@pytest.mark.parametrize(("test", "is_own"), [("null", False), ("0.2", True), ("rows/mine.csv", True)])
+def test_scores_of_ones_own_rows_are_not_told_as_the_hubs(lab: Lab, test: str, is_own: bool) -> None:
+    recipe = lab.recipe("single", "data.train=hf://org/reviews:en", f"data.test={test}")
+    told = model_card(models.load(lab.trained("single", "full").run), SCORES, recipe=recipe, called="ada/reviews")
+    assert results(told)["test", "accuracy"] == ("own" if is_own else "org/reviews", 0.9877)
+    assert ModelCard(told).data.datasets == ["org/reviews"]
 
 
 @pytest.mark.parametrize(
     ("train", "name"), [("hf://org/reviews:en", "org/reviews"), ("sample:sentiment", None), ("rows/mine.csv", None)]
 )
 def test_data_of_the_hub_are_named_and_no_files(lab: Lab, train: str, name: str | None) -> None:
-    recipe = lab.recipe("single", "model.checkpoint=org/base", f"data.train={train}")
+    recipe = lab.recipe("single", "model.checkpoint=org/base", f"data.train={train}", "data.test=null")
     told = model_card(models.load(lab.trained("single", "full").run), SCORES, recipe=recipe, called="ada/reviews")
     data = ModelCard(told).data
     assert (data.base_model, data.datasets) == ("org/base", [name] if name else None)

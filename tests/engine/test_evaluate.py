@@ -80,3 +80,10 @@ def test_a_precision_that_the_machine_lacks_is_told_by_its_name(lab: Lab, monkey
     spec_of(trained, recipe, "bf16")
     spec_of(trained, recipe)
     assert asked == [("bf16", "--precision"), ("bf16", "evaluate.precision")]
+
+
+@pytest.mark.parametrize("setting", ["limit=5", "seed=5", "validation=0.5", "train=other.csv", "balance=weights"])
+def test_settings_that_say_what_is_learned_from_are_refused(lab: Lab, setting: str) -> None:
+    run, rows = lab.trained("single", "full").run, str(lab.file("single", "test"))
+    with pytest.raises(RecipeError, match=f"data.{setting.partition('=')[0]}: it says what is learned from"):
+        evaluate(run, data=rows, settings=[f"data.{setting}"])

@@ -12,6 +12,7 @@ import pytest
 from ftkit.engine import model as models
 from ftkit.engine.asking import answer as answer_rows
 from ftkit.engine.attribution import explain_new
+from ftkit.engine.evaluate import evaluate
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import train
@@ -85,10 +86,22 @@ def test_second_texts_are_never_left_out(lab: Lab, tmp_path: Path) -> None:
     settings = (f"data.train={data}", "data.validation=null", "data.test=null")
     model = Predictor(train(lab.recipe("single", *settings), tmp_path / "run").run)
     one, two = {"text": "A fair price."}, {"text": "A fair price.", "text_pair": "My phone arrived broken."}
-    assert list(model([two])) != list(model([one]))
-    for inputs in ([one, two], [two, one]):
-        with pytest.raises(DataError, match="input 2"):
+    assert list(model([two])) != list(model([{**two, "text_pair": "A fair price."}]))
+    for inputs in ([one], ["A fair price."], [two, one]):
+        with pytest.raises(DataError, match="text_pair"):
             model(inputs)
+    with pytest.raises(DataError, match="no column found for 'text_pair'"):
+        evaluate(model.trained.source.parent, data=str(lab.file("single", "test")))
+
+
+def test_second_texts_are_left_out_where_training_had_none(lab: Lab, tmp_path: Path) -> None:
+    """A column of that name is something else then."""
+    model = Predictor(lab.trained("single", "full").run)
+    one, two = {"text": "A fair price."}, {"text": "A fair price.", "text_pair": "My phone arrived broken."}
+    assert list(model([two])) == list(model([one])) == list(model(["A fair price."]))
+    test = rows("single", "test")
+    pairs = write_rows(tmp_path / "pairs.jsonl", [{**row, "text_pair": "A fair price."} for row in test])
+    assert list(model.file(str(pairs))) == list(model.file(str(lab.file("single", "test"))))
 
 
 def test_rows_may_have_the_names_of_the_training_file(lab: Lab, tmp_path: Path) -> None:
