@@ -14,7 +14,7 @@ from ftkit.config import Section
 from ftkit.errors import RecipeError
 from ftkit.methods._base import Method
 from ftkit.objectives._base import Objective
-from ftkit.plugins import Choice, explain_errors, find, names, resolve
+from ftkit.plugins import Choice, explain_errors, find, forget_changed, names, resolve
 from ftkit.tasks._base import Task
 
 SOURCE = "from ftkit.tasks.classification import Classification\nclass Mine(Classification):\n    summary = '{}'\n"
@@ -152,3 +152,23 @@ def test_value_that_suits_no_branch_of_a_choice_names_the_setting_alone() -> Non
     with pytest.raises(ValidationError) as caught:
         Outer(name="a", inner={"share": "much"})
     assert explain_errors(caught.value, Outer) == ["inner.share: must be a number or must be 'auto', and it is 'much'"]
+
+
+def test_file_that_was_edited_is_loaded_anew_at_the_next_command_and_not_within_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE.format("first"))
+    assert find("task", str(path), Task).summary == "first"
+    path.write_text(SOURCE.format("second"))
+    assert find("task", str(path), Task).summary == "first", "what has begun goes on as it was"
+    forget_changed()
+    assert find("task", str(path), Task).summary == "second"
+    again = find("task", str(path), Task)
+    forget_changed()
+    assert find("task", str(path), Task) is again
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit('no')"])
+def test_file_that_ends_the_program_is_a_fault(tmp_path: Path, end: str) -> None:
+    (tmp_path / "mine.py").write_text(f"import sys\n{end}\n")
+    with pytest.raises(RecipeError, match="SystemExit"):
+        find("task", str(tmp_path / "mine.py"), Task)

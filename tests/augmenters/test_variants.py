@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftkit import plugins
+from ftkit.augmenters._base import Augmenter
 from ftkit.augmenters._variants import Made, variants
 from ftkit.metrics import spans
 from ftkit.plugins import Choice
@@ -152,3 +153,16 @@ def test_what_is_there_already_is_left_out_and_counted(tools: Tools) -> None:
     ]
     found = made(tools, task("classification"), given, ["synonym"])
     assert not found.variants and found.repeated == 2 and found.unchanged == 1
+
+
+def test_two_augmenters_of_one_name_vary_other_rows() -> None:
+    given = [
+        {"row": number, "text": f"the quick brown fox number {number} jumps", "label": "a"} for number in range(60)
+    ]
+    it = plugins.resolve("task", Choice(name="classification"), Task)
+    swap = plugins.resolve("augmenter", Choice(name="swap"), Augmenter)
+    made = variants(given, it, [("swap", swap), ("swap", swap)], AugmentSpec(share=0.5, strength=0.3), {})
+    by: dict[str, set[int]] = {}
+    for variant in made.variants:
+        by.setdefault(variant.by, set()).add(variant.origin)
+    assert by.keys() == {"swap", "swap-2"} and by["swap"] - by["swap-2"] and by["swap-2"] - by["swap"]

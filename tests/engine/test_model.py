@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from ftkit.engine import model as models
+from ftkit.engine import pretrained
 from ftkit.errors import CheckpointError
 from tests.runs import Lab, loose
 
@@ -46,3 +47,14 @@ def test_torn_adapters_are_sentences(lab: Lab, tmp_path: Path) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="can't be read"):
         models.load(folder)
+
+
+def test_adapters_of_equal_weights_and_other_labels_are_merged_apart(lab: Lab, tmp_path: Path) -> None:
+    """The labels of one would stand with the answers of the other."""
+    folder = lab.trained("single", "lora").run / "model"
+    other = loose(folder, tmp_path / "export")
+    told = json.loads((other / "ftkit.json").read_text())
+    names = told["labels"][::-1]
+    (other / "ftkit.json").write_text(json.dumps({**told, "labels": names}))
+    found = [pretrained.read_config(models.locate_base(str(path)).path) for path in (folder, other, folder)]
+    assert [pretrained.label_names(config)[0] for config in found] == [names[-1], names[0], names[-1]]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,20 @@ def test_a_head_of_other_labels_is_told(lab: Lab) -> None:
     assert not any("head" in note for note in same.notes)
     notes = prepare(lab.recipe("single", f"model.checkpoint={base}")).notes
     assert any("the checkpoint's head is of other labels" in note and "a new one is trained" in note for note in notes)
+
+
+def test_another_tokenizer_and_other_variants_than_a_run_began_with_are_told(lab: Lab, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(lab.checkpoint("bert"), tmp_path / "base"))
+    settings = (f"model.checkpoint={base}", "augment.by=[swap]")
+    before = begun.identity(prepare(lab.recipe("single", *settings)))
+    assert begun.changes(before, prepare(lab.recipe("single", *settings))) == []
+    config = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps({**config, "do_lower_case": False}))
+    (told,) = begun.changes(before, prepare(lab.recipe("single", *settings)))
+    assert "has another tokenizer or config" in told
+    shutil.copy(lab.checkpoint("bert") / "tokenizer_config.json", base)
+    prepared = prepare(lab.recipe("single", *settings))
+    assert prepared.augmented
+    fewer = replace(prepared.augmented, rows=prepared.augmented.rows.select(range(2)))
+    (told,) = begun.changes(before, replace(prepared, augmented=fewer))
+    assert "variants of the training rows are other ones" in told

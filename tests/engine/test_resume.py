@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.data import identity
 from ftkit.engine import adamw, interrupt, prepare
 from ftkit.engine import begun as beginning
 from ftkit.engine.checkpoint import Checkpoints
@@ -228,7 +229,7 @@ def test_changed_code_of_ones_own_is_refused(lab: Lab, monkeypatch: pytest.Monke
 def test_other_rows_from_the_hub_are_refused(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Under the same name: a file stands in for a data set whose `main` moves."""
     file = Path(shutil.copy(lab.file("single", "train"), tmp_path / "train.jsonl"))
-    monkeypatch.setattr(prepare, "is_hub_id", lambda source: source == str(file))
+    monkeypatch.setattr(identity, "is_hub_id", lambda source: source == str(file))
     monkeypatch.setattr(prepare, "file_hashes", lambda recipe: {})
     path = begun(lab, monkeypatch, f"data.train={file}")
     assert set(RunDirectory.open(path).read_json("begun")["sha256"]) == {"train"}
