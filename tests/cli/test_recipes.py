@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ftkit import plugins, shelf
+from ftkit import explain, plugins, shelf
 from ftkit.methods._base import Method
 from ftkit.objectives._base import Objective
 from ftkit.tasks._base import Task
@@ -45,7 +45,11 @@ def test_copied_recipe_trains(lab: Lab, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> None:
-    lines = ftkit("recipes", "explain").out.splitlines()
+    settings = ("task", "method", "objective", "augment.by")
+    choices = [f"    {name}: {what}" for setting in settings for name, what in explain.choices(setting)]
+    printed = ftkit("recipes", "explain").out.splitlines()
+    assert set(choices) <= set(printed)
+    lines = [line for line in printed if line not in choices]
     explained = {}
     for heading, sentence in zip(lines[::2], lines[1::2], strict=True):
         found = re.fullmatch(r"(\S+)  \((.+); default (.*)\)", heading)
@@ -65,7 +69,7 @@ def test_every_setting_is_explained_in_a_sentence_with_type_and_default() -> Non
     ("prefix", "first"), [("train.batch", "train.batch"), ("data", "data.train"), ("method", "method")]
 )
 def test_part_of_the_settings_is_explained_alone(prefix: str, first: str) -> None:
-    headings = [line.split()[0] for line in ftkit("recipes", "explain", prefix).out.splitlines()[::2]]
+    headings = [line.split()[0] for line in ftkit("recipes", "explain", prefix).out.splitlines() if line[0] != " "]
     assert headings[0] == first
     assert all(name == prefix or name.startswith(f"{prefix}.") for name in headings)
 

@@ -89,11 +89,17 @@ def test_many_clients_at_once_get_the_answers_of_one(lab: Lab) -> None:
     assert count < 96, "nothing was answered together"
 
 
-def test_inputs_of_one_request_may_have_different_columns(client: httpx.Client) -> None:
-    one, pair = {"text": "A fair price."}, {"text": "A fair price.", "text_pair": "It broke at once."}
-    mixed = answered(client, [one, pair, "A fair price.", {**one, "text_pair": None}])
-    assert_close(mixed, [answered(client, [each])[0] for each in (one, pair, one, one)], 1e-6)
+def test_inputs_of_one_request_may_be_texts_and_objects(client: httpx.Client) -> None:
+    one = {"text": "A fair price."}
+    mixed = answered(client, [one, {"text": "It broke at once."}, "A fair price."])
+    assert_close([mixed[0], mixed[2]], [answered(client, [one])[0]] * 2, 1e-6)
     assert mixed[0] != mixed[1]
+
+
+def test_a_second_text_is_refused_where_training_had_none(client: httpx.Client) -> None:
+    pair = {"text": "A fair price.", "text_pair": "It broke at once."}
+    found = client.post("/v1/predict", json={"inputs": ["A fair price.", pair]})
+    assert found.status_code == 422 and "inputs.1.row.text_pair" in found.json()["error"]
 
 
 def test_words_are_read_where_a_row_has_them(lab: Lab) -> None:
@@ -169,7 +175,6 @@ def test_a_graph_has_answers_and_no_words(lab: Lab, monkeypatch: pytest.MonkeyPa
         (b'{"inputs": ["a"], "more": 1}', 422, "more"),
         (json.dumps({"inputs": ["a"] * 257}).encode(), 422, "at most 256"),
         (json.dumps({"inputs": ["a" * 20_001]}).encode(), 422, "at most 20000"),
-        (json.dumps({"inputs": [{"text": "a" * 12_000, "text_pair": "b" * 12_000}]}).encode(), 413, "input 1"),
         (b" " * 300_000, 413, "at most 262144 bytes"),
         (b'{"inputs": [' + b"9" * 5000 + b"]}", 400, "no JSON"),
     ],
@@ -180,6 +185,12 @@ def test_refusals_say_why_and_the_next_is_answered(client: httpx.Client, body: b
     assert found.status_code == status, found.text
     assert found.json().keys() == {"error", "hint"} and said in found.json()["error"]
     assert len(answered(client, ["a text"])) == 1
+
+
+def test_the_characters_of_a_row_are_counted_together(lab: Lab) -> None:
+    with listening(server_of(run_of(lab, "qa"))) as client:
+        found = client.post("/v1/predict", json={"inputs": [{"question": "a" * 12_000, "context": "b" * 12_000}]})
+    assert found.status_code == 413 and "input 1" in found.json()["error"]
 
 
 def test_what_is_not_said_to_be_json_is_told(client: httpx.Client) -> None:
@@ -333,7 +344,7 @@ def test_stopping_server_is_not_ready_and_takes_no_more(lab: Lab) -> None:
 
 def test_model_is_told_about(client: httpx.Client, lab: Lab) -> None:
     found = client.get("/v1/model").json()
-    assert found["task"] == "classification" and found["columns"] == [["text", "text_pair?"]]
+    assert found["task"] == "classification" and found["columns"] == [["text"]]
     assert found["labels"] == list(Predictor(run_of(lab, "single")).trained.labels)
 
 

@@ -105,7 +105,7 @@ def test_all_that_can_be_used_has_a_name_and_can_be_reached_by_keys(chromium: Br
     assert len(used) >= 6 and all(node["name"]["value"] for node in used)
     chromium.run("document.getElementById('in-1').focus()")
     typed(chromium, "in-1", "A fair price.")
-    for _ in range(3):  # past the pair and the switch
+    for _ in range(2):  # past the switch
         for kind in ("keyDown", "keyUp"):
             chromium.ask("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
     assert chromium.run("document.activeElement.textContent") == "Answer"
