@@ -178,7 +178,7 @@ def test_a_graph_has_answers_and_no_words(lab: Lab, monkeypatch: pytest.MonkeyPa
         (b" " * 300_000, 413, "at most 262144 bytes"),
         (b'{"inputs": [' + b"9" * 5000 + b"]}", 400, "no JSON"),
     ],
-    ids=[*"abcdefghijklmnopq"],
+    ids=[*"abcdefghijklmnop"],
 )
 def test_refusals_say_why_and_the_next_is_answered(client: httpx.Client, body: bytes, status: int, said: str) -> None:
     found = client.post("/v1/predict", content=body, headers={"content-type": "application/json"})
