@@ -105,10 +105,10 @@ def parse_recipe(raw: dict[str, Any], source: str) -> Recipe:
     return recipe
 
 
-def parse_data(raw: dict[str, Any]) -> DataSpec:
+def parse_data(raw: Any) -> DataSpec:
     """A checked `data` section from plain data. Raises RecipeError with every problem."""
     try:
-        return DataSpec(**raw)
+        return DataSpec.model_validate(raw)
     except ValidationError as error:
         raise problems(RecipeError, "", explain_errors(error, DataSpec, "data"), SETTINGS_HINT) from None
 

@@ -45,14 +45,15 @@ def data_spec(trained: models.Trained, recipe: Recipe | None, settings: Iterable
     """
     spec = recipe.data if recipe else parse_data(trained.contract.data)
     settings = list(settings)
-    raw = override({"data": spec.model_dump()}, settings)
-    if other := sorted(set(raw) - {"data"}):
+    given = override({}, settings)
+    if other := sorted(set(given) - {"data"}):
         raise RecipeError(f"--set {other[0]}: only data.* can be set here", "how the model works is settled")
-    for setting in override({}, settings).get("data", {}):
-        if setting in type(spec).model_fields and setting not in _OF_READING:
+    found = parse_data(override({"data": spec.model_dump()}, settings)["data"])
+    for setting in given.get("data", {}):
+        if setting not in _OF_READING:
             hint = f"data.{', data.'.join(_OF_READING)} say how a file is read"
             raise RecipeError(f"--set data.{setting}: it says what is learned from, not how a file is read", hint)
-    return parse_data(raw["data"])
+    return found
 
 
 _OF_READING = ("columns", "labels", "delimiter", "encoding", "clean", "group")

@@ -82,6 +82,11 @@ def test_a_precision_that_the_machine_lacks_is_told_by_its_name(lab: Lab, monkey
     assert asked == [("bf16", "--precision"), ("bf16", "evaluate.precision")]
 
 
+def test_data_that_are_no_settings_are_refused(lab: Lab) -> None:
+    with pytest.raises(RecipeError, match="data: must have settings inside it, and it is 5"):
+        evaluate(lab.trained("single", "full").run, data=str(lab.file("single", "test")), settings=["data=5"])
+
+
 @pytest.mark.parametrize("setting", ["limit=5", "seed=5", "validation=0.5", "train=other.csv", "balance=weights"])
 def test_settings_that_say_what_is_learned_from_are_refused(lab: Lab, setting: str) -> None:
     run, rows = lab.trained("single", "full").run, str(lab.file("single", "test"))
