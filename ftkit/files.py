@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,11 @@ def expanded(path: str | Path, fault: type[FTKitError]) -> Path:
     except RuntimeError as error:
         user = Path(path).parts[0]
         raise fault(f"{path}: {user} is no home folder on this machine", "write the path in full") from error
+
+
+def sha256_together(files: Iterable[Path]) -> str:
+    """One SHA-256, in hex, of the names and the SHA-256s of some files, in their order."""
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

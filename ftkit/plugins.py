@@ -149,7 +149,9 @@ def sha256_of(name: str) -> str | None:
 def _module(setting: str, name: str) -> ModuleType:
     if name.endswith(".py"):
         return _from_file(setting, Path(name))
-    if "." in name or name.startswith(("~", "/")):
+    if name.startswith((".", "~", "/")):
+        raise RecipeError(f"{setting}: {name} is no file of Python's", f"write {name}.py, if that is it")
+    if "." in name:
         return _from_package(setting, name)
     if name not in names(setting):
         near = nearest(name, names(setting))
@@ -159,8 +161,6 @@ def _module(setting: str, name: str) -> ModuleType:
 
 
 def _from_package(setting: str, name: str) -> ModuleType:
-    if name.startswith((".", "~", "/")):
-        raise RecipeError(f"{setting}: {name} is no file of Python's", f"write {name}.py, if that is it")
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:

@@ -209,8 +209,8 @@ def _as_python(value: str) -> Any:
     """What pandas writes of a list in a cell; the text itself where it is none."""
     value = value.strip()
     try:
-        found = ast.literal_eval(value)
-        items = ast.parse(value, mode="eval").body.elts  # type: ignore[attr-defined]
+        tree = ast.parse(value, mode="eval")
+        found, items = ast.literal_eval(tree), tree.body.elts  # type: ignore[attr-defined]
     except (ValueError, SyntaxError, MemoryError, RecursionError, AttributeError):
         return value
     texts = [ast.get_source_segment(value, item) or "" for item in items]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from ftkit import trust
 from ftkit.data.identity import changed_files, fingerprint
 from ftkit.data.read import parted
 from ftkit.engine.prepare import Prepared
-from ftkit.files import sha256
+from ftkit.files import sha256_together
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe
 
@@ -28,7 +27,7 @@ def identity(prepared: Prepared) -> dict[str, Any]:
         "teacher": prepared.teacher,
         "labels": list(prepared.labels),
         "reads": reads(prepared),
-        "variants": fingerprint(prepared.augmented.rows) if prepared.augmented else "",
+        "variants": _variants(prepared),
         "code": code_hashes(prepared.recipe),
         "versions": _versions(),
     }
@@ -43,8 +42,12 @@ _READS = (
 
 def reads(prepared: Prepared) -> str:
     """A SHA-256 of what a checkpoint reads texts by: its tokenizer and its config."""
-    files = [file for name in _READS if (file := prepared.base.path / name).is_file()]
-    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+    return sha256_together(file for name in _READS if (file := prepared.base.path / name).is_file())
+
+
+def _variants(prepared: Prepared) -> str:
+    """A SHA-256 of the variants of the training rows; empty where there are none."""
+    return fingerprint(prepared.augmented.rows) if prepared.augmented else ""
 
 
 def _written(prepared: Prepared) -> dict[str, int]:
@@ -81,8 +84,7 @@ def changes(begun: Mapping[str, Any], prepared: Prepared) -> list[str]:
         found.append(f"the teacher {prepared.objective.teacher} is not as it was when it began")
     if begun.get("reads", known := reads(prepared)) != known:
         found.append(f"the checkpoint {recipe.model.checkpoint} has another tokenizer or config than when it began")
-    made = fingerprint(prepared.augmented.rows) if prepared.augmented else ""
-    if begun.get("variants", made) != made:
+    if begun.get("variants", made := _variants(prepared)) != made:
         found.append(
             "the variants of the training rows are other ones than when it began (what makes them has changed)"
         )

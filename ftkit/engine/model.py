@@ -5,7 +5,6 @@ A trained folder holds the weights that its method keeps (`Method.save`), the to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from ftkit.engine.contract import Contract
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
 from ftkit.exporters._base import Exporter
-from ftkit.files import SEAL, broken, is_sealed, replacing, seal, sha256
+from ftkit.files import SEAL, broken, is_sealed, replacing, seal, sha256_together
 from ftkit.methods._base import Method
 from ftkit.plugins import Choice, resolve
 from ftkit.run import RunDirectory
@@ -156,7 +155,7 @@ def fingerprint(source: str | Path) -> str:
     """A SHA-256 of all that a trained folder answers by: weights, config, tokenizer, contract."""
     folder = _trained_folder(source)
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in _ANSWERS_BY)
-    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()
+    return sha256_together(files)
 
 
 _ANSWERS_BY = (".json", ".safetensors", ".txt", ".model")

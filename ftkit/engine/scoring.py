@@ -38,7 +38,8 @@ def scored(
     spread = Spread(settings.level, settings.resamples)
     tally, groups = tallied(task, predictions, rows, labels), documents(task, rows)
     scores, breakdown = ({}, []) if tally is None else intervals.scores(tally, groups, spread)
-    breakdown = [row for row in breakdown if row["n"] or row["label"] in _said(tally)]
+    said = _said(tally)
+    breakdown = [row for row in breakdown if row["n"] or row["label"] in said]
     if type(task).score is not Task.score:
         scores = _own(task, predictions, rows, scores, spread)
     if type(task).breakdown is not Task.breakdown:

@@ -242,11 +242,11 @@ def _confusion(table: Json | None) -> Json | None:
         return None
     true, said = ([visible(name, 60) for name in table[side]] for side in ("true", "said"))
     rows, largest = [], []
-    for place, (name, counts) in enumerate(zip(true, table["counts"], strict=True)):
+    for whole, name, counts in zip(table["true"], true, table["counts"], strict=True):
         total = sum(counts)
         cells = []
-        for at, (other, count) in enumerate(zip(said, counts, strict=True)):
-            right = table["said"][at] == table["true"][place]
+        for answer, other, count in zip(table["said"], said, counts, strict=True):
+            right = answer == whole
             cells.append({"n": count, "share": round(100 * count / total) if total else 0, "right": right})
             if count and not right:
                 largest.append({"true": name, "said": other, "n": count, "of": total, "share": count / total})

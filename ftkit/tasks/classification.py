@@ -101,13 +101,11 @@ class Classification(Task):
         """The columns, with the target of the kind that the options ask for; and with the second text, or without."""
         kind, pairs = _TARGET_KIND[self.options.kind], self.options.pairs
         columns = [c if c.is_input else c._replace(kind=kind) for c in self.columns]
-        if pairs == "auto":
-            return (tuple(columns),)
-        return (
-            tuple(
-                c._replace(required=pairs) if c.name == _SECOND else c for c in columns if pairs or c.name != _SECOND
-            ),
-        )
+        if pairs is False:
+            columns = [c for c in columns if c.name != _SECOND]
+        elif pairs is True:
+            columns = [c._replace(required=True) if c.name == _SECOND else c for c in columns]
+        return (tuple(columns),)
 
     def settle(self, train: Dataset | None, config: Any) -> Classification:
         """Whether rows are pairs, as those that are learned from: others would be answered, and not as was trained."""
