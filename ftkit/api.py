@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ftkit.engine.world import environment_kept
 from ftkit.errors import RunError
 from ftkit.files import expanded
 from ftkit.plugins import forget_changed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ftkit.inspection import Inspection
 
 
+@environment_kept()
 def train(
     recipe: str | Path | Recipe,
     settings: Iterable[str] = (),
@@ -56,6 +58,7 @@ def train(
     return run_training(checked, path, processes, say, progress, place)
 
 
+@environment_kept()
 def resume(
     run: str | Path,
     recipe: str | Path | Recipe | None = None,
@@ -98,6 +101,7 @@ def _follow(place: World, recipe: Recipe, say: Say) -> None:
     follow(place, recipe, say)
 
 
+@environment_kept()
 def plan(
     recipe: str | Path | Recipe,
     settings: Iterable[str] = (),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ftkit.errors import MachineError, problems
@@ -72,6 +73,16 @@ def find(
     if (size := _number(found, "WORLD_SIZE") or 1) > 1:
         return _by_torchrun(processes, size, found)
     return _by_slurm(processes, environ) or World(processes)
+
+
+@contextmanager
+def environment_kept(environ: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Gives back at the end what `find` took out of the environment: a script may train more than once."""
+    before = {name: value for name, value in environ.items() if _LAUNCHERS.fullmatch(name)}
+    try:
+        yield
+    finally:
+        environ.update(before)
 
 
 def alone(processes: int | None = None) -> World:

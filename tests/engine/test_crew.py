@@ -352,6 +352,21 @@ def test_torchrun_trains_as_one_process_does(lab: Lab, tmp_path: Path) -> None:
     assert_as_one(lab, tmp_path / "run", settings)
 
 
+@pytest.mark.slow
+def test_script_under_torchrun_trains_twice_with_all_its_processes(lab: Lab, tmp_path: Path) -> None:
+    settings = (*SETTINGS, "train.accumulate=2")
+    (tmp_path / "mine.yaml").write_text(lab.recipe("single", *settings).dump())
+    calls = [f"ftkit.train({str(tmp_path / 'mine.yaml')!r}, run={str(tmp_path / name)!r})" for name in ("one", "two")]
+    (tmp_path / "twice.py").write_text("import ftkit\nif __name__ == '__main__':\n    " + "\n    ".join(calls))
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*line, str(tmp_path / "twice.py")], env=environment(), capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("one", "two"):
+        assert_as_one(lab, tmp_path / name, settings)
+
+
 # ---------------------------------------------------------------------- two machines, as far as one has them
 
 

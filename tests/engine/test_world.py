@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.engine.world import World, find, first_host
+from ftkit.engine.world import World, environment_kept, find, first_host
 from ftkit.errors import MachineError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu1", "MASTER_PORT": "29400"}
@@ -66,6 +66,15 @@ def test_a_world_size_that_nothing_goes_with_is_told_and_left() -> None:
     found = find(environ=environ)
     assert found.nodes == 1 and "WORLD_SIZE=4" in found.note and "left over" in found.note
     assert environ == {"HOME": "/root"}
+
+
+def test_a_script_that_trains_twice_has_its_place_twice() -> None:
+    environ = dict(TORCHRUN)
+    for _ in range(2):
+        with environment_kept(environ):
+            assert find(environ=environ).launcher == "torchrun"
+            assert not environ
+    assert environ == TORCHRUN
 
 
 @pytest.mark.parametrize(
