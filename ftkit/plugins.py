@@ -81,6 +81,19 @@ def resolve(setting: str, choice: Choice, base: type[T]) -> T:
     return plugin
 
 
+def faults(setting: str, choice: Choice, base: type[T]) -> list[str]:
+    """A sentence for each thing that keeps `resolve` from building a chosen plug-in."""
+    try:
+        options = find(setting, choice.name, base).Options  # type: ignore[attr-defined]
+    except RecipeError as error:
+        return [f"{error.message}; {error.hint}".rstrip("; ")]
+    try:
+        options(**choice.options)
+    except ValidationError as error:
+        return explain_errors(error, options, setting)
+    return []
+
+
 def explain_errors(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
     """A sentence for each setting in a validation error: what is wrong, what it is, what may be meant."""
     found: dict[tuple[str, str], dict[str, None]] = {}

@@ -18,7 +18,7 @@ from ftkit.data.read import looks_like_file
 from ftkit.errors import RecipeError, problems
 from ftkit.methods._base import Method
 from ftkit.objectives._base import Objective
-from ftkit.plugins import Choice, explain_errors, resolve
+from ftkit.plugins import Choice, explain_errors, faults, resolve
 from ftkit.settings import MOST_SEED, AugmentSpec, DataSpec, EvaluateSpec, ModelSpec, TrainSpec
 from ftkit.shelf import find_recipe
 from ftkit.tasks._base import LABELLED_KINDS, Task
@@ -257,11 +257,7 @@ def _option_problems(raw: dict[str, Any]) -> Iterator[str]:
             continue
         if isinstance(choice, dict) and not isinstance(choice["name"], str):
             continue  # the recipe's own check says so
-        try:
-            resolve(setting, Choice.model_validate(choice), base)
-        except RecipeError as error:
-            lines = error.message.splitlines()[1:] or [f"{error.message}; {error.hint}".rstrip("; ")]
-            yield from (_as_set(line.removeprefix("  - "), choice) for line in lines)
+        yield from (_as_set(fault, choice) for fault in faults(setting, Choice.model_validate(choice), base))
 
 
 def _as_set(problem: str, choice: str | dict[str, Any]) -> str:

@@ -476,3 +476,9 @@ def test_largest_seed_and_a_weight_of_nothing_are_taken() -> None:
 def test_path_that_no_file_system_has_is_left_to_the_reader(name: str) -> None:
     recipe = changed(Recipe(**LEAST), [f"data.train={name}"])
     assert str(recipe.data.train).endswith(name)
+
+
+def test_all_that_ones_own_code_says_when_it_fails_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("raise ValueError('the first line\\nthe second line')")
+    with pytest.raises(RecipeError, match=r"(?s)mine\.py can't be loaded: ValueError: the first line\nthe second line"):
+        load_recipe("sentiment/full", [f"task={tmp_path / 'mine.py'}"])

@@ -20,7 +20,7 @@ from ftkit.data.read import Table, looks_like_file
 from ftkit.data.split import split_named
 from ftkit.errors import DataError, first
 from ftkit.files import SEAL, broken, is_sealed, seal
-from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, unreachable
+from ftkit.hub import BRIEF_SECONDS, PROBE_SECONDS, connection_errors, unreachable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,11 +92,9 @@ class HubRows:
         return Table(self.source, parts[0].columns, rows, range(1, len(rows) + 1), "record")
 
     def _next(self, batches: Iterator[pa.Table]) -> pa.Table | None:
-        import httpx
-
         try:
             return next(batches, None)
-        except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+        except (*connection_errors(), RuntimeError, ValueError) as error:
             what = f"{self.source} can't be read on: {str(error).strip() or type(error).__name__}"
             raise DataError(what, "see to the network, and call this again") from error
 

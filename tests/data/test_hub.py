@@ -5,16 +5,18 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
-from ftkit.data.hub import is_hub_id, split_called
+from ftkit.data.hub import HubRows, is_hub_id, split_called
 from ftkit.data.load import load
 from ftkit.data.read import Table
 from ftkit.errors import DataError
+from ftkit.hub import connection_errors
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 from tests.faults.harness import flip
@@ -187,3 +189,19 @@ def test_each_split_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     splits = load(DataSpec(train="hf://acme/names"), [[Column("text", "text"), Column("label", "label")]])
     assert [name for name, _ in splits.items()] == ["train", "validation"]
     assert "hf://acme/names: its splits validation, extra are not used" in splits.notes
+
+
+@pytest.mark.parametrize("kind", connection_errors())
+def test_a_stream_whose_connection_is_lost_is_told(kind: type[Exception]) -> None:
+    class Lost:
+        features = datasets.Features({"text": datasets.Value("string")})
+
+        def with_format(self, name: str) -> Lost:
+            return self
+
+        def iter(self, size: int) -> Iterator[Any]:
+            raise kind("the cable was cut")
+            yield
+
+    with pytest.raises(DataError, match=r"acme/names can't be read on: the cable was cut"):
+        list(HubRows("acme/names", COMMIT, Lost()).tables())
