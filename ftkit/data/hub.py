@@ -92,9 +92,10 @@ class HubRows:
         return Table(self.source, parts[0].columns, rows, range(1, len(rows) + 1), "record")
 
     def _next(self, batches: Iterator[pa.Table]) -> pa.Table | None:
+        lost: tuple[type[Exception], ...] = (*connection_errors(), RuntimeError, ValueError)
         try:
             return next(batches, None)
-        except (*connection_errors(), RuntimeError, ValueError) as error:
+        except lost as error:
             what = f"{self.source} can't be read on: {str(error).strip() or type(error).__name__}"
             raise DataError(what, "see to the network, and call this again") from error
 

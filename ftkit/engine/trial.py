@@ -57,6 +57,7 @@ def _memory(prepared: Prepared, train: Dataset) -> dict[str, int]:
 
     Many are more than a step has: what grows with them has to stand out from what loading took.
     """
+    machine.forget_peak()  # what this process held before, in a training or a plan, is none of this one's
     settings, free, before = prepared.recipe.train, _free(), _held()
     longest = int(np.argmax(np.sum([_sizes(column(train, name)) for name in train.column_names], axis=0)))
     one, _ = _steps(prepared, train.select([longest]), epochs=1, batch=1)

@@ -62,3 +62,15 @@ with machine.memory_kept():
 def test_what_reading_left_in_pieces_goes_back_before_memory_is_kept() -> None:
     done = subprocess.run([sys.executable, "-c", PIECES], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep the highest peak")
+def test_what_was_held_before_is_no_part_of_a_later_peak() -> None:
+    machine.forget_peak()
+    before = machine.peak_memory()
+    held = bytearray(b"x" * 2**28)
+    assert machine.peak_memory() > before + 2**27
+    del held
+    assert machine.peak_memory() > before + 2**27
+    machine.forget_peak()
+    assert machine.peak_memory() < before + 2**27
