@@ -356,8 +356,8 @@ def refuse_stream(recipe: Recipe, what: str) -> None:
         raise RecipeError(f"{what} goes over all rows, and data.stream is set", "--set data.stream=false reads them")
 
 
-def unused_without_validation(recipe: Recipe) -> list[str]:
-    """Settings off their defaults that do nothing where no validation rows are scored in training."""
+def unused_without_validation(recipe: Recipe, is_tested: bool) -> list[str]:
+    """Settings off their defaults that do nothing where no validation rows are scored, but test rows `is_tested`."""
     defaults = TrainSpec()
-    names = ("metric", "evaluate_every", "patience")
+    names = ("evaluate_every", "patience") if is_tested else ("metric", "evaluate_every", "patience")
     return [f"train.{name}" for name in names if getattr(recipe.train, name) != getattr(defaults, name)]

@@ -242,9 +242,9 @@ class TrainSpec(Section):
 
     @field_validator("class_weights")
     @classmethod
-    def _weigh_something(cls, weights: Any) -> Any:
-        if isinstance(weights, dict) and (min(weights.values(), default=0) < 0 or not any(weights.values())):
-            raise PydanticCustomError("weights", "must be 0 or more, and more than 0 for at least one label")
+    def _weigh_nothing_negatively(cls, weights: Any) -> Any:
+        if isinstance(weights, dict) and min(weights.values(), default=0) < 0:
+            raise PydanticCustomError("weights", "must be 0 or more")
         return weights
 
 

@@ -22,11 +22,14 @@ _SHOWN = 12
 def balanced_weights(values: Sequence[Label], labels: Sequence[str]) -> tuple[float, ...]:
     """Inverse-frequency weights: rows / (labels * rows with the label), as scikit-learn's `balanced`.
 
-    Where a row may have several labels: rows without the label / rows with it, the weight of its positives.
+    Where a row may have several labels: rows without the label / rows with it, the weight of its positives; 1
+    where no row has it, or each one.
     """
     counts = Counter(label for value in values for label in names(value))
     if values and not isinstance(values[0], str):
-        return tuple((len(values) - counts[name]) / counts[name] if counts[name] else 1.0 for name in labels)
+        return tuple(
+            (len(values) - counts[name]) / counts[name] if 0 < counts[name] < len(values) else 1.0 for name in labels
+        )
     return tuple(len(values) / (len(labels) * counts[name]) if counts[name] else 1.0 for name in labels)
 
 

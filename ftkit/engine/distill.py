@@ -48,7 +48,8 @@ def check(prepared: Prepared) -> None:
         raise _refused(teacher, f"is an export as {teacher.contract.format}", "name the run that it comes of")
     if not prepared.task.is_like(teacher.task) or _kind(prepared.task) != _kind(teacher.task):
         raise _refused(teacher, "is of another task than the recipe", "train a teacher on the same task")
-    if set(prepared.labels) != set(teacher.labels):
+    _refuse_other_texts(prepared, teacher)
+    if _kind(prepared.task) != "regression" and set(prepared.labels) != set(teacher.labels):
         raise _refused(
             teacher,
             f"knows the labels {', '.join(teacher.labels)}, and the data has {', '.join(prepared.labels)}",
@@ -65,6 +66,18 @@ def _refused(teacher: models.Trained, what: str, hint: str) -> RecipeError:
 def _kind(task: Task) -> Any:
     """Of texts: one label, several, or a number."""
     return getattr(task.options, "kind", None)
+
+
+def _refuse_other_texts(prepared: Prepared, teacher: models.Trained) -> None:
+    """Raises RecipeError where the teacher would be asked otherwise than it learned to answer."""
+    ours, theirs = (getattr(task.options, "pairs", "auto") for task in (prepared.task, teacher.task))
+    if "auto" not in (ours, theirs) and ours != theirs:
+        read, had = ("pairs of texts" if pairs else "single texts" for pairs in (theirs, ours))
+        raise _refused(teacher, f"reads {read}, and the data has {had}", "train it on texts like these")
+    cleaning = [step for step in teacher.contract.data.get("clean") or () if step not in prepared.recipe.data.clean]
+    if cleaning:
+        what = f"learned from texts after data.clean: {', '.join(cleaning)}, which the recipe does not do"
+        raise _refused(teacher, what, f"--set 'data.clean=[{', '.join([*prepared.recipe.data.clean, *cleaning])}]'")
 
 
 def _refuse_other_tokens(prepared: Prepared, teacher: models.Trained) -> None:
@@ -140,7 +153,8 @@ class _Asked:
     def __init__(self, prepared: Prepared, teacher: models.Trained, objective: Any) -> None:
         self.task, self.tokenizer, self.objective, self.teacher = prepared.task, prepared.tokenizer, objective, teacher
         self.settings = spec_of(teacher, prepared.recipe)
-        self.order = [teacher.labels.index(label) for label in prepared.labels]
+        same = teacher.labels if _kind(self.task) != "regression" else prepared.labels
+        self.order = [same.index(label) for label in prepared.labels]
 
     def texts(self, examples: list[dict[str, Any]]) -> list[Told]:
         """Of whole texts, read as the teacher reads them."""

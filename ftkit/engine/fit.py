@@ -97,6 +97,8 @@ def fit(
     set_seed(settings.seed)
     model = _model(prepared)
     rows = _rows(prepared, train, trial is not None)
+    if isinstance(rows, AtHand):
+        pretrained.refuse_unknown_tokens(model, rows.dataset, prepared.tokenizer)
     validation = None if trial else prepared.splits.get("validation")
     args = arguments(settings, rows.size, run.path, validation is not None, model)
     pruned = prune.prune(model, prepared, rows.dataset)
@@ -225,8 +227,9 @@ def _known(run: RunDirectory, tokens: int) -> int:
 
 
 def _check_metric(trainer: FTTrainer, prepared: Prepared) -> None:
-    """Raises RecipeError where the validation scores, here of the untrained model, lack the metric that decides."""
-    metric, rows = prepared.recipe.train.metric, prepared.splits.get("validation")
+    """Raises RecipeError where the held-out rows' scores, here of the untrained model, lack the metric that decides."""
+    metric = prepared.recipe.train.metric
+    rows = prepared.splits.get("validation", prepared.splits.get("test"))
     if metric is None or rows is None:
         return
     known: dict[str, float] = {}

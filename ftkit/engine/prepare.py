@@ -134,7 +134,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     if baselines.of(task) and loaded.stream:
         notes = (*notes, "no baselines are scored beside a stream: they learn from all rows at once")
     tokenizer = pretrained.read_tokenizer(base.path, task)
-    if "validation" not in splits and (unused := unused_without_validation(recipe)):
+    if "validation" not in splits and (unused := unused_without_validation(recipe, "test" in splits)):
         notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
     fitting = pretrained.within_positions(task, config, tokenizer)
     if fitting is not task:
@@ -296,6 +296,10 @@ def _check_loss(recipe: Recipe, task: Task, labels: Labels) -> None:
         raise RecipeError(
             f"train.class_weights: {', '.join(map(repr, unknown))} is no label of the data",
             f"there are: {', '.join(labels)}",
+        )
+    if isinstance(weights, dict) and not any(weights.get(label, 1.0) for label in labels):
+        raise RecipeError(
+            "train.class_weights: every label weighs 0, so there is nothing to learn", "give one more than 0"
         )
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
 
 from ftkit import checkpoints
 from ftkit.checkpoints.folder import CONTRACT
+from ftkit.data.typed import AT_ONCE
 from ftkit.engine import spread
 from ftkit.engine.shrink import with_layers
 from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, one_line
 from ftkit.methods._layers import head_modules
 from ftkit.tasks._base import Labels, Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def read_config(folder: Path) -> Any:
@@ -197,3 +201,18 @@ def set_dropout(config: Any, rate: float) -> None:
         )
     for name in names:
         setattr(config, name, rate)
+
+
+def refuse_unknown_tokens(model: Any, encoded: Dataset, tokenizer: Any) -> None:
+    """Raises CheckpointError where a row has a token that the model has no embedding of."""
+    import pyarrow.compute as pc
+
+    known = model.get_input_embeddings().weight.shape[0]
+    parts = encoded.select_columns(["input_ids"]).with_format("arrow").iter(AT_ONCE)
+    highest = max((pc.max(pc.list_flatten(part["input_ids"])).as_py() or 0 for part in parts), default=0)
+    if highest >= known:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        raise CheckpointError(
+            f"model.checkpoint: the token {token!r} is number {highest} in the tokenizer, and the model knows {known}",
+            "a token was added to the tokenizer alone: model.resize_token_embeddings(len(tokenizer)), and save both",
+        )

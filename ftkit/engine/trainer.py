@@ -178,11 +178,16 @@ class FTTrainer(Trainer):
         size = torch.stack(sizes)[blank:].sum().to(self.args.device)
         if self.keeping is None:
             total: torch.Tensor = self.accelerator.reduce(size, "sum")
-            return total.clamp(min=1e-12)
+            return self._counted(total)
         told = torch.stack([size.float(), *torch.tensor(self.keeping.wishes(), device=self.args.device)])
         total, *wishes = self.accelerator.reduce(told, "sum")
         self.keeping.agreed(*(bool(wish > 0) for wish in wishes))
-        return total.clamp(min=1e-12)
+        return self._counted(total)
+
+    @staticmethod
+    def _counted(size: torch.Tensor) -> torch.Tensor:
+        """What the losses of a step are divided by: one of targets that weigh nothing moves nothing."""
+        return torch.where(size > 0, size, torch.inf)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted."""

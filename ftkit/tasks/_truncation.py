@@ -83,7 +83,19 @@ def encode(
                 columns[name].append([values[i] for i in row])
             columns["example"].append(number)
             columns["truncated"].append(cut)
+    never_empty(columns, tokenizer)
     return columns
+
+
+def never_empty(columns: Mapping[str, list[Any]], tokenizer: Any) -> None:
+    """Gives rows of no token one, which a model has to see: tokenizers that put nothing around a text make such."""
+    ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    token = {"input_ids": next((known for known in ids if known is not None), 0), "attention_mask": 1}
+    for i, row in enumerate(columns["input_ids"]):
+        if not row:
+            for name in tokenizer.model_input_names:
+                if name in columns:
+                    columns[name][i] = [token.get(name, 0)]
 
 
 def token_places(

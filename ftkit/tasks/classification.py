@@ -178,6 +178,7 @@ class Classification(Task):
         options, targets = self.options, self.label_ids(batch, labels)
         if options.truncate == "head":
             encoded = tokenizer(*texts, truncation="longest_first", max_length=options.max_length)
+            truncation.never_empty(encoded, tokenizer)
             cut = [bool(encoding.overflowing) for encoding in encoded.encodings]
             return {**encoded, "truncated": cut, **targets}
         rows = truncation.encode(texts, tokenizer, options.truncate, options.max_length, options.stride)

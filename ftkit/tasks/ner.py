@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from ftkit.tasks._base import (
     TokenPlace,
 )
 from ftkit.tasks._tensors import IGNORED
+from ftkit.tasks._truncation import never_empty
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -180,7 +182,8 @@ class NamedEntities(Task):
             return_overflowing_tokens=True,
         )
         example = encoded.pop("overflow_to_sample_mapping", None) or list(range(len(batch["tokens"])))
-        pieces = [encoded.word_ids(i) for i in range(len(example))]
+        never_empty(encoded, tokenizer)
+        pieces = [encoded.word_ids(i) or [None] for i in range(len(example))]
         words = [
             _first_pieces(
                 pieces[i], _word_before(pieces[i - 1], stride) if i and example[i - 1] == example[i] else None
@@ -229,7 +232,7 @@ class NamedEntities(Task):
         withheld: list[dict[str, Any]] = []
         for kind, first, last in _tagged(logits, len(example["tokens"]), labels):
             start, end = _place(example, first, last)
-            values = np.stack([logits[word] for word in range(first, last)])
+            values = np.stack([logits[word] for word in range(first, last) if word in logits])
             score = float(softmax(values, self.options.temperature).max(-1).mean())
             text = example["text"][start:end]
             entity = {"type": kind, "text": text, "start": start, "end": end, "score": score}
@@ -249,8 +252,9 @@ class NamedEntities(Task):
         for logits, example in zip(self._words(outputs, encoded, len(examples)), examples, strict=True):
             true = {_span(entity) for entity in example["entities"]}
             for kind, first, last in _tagged(logits, len(example["tokens"]), labels):
-                values += [logits[word][None] for word in range(first, last)]
-                sizes.append(last - first)
+                own = [logits[word][None] for word in range(first, last) if word in logits]
+                values += own
+                sizes.append(len(own))
                 right.append((kind, *_place(example, first, last)) in true)
         answer = np.repeat(np.arange(len(sizes)), sizes)
         return Decisions(np.concatenate(values), answer, np.array(right, dtype=bool)[answer])
@@ -354,10 +358,16 @@ def _place(example: Example, first: int, last: int) -> tuple[int, int]:
 
 
 def _tagged(logits: dict[int, np.ndarray], size: int, labels: Labels) -> list[spans.Entity]:
-    """The entities that the likeliest tags of a sentence's words spell; a word without logits is in none."""
-    tags = ["O"] * size
-    for word, values in logits.items():
-        tags[word] = labels[int(values.argmax())]
+    """The entities that the likeliest tags of a sentence's words spell.
+
+    A word without logits (one that the tokenizer drops, or that was cut off) is in the entity that goes on behind it.
+    """
+    tags, read = ["O"] * size, sorted(logits)
+    for word in read:
+        tags[word] = labels[int(logits[word].argmax())]
+    for before, behind in pairwise(read):
+        if tags[behind].startswith("I-") and tags[before][2:] == tags[behind][2:]:
+            tags[before + 1 : behind] = [tags[behind]] * (behind - before - 1)
     return spans.entities(tags)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,6 +93,12 @@ class QuestionAnswering(Task):
                 what = "a question has no answer, and an answer is always given (task.unanswerable is not true)"
                 yield Finding("unanswerable", "warning", what, tuple(map(Place, rows)))
 
+    # ------------------------------------------------------------------ the model
+
+    def model_settings(self, labels: Labels) -> dict[str, Any]:
+        """A logit for an answer's start and one for its end, however many labels the checkpoint's own head has."""
+        return {"num_labels": 2}
+
     # ------------------------------------------------------------------ how rows are varied
 
     def kept_parts(self, example: Example) -> dict[str, list[Part]]:
@@ -127,7 +135,8 @@ class QuestionAnswering(Task):
         cut = [questions[i] != batch["question"][i] for i in example]
         rows = {**encoded, "example": example, "offsets": offsets, "truncated": cut}
         if "answers" in batch:
-            places = [_place(offsets[i], batch["answers"][example[i]]) for i in range(len(example))]
+            read = _read(example, offsets)
+            places = [_place(offsets[i], batch["answers"][number], *read[number]) for i, number in enumerate(example)]
             rows["start_positions"] = [start for start, _ in places]
             rows["end_positions"] = [end for _, end in places]
         return rows
@@ -281,13 +290,26 @@ def _context_offsets(encoded: Any, i: int) -> list[list[int]]:
     ]
 
 
-def _place(offsets: list[list[int]], answers: Mapping[str, Any]) -> tuple[int, int]:
-    """First and last token of the first answer, (0, 0) where the window does not hold all of it."""
+def _read(example: Sequence[int], offsets: Sequence[list[list[int]]]) -> dict[int, tuple[int, int]]:
+    """Of each example the first and the last character (+ 1) of its passage that some token of a window stands for."""
+    found: dict[int, tuple[int, int]] = {}
+    for number, places in zip(example, offsets, strict=True):
+        inside = [place for place in places if place[1] > place[0]]
+        low, high = found.get(number, (sys.maxsize, 0))
+        found[number] = min([low, *(start for start, _ in inside)]), max([high, *(end for _, end in inside)])
+    return found
+
+
+def _place(offsets: list[list[int]], answers: Mapping[str, Any], low: int, high: int) -> tuple[int, int]:
+    """First and last token of the first answer, (0, 0) where the window does not hold all of it.
+
+    What tokenizers drop at the passage's edges, before `low` and from `high` on, is in no window.
+    """
     if not answers["text"]:
         return 0, 0
     text = answers["text"][0]
     begin = answers["answer_start"][0] + len(text) - len(text.lstrip())  # no token has the spaces about an answer
-    finish = begin + len(text.strip())
+    begin, finish = max(begin, low), min(begin + len(text.strip()), high)
     inside = [i for i, (start, end) in enumerate(offsets) if end > start and start < finish and end > begin]
     passage = [place for place in offsets if place[1] > place[0]]
     if not inside or passage[0][0] > begin or passage[-1][1] < finish:
@@ -304,6 +326,8 @@ def _place_loss(logits: torch.Tensor, places: torch.Tensor, real: torch.Tensor, 
 
 
 def _answer(context: str, start: int, end: int, probability: float) -> Prediction:
+    while end < len(context) and unicodedata.category(context[end]).startswith("M"):
+        end += 1  # a mark that the tokenizer drops belongs to its letter
     text = context[start:end]
     start += len(text) - len(text.lstrip())  # some tokenizers count the space before a word as part of it
     return {"answer": text.strip(), "start": start, "end": start + len(text.strip()), "score": probability}

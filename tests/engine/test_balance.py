@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.data.balance import balanced_weights
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.prepare import encode_training, prepare, sampled, weighting
 from ftkit.engine.train import plan, train
@@ -70,6 +71,11 @@ def test_each_fold_balances_its_own_training_rows(lab: Lab, tmp_path: Path) -> N
         assert not set(learned["row"]) & set(train_rows.select(held)["row"])
     told = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert told["scores"]["folds"]["accuracy"]["n"] == 30, "each row is held out once"
+
+
+def test_a_label_that_every_row_has_is_learned_too() -> None:
+    rows = [["news"], ["news", "sport"], ["news"], ["news"]]
+    assert balanced_weights(rows, ("news", "sport", "trade")) == (1.0, 3.0, 1.0)
 
 
 def test_weights_are_the_balanced_class_weights(lab: Lab, tmp_path: Path) -> None:

@@ -229,3 +229,21 @@ def test_the_teacher_teaches(lab: Lab, tmp_path: Path) -> None:
     student = lab.train("single", *taught(lab, "single", *settings, weight=1.0)).run
     said = [[answer["label"] for answer in answers(run, texts)] for run in (teacher, student)]
     assert np.mean([a == b for a, b in zip(*said, strict=True)]) > 0.9
+
+
+def test_teacher_that_reads_otherwise_is_refused(lab: Lab, tmp_path: Path) -> None:
+    pairs = [{**row, "text_pair": "Is it so?"} for row in rows("single", "train")]
+    data = f"data={json.dumps({'train': str(write_rows(tmp_path / 'pairs.jsonl', pairs)), 'test': None})}"
+    (setting,) = taught(lab, "single")
+    error = refused(lab.recipe("single", data, "data.validation=null", setting), tmp_path / "run")
+    assert "reads single texts, and the data has pairs of texts" in error.message
+    cleaner = lab.train("single", "data.clean=[html]").run
+    objective = f"objective={json.dumps({'name': 'distill', 'teacher': str(cleaner)})}"
+    error = refused(lab.recipe("single", objective), tmp_path / "run")
+    assert "learned from texts after data.clean: html" in error.message and "data.clean=[html]" in error.hint
+
+
+def test_plain_checkpoint_that_gives_a_number_teaches(lab: Lab, tmp_path: Path) -> None:
+    save_tiny(tmp_path / "plain", "bert", kind="SEQ_CLS", num_labels=1)
+    objective = f"objective={json.dumps({'name': 'distill', 'teacher': str(tmp_path / 'plain')})}"
+    assert lab.train("regression", objective).scores["test"]["mse"]["value"] > 0

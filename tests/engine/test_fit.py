@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
+from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from ftkit.engine import pretrained
+from ftkit.engine.predict import Predictor
 from ftkit.methods._layers import trainable
-from tests.runs import CASES, Lab, log
+from tests.runs import CASES, Lab, curve, log, refused, rows, write_rows
 
 
 @pytest.mark.parametrize(("kind", "method"), [case for case in CASES if case[0] in ("single", "causal")])
@@ -28,3 +33,33 @@ def test_log_tells_loss_norm_and_rate_of_each_step_and_the_validations(lab: Lab)
         True
     ] * 6
     assert [(entry["step"], entry["epoch"]) for entry in log(run.run, "validation")] == [(3, 1), (6, 2)]
+
+
+def test_metric_that_no_held_out_row_has_is_refused_without_validation_rows_too(lab: Lab, tmp_path: Path) -> None:
+    recipe = lab.recipe("single", "data.validation=null", "train.metric=acuracy")
+    assert "'acuracy' is no score of this task" in refused(recipe, tmp_path / "run").message
+
+
+def test_token_that_the_model_does_not_know_is_named(lab: Lab, tmp_path: Path) -> None:
+    shutil.copytree(lab.checkpoint("bert"), tmp_path / "more")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "more")
+    tokenizer.add_tokens(["quagga"])
+    tokenizer.save_pretrained(tmp_path / "more")
+    data = write_rows(tmp_path / "some.jsonl", [*rows("single", "train"), {"text": "A quagga!", "label": "arts"}])
+    settings = (f"model.checkpoint={tmp_path / 'more'}", f"data.train={data}")
+    error = refused(lab.recipe("single", *settings), tmp_path / "run")
+    assert "the token 'quagga'" in error.message and "resize_token_embeddings" in error.hint
+
+
+@pytest.mark.parametrize("kind", ["single", "ner"])
+def test_texts_without_a_token_are_learned_and_answered(lab: Lab, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(lab.checkpoint("llama"), tmp_path / "bare")
+    tokenizer = json.loads((tmp_path / "bare" / "tokenizer.json").read_text())
+    (tmp_path / "bare" / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
+    empty = {"single": {"text": ""}, "ner": {"text": " ", "entities": []}}[kind]
+    data = [{**row, **empty} if i % 2 else row for i, row in enumerate(rows(kind, "train"))]
+    settings = (f"model.checkpoint={tmp_path / 'bare'}", f"data.train={write_rows(tmp_path / 'some.jsonl', data)}")
+    done = lab.train(kind, *settings)
+    assert all(math.isfinite(loss) for loss in curve(done.run)["loss"])
+    found = list(Predictor(done.run)(["", "The film was"] if kind == "single" else [" ", "The film was"]))
+    assert len(found) == 2

@@ -29,7 +29,7 @@ from ftkit.engine.prepare import encode_training, prepare, weighting
 from ftkit.engine.steps import AtHand
 from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer, _split
-from tests.runs import Lab, Rows, log, qa, read_jsonl, refused, rows, text, write_rows
+from tests.runs import Lab, Rows, curve, log, qa, read_jsonl, refused, rows, text, write_rows
 
 # ---------------------------------------------------------------------- train
 
@@ -228,3 +228,16 @@ def test_a_checkpoint_that_wants_its_attentions_told_is_trained_and_saved(lab: L
         (folder / "config.json").write_text(json.dumps(config | change))
         done = train(lab.recipe("single", f"model.checkpoint={folder}", "train.epochs=1"), lab.new())
         assert done.steps > 0
+
+
+def test_weights_that_leave_nothing_are_refused_and_one_that_is_left_out_counts(lab: Lab, tmp_path: Path) -> None:
+    zeros = "train.class_weights={arts: 0, sport: 0, trade: 0}"
+    assert "every label weighs 0" in refused(lab.recipe("single", zeros), tmp_path / "run").message
+    prepared = prepare(lab.recipe("single", "train.class_weights={arts: 0}"))
+    assert weighting(prepared, prepared.splits["train"]).class_weights == (0.0, 1.0, 1.0)
+
+
+def test_a_step_of_rows_that_weigh_nothing_moves_nothing(lab: Lab) -> None:
+    settings = ("train.class_weights={arts: 0, sport: 1, trade: 0}", "train.label_smoothing=0.1", "train.batch=1")
+    losses = curve(lab.train("single", *settings).run)["loss"]
+    assert max(losses) < 100 and min(losses) == 0

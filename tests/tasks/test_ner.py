@@ -277,3 +277,14 @@ def test_types_are_known_by_whatever_tag_the_model_has_for_them() -> None:
     assert not list(TASK.check(rows, ("O", "S-LOC", "U-PER")))
     (found,) = TASK.check(rows, ("O", "I-PER"))
     assert "type 'LOC'" in found.what
+
+
+@pytest.mark.parametrize("text", ["met Jean\u00adPierre today", "met Ali\u200e Khan today", "met New\u200bYork today"])
+def test_words_that_the_tokenizer_drops_do_not_split_an_entity(text: str) -> None:
+    entity = {"start": 4, "end": text.index(" today"), "type": "PER"}
+    row = one({"text": text, "entities": [entity]})
+    encoded = TASK.encode({name: [value] for name, value in row.items()}, TOKENIZER, LABELS)
+    (answer,) = TASK.decode(gold(encoded), encoded, [row], TOKENIZER, LABELS)
+    assert [{name: e[name] for name in entity} for e in answer["entities"]] == [entity]
+    found = TASK.decisions(gold(encoded), encoded, [row], LABELS)
+    assert len(found.logits) == len(found.answer) == 2 and found.right.all()

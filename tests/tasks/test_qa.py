@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ftkit.tasks._base import Weighting
 from ftkit.tasks.qa import QuestionAnswering
+from tests.runs import SIZES, Lab
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
 
 CONTEXT = SENTENCES.replace("\n", " ")
@@ -274,3 +275,27 @@ def test_questions_without_an_answer_are_warned_of_where_one_is_always_given(una
     )
     found = list(task(unanswerable=unanswerable).check(rows, ()))
     assert bool(found) == warned and all(finding.kind == "unanswerable" for finding in found)
+
+
+MARKED = [("a cafe\u0301", "cafe\u0301"), ("a cafe\u0301.", "cafe\u0301"), ("वह दिल्ली में", "में"), ("वह दिल्ली में है।", "में")]
+
+
+@pytest.mark.parametrize(("context", "answer"), MARKED)
+def test_marks_that_the_tokenizer_drops_are_part_of_the_answer(context: str, answer: str) -> None:
+    answers = {"text": [answer], "answer_start": [context.index(answer)]}
+    rows = {"question": ["Who?"], "context": [context], "answers": [answers]}
+    encoded = task(unanswerable=True).encode(rows, TOKENIZERS["bert"], ())
+    example = {name: values[0] for name, values in rows.items()}
+    (found,) = task(unanswerable=True).decode(gold(encoded), encoded, [example], TOKENIZERS["bert"], ())
+    assert found["answer"] == answer and found["start"] == context.index(answer)
+
+
+def test_what_the_tokenizer_drops_at_the_passages_edge_does_not_make_an_answer_none() -> None:
+    answers = {"text": ["\u200eParis"], "answer_start": [0]}
+    rows = {"question": ["Who?"], "context": ["\u200eParis is"], "answers": [answers]}
+    assert any(task().encode(rows, TOKENIZERS["bert"], ())["start_positions"])
+
+
+def test_a_checkpoint_whose_head_has_other_labels_answers_questions(lab: Lab) -> None:
+    start = lab.trained("single", "full").run
+    assert lab.train("qa", f"model.checkpoint={start}").scores["test"]["f1"]["n"] == SIZES["test"]

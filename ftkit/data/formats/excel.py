@@ -43,14 +43,37 @@ def _rows(source: Source) -> Iterator[list[Any]]:
         warnings.simplefilter("ignore", UserWarning)  # about styles and validations, which are not read
         try:
             book = openpyxl.load_workbook(data, read_only=True, data_only=True)
-            sheet = book[_sheet(source, [sheet.title for sheet in book.worksheets])]
-            sheet.reset_dimensions()  # what a writer said of its size may be wrong
-            for row in sheet.iter_rows(values_only=True):
+            title = _sheet(source, [sheet.title for sheet in book.worksheets])
+            empty = False
+            for row in _cells(book[title]):
+                empty = empty or None in row
                 yield [_value(value) for value in row]
+            if empty and (note := _untold(openpyxl.load_workbook(data, read_only=True), book, title)):
+                source.notes.append(f"{source.name}: {note}")
         except (*_BROKEN, openpyxl.utils.exceptions.InvalidFileException) as error:
             message = f"{source.name} is not an Excel workbook that can be read: {error}"
             hint = "save it again as .xlsx, without a password; or save the sheet as CSV"
             raise DataError(message, hint) from error
+
+
+def _cells(sheet: Any) -> Iterator[tuple[Any, ...]]:
+    sheet.reset_dimensions()  # what a writer said of its size may be wrong
+    yield from sheet.iter_rows(values_only=True)
+
+
+def _untold(formulas: Any, values: Any, title: str) -> str:
+    """Of a sheet's formulas those whose results are not in the file, as other programs than Excel leave them."""
+    pairs = zip(_cells(formulas[title]), _cells(values[title]), strict=True)
+    rows = [
+        number
+        for number, (said, found) in enumerate(pairs, 1)
+        for formula, value in zip(said, found, strict=False)
+        if value is None and isinstance(formula, str) and formula.startswith("=")
+    ]
+    if not rows:
+        return ""
+    what = f"{counted(len(rows), 'formula')} without a stored result, the first in row {rows[0]}, read as empty"
+    return f"{what}: open and save it in Excel"
 
 
 def _sheet(source: Source, sheets: list[str]) -> str:

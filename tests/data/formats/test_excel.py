@@ -104,3 +104,14 @@ read({str(path)!r}, header=True)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[3])
     assert "ftkit needs the package openpyxl\n  pip install 'ftkit[excel]'" in done.stderr
+
+
+def test_formulas_without_a_stored_result_are_told(tmp_path: Path) -> None:
+    table = read(
+        book(tmp_path / "a.xlsx", One=[["text", "n"], ["fine", "=1+1"], ['=A2&"!"', 3], ["x", None]]), header=True
+    )
+    assert [row["text"] for row in table.rows] == ["fine", "", "x"]
+    assert table.notes == (
+        "a.xlsx: 2 formulas without a stored result, the first in row 2, read as empty: open and save it in Excel",
+    )
+    assert not read(book(tmp_path / "b.xlsx", One=[["text", "n"], ["x", None]]), header=True).notes
