@@ -19,7 +19,7 @@ from ftkit.engine import distill, dropout, frozen, generate, infer, interrupt, m
 from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
 from ftkit.engine.begun import code_hashes
-from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing
+from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing, Tidy
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
@@ -127,7 +127,7 @@ def fit(
         objective=prepared.objective,
         rows=rows,
         validate=Validation(prepared, validation),
-        callbacks=[Record(run), clock, *best],
+        callbacks=[Record(run), clock, Tidy(), *best],
         keeping=keeping,
         limit=_limit(run, settings, args.world_size, say),
         say=say,

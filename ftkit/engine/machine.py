@@ -72,6 +72,11 @@ def precision(wanted: str, setting: str = "train.precision") -> str:
     return wanted
 
 
+def at_hand(precision: str) -> str:
+    """The precision, or fp32 where the machine has no bf16: what was exported or calibrated elsewhere."""
+    return precision if has_bf16() else "fp32"
+
+
 @contextmanager
 def memory_kept() -> Iterator[None]:
     """While this lasts, freed memory stays with the process, where the C library is one that can be told so.
@@ -87,12 +92,19 @@ def memory_kept() -> Iterator[None]:
     if not library.mallopt(_MMAP_THRESHOLD, 2**30):  # older ones take 32 MiB at most
         library.mallopt(_MMAP_THRESHOLD, _USUAL)
     library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-    library.malloc_trim(0)
+    give_back()
     try:
         yield
     finally:
         library.mallopt(_MMAP_THRESHOLD, _USUAL)
         library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
+        give_back()
+
+
+def give_back() -> None:
+    """Hand memory that was freed back to the system, where the C library is one that keeps it (glibc)."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
