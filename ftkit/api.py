@@ -85,6 +85,7 @@ def resume(
     if recipe is not None and not run.exists():
         where = {"machines": machines, "rank": rank, "address": address}
         return train(recipe, settings, run, processes, **where, say=say, progress=progress)  # type: ignore[arg-type]
+    forget_changed()
     known = None if recipe is None else _checked(recipe, settings)[0]
     place = _place(processes, machines, rank, address, say)
     if place.node:
@@ -152,7 +153,7 @@ def launch(
 
     Raises FTKitError for a recipe that can't be used, or a step that so many processes can't share.
     """
-    checked = load_recipe(recipe, settings)
+    checked, _ = _checked(recipe, settings)
     from ftkit.engine.arguments import micro_batch
     from ftkit.jobs import job
 
@@ -182,6 +183,7 @@ def check_data(
 
     from ftkit.inspection import inspect, recipe_for
 
+    forget_changed()
     checked = changed(recipe, settings) if isinstance(recipe, Recipe) else recipe_for(recipe, settings, say)
     for name in [name for name, asked in (("--noise", noise), ("--fix", fix)) if asked]:
         refuse_stream(checked, f"`ftkit data check {name}`")
@@ -226,7 +228,7 @@ def curve(
     The trainings are kept in the folder `run`; called again with it, they go on where they were stopped. Raises
     FTKitError for whatever a person can mend.
     """
-    checked, path = _study(recipe, settings, run, "curve")
+    checked, path = _study(recipe, settings, run, "curve", "`ftkit data curve`")
     from ftkit.engine.curve import learning_curve
     from ftkit.reporting.curve import write_curve
 
@@ -244,16 +246,13 @@ def _checked(recipe: str | Path | Recipe, settings: Iterable[str]) -> tuple[Reci
 
 
 def _study(
-    recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None, kind: str
+    recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None, kind: str, command: str
 ) -> tuple[Recipe, Path]:
     """The recipe and the folder of a study, which may be there already."""
     checked, name = _checked(recipe, settings)
-    refuse_stream(checked, _STUDIES[kind])
+    refuse_stream(checked, command)
     default = default_path(name)
     return checked, absolute(run) if run else default.with_name(f"{kind}-{default.name}")
-
-
-_STUDIES = {"curve": "`ftkit data curve`", "lift": "`ftkit augment --lift`"}
 
 
 def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: Say = silence) -> Augmentation:
@@ -290,7 +289,7 @@ def lift(
     others. The trainings are kept in the folder `run`; called again with it, they go on where they were stopped.
     Raises FTKitError for whatever a person can mend.
     """
-    checked, path = _study(recipe, settings, run, "lift")
+    checked, path = _study(recipe, settings, run, "lift", "`ftkit augment --lift`")
     from ftkit.engine.lift import lift as measure
 
     return measure(checked, path, each=each, seeds=seeds, per_label=per_label, rows=rows, say=say, progress=progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -59,6 +60,33 @@ def full_disk_told(
         if isinstance(error, FTKitError) or not is_full_disk(error):
             raise
         raise MachineError("the disk is full: nothing half-written was kept", hint()) from error
+
+
+@contextmanager
+def locked(path: Path, fault: FTKitError) -> Iterator[None]:
+    """A folder, or a file (made where there is none), that is this process's alone while this lasts; else `fault`.
+
+    The lock is the system's: it ends with the process, and with those that it has started meanwhile, however they end.
+    Where a file system has none, two processes are not kept apart.
+    """
+    held = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.set_inheritable(held, True)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        raise fault from error
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def printable(name: str) -> str:
+    """A file's name as UTF-8 can write it: other bytes in it as `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

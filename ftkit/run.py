@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftkit import trust
 from ftkit.errors import RunError
-from ftkit.files import expanded, is_sealed, owner, previous, replacing, seal, sha256, tidy, write_json
+from ftkit.files import expanded, is_sealed, locked, owner, previous, replacing, seal, sha256, tidy, write_json
 from ftkit.recipe import Recipe, parse_recipe, read_raw
 from ftkit.terminal import Say
 
@@ -170,26 +169,19 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else goes on with the run while this lasts. Raises RunError where somebody does.
+        """Nobody else goes on with the run while this lasts, in its training processes either.
 
-        The lock is the system's: it ends with the process, and with the training processes that it has started, however
-        they end. Where a file system has none, two processes are not kept apart.
+        Raises RunError where somebody does. The folder is locked, and no file in it: an editor may exchange that.
         """
-        folder = os.open(self.path, os.O_RDONLY)  # and no file in it, for which an editor may put another
-        try:
-            os.set_inheritable(folder, True)
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(folder)
-            raise RunError(
-                f"another process is at work on the run {self.path}", "wait until it ends, or end it"
-            ) from error
-        except OSError:
-            pass
-        try:
+        fault = RunError(f"another process is at work on the run {self.path}", "wait until it ends, or end it")
+        with locked(self.path, fault):
             yield
-        finally:
-            os.close(folder)
+
+    @property
+    def begun(self) -> dict[str, Any]:
+        """What it began with; nothing where an older version does not tell."""
+        found: dict[str, Any] = self.read_json(BEGUN) if self.has(BEGUN) else {}
+        return found
 
     @property
     def model(self) -> Path:
@@ -361,7 +353,7 @@ def refuse_existing(path: Path) -> None:
             f"{path} exists already: a run that was stopped, or is at work",
             f"`ftkit train --resume --run {path}` goes on with it; or name another directory with --run",
         )
-    if absolute(path).exists():
+    if os.path.lexists(absolute(path)):
         raise RunError(
             f"{path} exists already",
             "name another directory with --run, or remove it; a run is never overwritten",
@@ -379,8 +371,11 @@ def default_path(source: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], default: Callable[[Any], Any] | None = None) -> None:
-    """Write a JSON object a line; `default` says what stands for a value that JSON has no form for."""
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]], default: Callable[[Any], Any] | None = None) -> int:
+    """Write a JSON object a line; how many. `default` says what stands for a value that JSON has no form for."""
+    count = 0
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=default) + "\n")
+            count += 1
+    return count

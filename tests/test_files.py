@@ -13,8 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.errors import MachineError, RecipeError
-from ftkit.files import SEAL, amend, broken, expanded, is_sealed, owner, previous, replacing, seal, sha256, write_json
+from ftkit.errors import DataError, MachineError, RecipeError
+from ftkit.files import (
+    SEAL,
+    amend,
+    broken,
+    expanded,
+    is_sealed,
+    locked,
+    owner,
+    previous,
+    replacing,
+    seal,
+    sha256,
+    write_json,
+)
 
 
 def test_failed_write_of_a_file_keeps_the_one_before(tmp_path: Path) -> None:
@@ -196,3 +209,15 @@ def test_a_seal_that_was_cut_is_noticed(tmp_path: Path, size: int) -> None:
     whole = (folder / SEAL).read_bytes()
     (folder / SEAL).write_bytes(whole[:size])
     assert size >= len(whole) or broken(folder) == [f"it has no {SEAL} that can be read"]
+
+
+def test_what_is_locked_is_one_processs_alone(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "new.txt"):
+        with (
+            locked(path, DataError("taken")),
+            pytest.raises(DataError, match="taken"),
+            locked(path, DataError("taken")),
+        ):
+            pass
+        with locked(path, DataError("taken")):
+            pass

@@ -270,3 +270,9 @@ def test_home_is_expanded_wherever_a_run_is_named(lab: Lab, tmp_path: Path, monk
     assert RunDirectory.is_run("~/one") and RunDirectory.open("~/one").path == tmp_path / "one"
     with pytest.raises(RunError, match="exists already"):
         refuse_existing(Path("~/one"))
+
+
+def test_a_link_to_nowhere_is_something_that_stands_there(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "not-there-yet")
+    with pytest.raises(RunError, match="exists already"):
+        refuse_existing(tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import signal
@@ -97,7 +98,7 @@ def main() -> None:
     spare_imports()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # an ASCII terminal is no reason to stop
+            stream.reconfigure(errors=_ESCAPED)  # an ASCII terminal is no reason to stop
     signal.signal(signal.SIGTERM, _terminate)
     try:
         with full_disk_told():
@@ -106,6 +107,20 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except (SystemExit, KeyboardInterrupt, BrokenPipeError) as stop:
         _stop(stop)
+
+
+_ESCAPED = "ftkit-json"
+"""Letters that a terminal's encoding lacks are written as JSON escapes them: what is printed as JSON stays JSON."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    import json
+
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPED, _escaped)
 
 
 def _stop(stop: BaseException) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftkit.metrics import Scores, in_table
+from ftkit.metrics import Scores, in_table, percent
 from ftkit.terminal import table
 
 
@@ -36,7 +36,7 @@ def intervals_note(scores: Mapping[str, Scores], level: float) -> str:
     if not methods:
         return ""
     names = ", ".join(text for method, text in _METHODS.items() if method in methods)
-    return f"[low, high]: {level:.0%} intervals ({names})"
+    return f"[low, high]: {percent(level)} intervals ({names})"
 
 
 _METHODS = {

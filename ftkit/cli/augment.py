@@ -118,6 +118,7 @@ def _variants(found: Augmentation, show: int | None, to: Path | None, as_json: b
 def _lift_text(found: Lifted) -> str:
     """A row for each kind of variants: score without, what is added with its interval, each seed's, the verdict."""
     from ftkit import terminal
+    from ftkit.metrics import percent
 
     rows = []
     for one in found.lifts:
@@ -126,8 +127,8 @@ def _lift_text(found: Lifted) -> str:
         rows.append([one.by, f"{one.variants:.0f}", f"{one.found.without:.4f}", added, by_seed, one.verdict])
     header = ["variants by", "variants", f"{found.metric} without", "with them", "each seed", "verdict"]
     note = (
-        f"[low, high]: {found.level:.0%} intervals over {found.seeds} pairs of trainings on {found.training_rows} rows"
-        f" and {found.test_rows} {found.split} rows"
+        f"[low, high]: {percent(found.level)} intervals over {found.seeds} pairs of trainings on"
+        f" {found.training_rows} rows and {found.test_rows} {found.split} rows"
     )
     return f"{terminal.table(header, rows)}\n{note}\nthe trainings are in {found.study}"
 

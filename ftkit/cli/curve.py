@@ -42,6 +42,7 @@ def curve(
 
 def _text(found: Found) -> str:
     from ftkit import terminal
+    from ftkit.metrics import percent
 
     header = ["rows", found.metric, "each"]
     rows = [[f"{p.rows}", f"{p.value:.4f}", ", ".join(f"{each:.4f}" for each in p.each)] for p in found.points]
@@ -53,7 +54,7 @@ def _text(found: Found) -> str:
     ]
     held = "as it came out" if check.low <= check.found <= check.high else "not as it came out"
     lines += [
-        f"[low, high]: {found.level:.0%} intervals over {found.test_rows} {found.split} rows, parts and seeds",
+        f"[low, high]: {percent(found.level)} intervals over {found.test_rows} {found.split} rows, parts and seeds",
         f"checked: from the smaller parts, {check.expected:.4f} [{check.low:.4f}, {check.high:.4f}] was to be expected"
         f" of {last.rows:,} rows, and {check.found:.4f} was found: {held}",
         f"the trainings are in {found.study}",

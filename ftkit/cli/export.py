@@ -71,14 +71,15 @@ def export(
 def _table(found: Survey) -> str:
     """A row for each model in each format, and what the figures are."""
     from ftkit import terminal
+    from ftkit.metrics import percent
 
     sizes = list(found.lines[0].milliseconds)
     header = ["run", "format", "MB", *(f"ms a row ({size})" for size in sizes), found.metric, "difference"]
     return "\n".join(
         [
             terminal.table(header, [_row(line, sizes) for line in found.lines]),
-            f"{found.rows} held-out rows; [...]: {found.level:.0%} intervals; MB with an adapter's base; ms a row with"
-            " so many rows at once, tokenizing left out, all by turns; difference: from the first line, over the"
+            f"{found.rows} held-out rows; [...]: {percent(found.level)} intervals; MB with an adapter's base; ms a row"
+            " with so many rows at once, tokenizing left out, all by turns; difference: from the first line, over the"
             " same rows",
         ]
     )

@@ -146,7 +146,7 @@ def _kinds(
         _ranges(lengths, 4, lambda low, high: f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"),
     )
     if isinstance(tally, LabelTally) and tally.kind == "single":
-        yield "true label", _named(rows["label"], len(tally.names))
+        yield "true label", _named(tally.truth, len(tally.names))
     groups = rows["group"] if "group" in rows.column_names else []
     if len(set(groups) - {None}) <= min(_MOST_SLICES, len(rows) // 2):
         yield "group", _named(groups)
@@ -266,7 +266,7 @@ def _errors(
 ) -> Json:
     """{"order", "wrong", "rows"}: the worst mistakes, with texts, marks in them, and words weighed."""
     task = trained.task
-    goodness, order = _goodness(tally, metric)
+    goodness, order = _goodness(tally, metric, task.lower_is_better)
     surety = np.array([-1.0 if (sure := task.confidence(p)) is None else sure for p in predictions])
     wrong = np.flatnonzero(goodness < 1)
     worst = wrong[np.lexsort((wrong, -surety[wrong], goodness[wrong]))][:ERRORS]
@@ -294,13 +294,15 @@ def _errors(
     return {"order": order, "wrong": len(wrong), "rows": shown}
 
 
-def _goodness(tally: Tally, metric: str) -> tuple[Floats, str]:
+def _goodness(tally: Tally, metric: str, lower_is_better: Collection[str]) -> tuple[Floats, str]:
     """How well each row was answered, 1 where nothing is wrong, and the name of what mistakes are ordered by."""
     if isinstance(tally, MomentTally):
         return np.where(tally.errors > 0, -tally.errors, 1.0), "absolute error"
     if isinstance(tally, MeanTally):
         name = metric if metric in tally.names else tally.names[0]
         values, asked = tally.of(name)
+        if name in lower_is_better:
+            return np.where(asked & (values > 0), -values, 1.0), name
         return np.where(asked, values, 1.0), name
     assert isinstance(tally, LabelTally), "evidence keeps no others"
     right = tally.right

@@ -22,9 +22,10 @@ from ftkit.engine import infer
 from ftkit.engine.asking import data_spec
 from ftkit.engine.given import texts_as_given
 from ftkit.engine.predict import Predictor
-from ftkit.engine.tables import answer_of, rows_of, write_rows
+from ftkit.engine.tables import answer_of, write_rows
 from ftkit.errors import DataError, counted
-from ftkit.files import SEAL, is_sealed, replacing, sha256
+from ftkit.files import SEAL, is_sealed, locked, printable, replacing, sha256
+from ftkit.run import write_jsonl
 from ftkit.terminal import Progress, Say
 
 if TYPE_CHECKING:
@@ -126,16 +127,21 @@ class FileAnswers:
         Raises DataError where answers stand there, whoever wrote them, unless `overwrite` allows to replace them.
         """
         journal = journal_of(output)
-        head = json.dumps(self.of, ensure_ascii=False) + "\n"
-        place = self._place(journal, head)
         if not overwrite:
             refuse_existing(output)
-        if place is None:
-            journal.write_text(head, encoding="utf-8")
-            place = _Place(len(head.encode()))
-        elif place.lines:
-            self.say(f"note: {place.lines} rows are answered already, as {journal} says; it goes on from there")
+        with locked(journal, DataError(f"another process writes {output}", "wait until it ends, or name another file")):
+            self._write(journal, output, progress)
+
+    def _write(self, journal: Path, output: Path, progress: Progress | None) -> None:
+        head = json.dumps(self.of) + "\n"
+        place = self._place(journal, head)
         with journal.open("r+", encoding="utf-8") as file:
+            if place is None:
+                file.truncate()
+                file.write(head)
+                place = _Place(len(head))
+            elif place.lines:
+                self.say(f"note: {place.lines} rows are answered already, as {journal} says; it goes on from there")
             file.truncate(place.byte)
             file.seek(place.byte)
             number = 0
@@ -148,14 +154,14 @@ class FileAnswers:
         self.say(written(place.lines + number - bad, output))
 
     def _place(self, journal: Path, head: str) -> _Place | None:
-        """Where to go on. Raises DataError for a file that is somebody's own."""
-        if not journal.exists():
-            return None
+        """Where to go on; None where nothing is answered. Raises DataError for a file that is somebody's own."""
         with journal.open("rb") as file:
             known = file.readline()
+        if not known:
+            return None
         if known == head.encode():
             return _place(journal)
-        if known and not known.startswith(_OURS):
+        if not known.startswith(_OURS):
             raise DataError(f"{journal} stands where answers are kept until all are there", "move it, or name another")
         self.say(f"note: {journal} is of other rows, or another model; all rows are answered anew")
         return None
@@ -172,7 +178,7 @@ class FileAnswers:
         bad = (line for line in shown() if "error" in line)
         if first := next(bad, None):
             with replacing(errors) as beside:
-                count = rows_of(beside, map(answer_of, (first, *bad)))
+                count = write_jsonl(beside, map(answer_of, (first, *bad)))
             self.told(count, [first], f"{errors} lists them")
             return count
         errors.unlink(missing_ok=True)  # of an earlier one
@@ -180,7 +186,7 @@ class FileAnswers:
 
     def named(self, line: Line) -> Line:
         """A line with its file's name in place of its number, where there are several."""
-        name = {"file": self.names[line["file"]]} if len(self.names) > 1 else {}
+        name = {"file": printable(self.names[line["file"]])} if len(self.names) > 1 else {}
         return {**name, **{key: line[key] for key in line if key != "file"}}
 
     def told(self, count: int, first: Sequence[Line], where: str) -> None:

@@ -12,7 +12,7 @@ from ftkit.engine import model as models
 from ftkit.errors import RecipeError
 from ftkit.plugins import sha256_of
 from ftkit.recipe import Recipe, override, parse_data
-from ftkit.run import BEGUN, RunDirectory
+from ftkit.run import RunDirectory
 from ftkit.settings import DataSpec, EvaluateSpec, Precision
 from ftkit.tasks._base import Batch, Example, Prediction, Task
 from ftkit.tasks._truncation import KEPT
@@ -31,7 +31,7 @@ def recipe_of(source: str | Path, say: Say) -> Recipe | None:
         return None
     run = RunDirectory.open(source)
     run.warn_if_edited(say)
-    begun = run.read_json(BEGUN) if run.has(BEGUN) else {}
+    begun = run.begun
     for name, known in begun.get("code", {}).items():
         if sha256_of(name) not in (None, known):
             say(f"warning: {name} has changed since the run was trained")
@@ -78,7 +78,7 @@ def spec_of(trained: models.Trained, recipe: Recipe | None, precision: str | Non
             )
         wanted = "fp32"
     if wanted == "auto":
-        wanted = trained.contract.precision if machine.has_bf16() else "fp32"
+        wanted = machine.at_hand(trained.contract.precision)
     machine.precision(wanted, "--precision" if precision else "evaluate.precision")
     return spec.model_copy(update={"precision": wanted})
 

@@ -5,7 +5,9 @@ Its head is the Hub's metadata. Cards are made to be shown: they name no path of
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from huggingface_hub import EvalResult, ModelCardData
 from ftkit import checkpoints, exporters
 from ftkit.data.hub import hub_name
 from ftkit.engine.contract import head_of
-from ftkit.engine.gate import Proof, score_text, weight
+from ftkit.engine.gate import Proof, score_text, size_text
 from ftkit.engine.model import Trained
 from ftkit.errors import counted
+from ftkit.exporters._example import asked
 from ftkit.recipe import Recipe
 from ftkit.tasks._truncation import KEPT
 
@@ -56,7 +59,9 @@ def model_card(
         parts.append(_scores(scores))
     if proof:
         parts.append(_proof(proof))
-    parts.append("## Use\n\n```console\nftkit predict " + called + ' "Some text."\n```\n')
+    ask = asked(trained.task)
+    told = f'"{ask}"' if isinstance(ask, str) else shlex.quote(json.dumps(ask))
+    parts.append(f"## Use\n\n```console\nftkit predict {called} {told}\n```\n")
     if program:
         parts.append(f"Without ftkit, as `example.py` does:\n\n```python\n{program}```\n")
     return "\n".join(parts)
@@ -168,7 +173,7 @@ def _proof(proof: Proof) -> str:
             f"| score | {score_text(found.scores, proof.metric)} | {score_text(run.scores, proof.metric)} |",
             f"| same answers | {found.agreement:.2%} | |",
             f"| largest difference of a logit | {found.difference:.3g} (allowed: {proof.tolerance:.3g}) | |",
-            f"| size | {weight(found)} | {weight(run)} |",
+            f"| size | {size_text(found)} | {size_text(run)} |",
             *(
                 f"| time of {counted(int(size), 'row')} | {1000 * found.seconds[size]:.1f} ms |"
                 f" {1000 * run.seconds[size]:.1f} ms |"

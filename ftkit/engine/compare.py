@@ -17,7 +17,7 @@ from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import Difference, Spread, Verdict, of_differences
 from ftkit.plugins import resolve
-from ftkit.run import BEGUN, SCORES, RunDirectory
+from ftkit.run import SCORES, RunDirectory
 from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
@@ -212,7 +212,7 @@ def _model(name: str, split: str, home: RunDirectory, say: Say, progress: Progre
         evidence = _evidence_now(run, split, say, progress)
     if baseline:
         return Model(name, task, evidence, {}, {}, {})
-    begun = run.read_json(BEGUN) if run.has(BEGUN) else {}
+    begun = run.begun
     return Model(name, task, evidence, dict(_flat(recipe.filled())), dict(_flat(recipe.usual_options())), begun)
 
 

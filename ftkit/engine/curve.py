@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftkit.data.split import draw
+from ftkit.engine import learned
 from ftkit.engine.preflight import cleared
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.study import Outcome, Study
@@ -92,6 +93,8 @@ def learning_curve(
     sizes = part_sizes(len(prepared.splits["train"]))
     each = range(recipe.train.seed, recipe.train.seed + seeds)
     with Study.open(path, recipe, prepared, say, progress or Progress(show=False)) as study:
+        for warning in learned.of_parts(prepared):
+            say(f"warning: {warning}")
         trained = {(size, seed): _train(study, prepared, size, seed) for size in sizes for seed in each}
         total = sizes[-1]
         found = _found(study, prepared, trained, list(more) or [total, 4 * total])
@@ -119,7 +122,7 @@ def _train(study: Study, prepared: Prepared, size: int, seed: int) -> Evidence:
 def _found(study: Study, prepared: Prepared, trained: dict[tuple[int, int], Evidence], more: Sequence[int]) -> Found:
     metric, sign, level = prepared.metric, prepared.task.sign(prepared.metric), prepared.recipe.evaluate.level
     sizes = [size for size, _ in trained]
-    values, draws = intervals.draws([e.tally for e in trained.values()], metric, next(iter(trained.values())).groups)
+    values, draws = intervals.draws([e.tally for e in trained.values()], metric, study.groups)
     errors, drawn_errors = (1 - values, 1 - draws) if sign > 0 else (values, draws)
     order, means, drawn = curve.drawn_errors(sizes, errors, drawn_errors, prepared.recipe.data.seed)
     whole, curves = curve.fit(order, means), curve.fit(order, drawn)

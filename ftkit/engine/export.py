@@ -58,7 +58,7 @@ def export(
     chosen = dict(zip(names, every([partial(exporters.find, name) for name in names]), strict=True))
     if not chosen:
         raise RunError("no format is named", f"there are: {', '.join(exporters.names())}")
-    if os.path.exists(to):
+    if os.path.lexists(to):
         raise RunError(f"{to} exists already", "name another folder with --to, or remove it")
     trained, recipe = models.load(source), recipe_of(source, say)
     _refuse(trained, chosen)

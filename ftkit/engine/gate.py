@@ -32,11 +32,17 @@ class Allowed:
     allow_drop: float | None = None
     """Of the deciding score."""
 
-    def of(self, exporter: Exporter, run: Measured) -> tuple[float, float]:
-        """Tolerance and drop for a format. Rounding may tip one answer, which of few rows is more than its drop."""
+    def of(self, exporter: Exporter, run: Measured, error: float | None = None) -> tuple[float, float]:
+        """Tolerance and drop for a format. Rounding may tip one answer, which of few rows is more than its drop.
+
+        `error` is the run's deciding score where that is no share but an error, in the unit of what is told: it may
+        grow by a share of itself.
+        """
         rounds = exporter.tolerance is None
         usual = exporter.share * run.spread if exporter.tolerance is None else exporter.tolerance
         drop = max(exporter.allow_drop, 1 / run.rows) if rounds and run.rows else exporter.allow_drop
+        if error is not None:
+            drop = exporter.allow_drop * error
         return (
             usual if self.tolerance is None else self.tolerance,
             drop if self.allow_drop is None else self.allow_drop,
@@ -110,7 +116,7 @@ class Proof:
         return (
             f"{self.format}: logits within {found.difference:.2g} of the run's ({self.tolerance:.2g} allowed),"
             f" {found.agreement:.2%} of {found.rows} answers the same, {score_text(found.scores, self.metric)}"
-            f" (run {score_text(run.scores, self.metric, False)}), {weight(found)}, {speed}"
+            f" (run {score_text(run.scores, self.metric, False)}), {size_text(found)}, {speed}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -135,7 +141,7 @@ class Proof:
         }
 
 
-def weight(measured: Measured) -> str:
+def size_text(measured: Measured) -> str:
     """The size of all that is needed, for a person, and how much of it an adapter's base has."""
     base = f", {measured.base_bytes / 1e6:.1f} of them its base" if measured.base_bytes else ""
     return f"{measured.bytes / 1e6:.1f} MB{base}"
@@ -169,7 +175,7 @@ def prove(
             measured,
             metric,
             trained.task.sign(metric),
-            *allowed.of(exporter, run),
+            *allowed.of(exporter, run, run.scores[metric]["value"] if trained.task.sign(metric) < 0 else None),
             average=allowed.average(exporter, run),
         )
         for (exporter, format, _), measured in zip(folders, found, strict=True)

@@ -7,7 +7,7 @@ export, and of what a stream gave, nothing is known. Of a row's variants the row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,8 +70,9 @@ def warn(source: str | Path, rows: Hashes, name: str, say: Say) -> None:
 
 
 def told(prepared: Prepared) -> Iterator[Finding]:
-    """Held-out rows of a training that are not new to what it begins with."""
-    held_out: Mapping[str, Dataset] = {name: rows for name, rows in prepared.splits.items() if name != "train"}
+    """Held-out rows of a training, those of its folds too, that are not new to what it begins with."""
+    in_folds = prepared.recipe.train.folds is not None
+    held_out = {name: rows for name, rows in prepared.splits.items() if in_folds or name != "train"}
     origins = {source: known for source in _origins(prepared) if len(known := by(source))}
     hashes = {name: asked(rows, prepared.task.texts) for name, rows in held_out.items()} if origins else {}
     for source, known in origins.items():
@@ -81,7 +82,18 @@ def told(prepared: Prepared) -> Iterator[Finding]:
         if found:
             what = f"{source} has learned from this held-out row; its score says nothing of new texts"
             fix = "hold out the rows that it held out: data.validation, data.test and data.seed as in its recipe"
+            if any(place.split == "train" for place in found):
+                fix = "begin with a checkpoint that has not learned from the rows that folds hold out"
             yield Finding("learned", "warning", what, tuple(found), fix, of=sum(map(len, hashes.values())))
+
+
+def of_parts(prepared: Prepared) -> Iterator[str]:
+    """Of what trainings on parts of the rows begin with, that which knows the other rows as well."""
+    rows = asked(prepared.splits["train"], prepared.task.texts)
+    for source in _origins(prepared):
+        if count := len(places(by(source), rows)):
+            many = f"{count} of the {len(rows)} training rows"
+            yield f"{source} has learned from {many}: trainings on a part of them know the rest, too"
 
 
 def untold(prepared: Prepared) -> tuple[str, ...]:

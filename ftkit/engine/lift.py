@@ -80,7 +80,8 @@ def lift(
     """Train `seeds` times with the recipe's variants and as often without, and compare them on the test rows.
 
     All take as many steps, those of the most rows: without variants rows are gone over more often, so that what is told
-    is what variants do, not what longer training does.
+    is what variants do, not what longer training does. For the same reason `train.patience` ends none of them, and
+    `train.evaluate_every: epoch` is `auto`.
 
     each: every augmenter alone instead of all together. per_label, rows: train on so many rows of each label, or so
     many rows; every seed draws its own. The study at `path` is gone on with where there is one. Raises FTKitError as
@@ -160,7 +161,7 @@ def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], 
     prepared = study.prepared
     settings, metric = prepared.recipe.evaluate, prepared.metric
     spread = of_differences(settings.level, settings.resamples)
-    groups = plain[0].evidence.groups
+    groups = study.groups
     lifts = []
     for name, done in others.items():
         found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, spread)

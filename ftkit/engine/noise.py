@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftkit.data.load import Splits
+from ftkit.engine import learned
 from ftkit.engine import model as models
 from ftkit.engine.embed import Embedder, Vectors
 from ftkit.engine.folds import part
@@ -78,7 +79,8 @@ def find(recipe: Recipe, loaded: Splits, shape: Sequence[Column], progress: Prog
     judged = _of_known_labels(judged)
     names = sorted(set(judged.labels))
     if len(names) < 2:
-        raise RecipeError(f"--noise: fewer than two labels have {_LEAST} rows or more", "it takes more rows")
+        what = f"--noise: fewer than two labels have {_LEAST} rows or more, of two documents where rows belong to some"
+        raise RecipeError(what, "it takes more rows")
     given = np.array([names.index(label) for label in judged.labels])
     probabilities = out_of_fold(judged, given, len(names))
     agreed = float((probabilities.argmax(1) == given).mean())
@@ -91,6 +93,8 @@ def find(recipe: Recipe, loaded: Splits, shape: Sequence[Column], progress: Prog
     what = "the label is likely wrong; the most suspicious come first"
     found = [Finding("label-noise", "warning", what, tuple(places), "read them again, from the first", len(given))]
     note = f"--noise: {agreed:.0%} of the labels are those that a model gives that did not learn from the row itself"
+    if len(learned.by(recipe.model.checkpoint)):
+        note += f" (but {recipe.model.checkpoint} may have, in its own training)"
     return (found if places else []), f"{note}; of what is suspected, some are its own mistakes"
 
 
@@ -111,9 +115,13 @@ def out_of_fold(judged: Judged, given: NDArray[np.int64], classes: int) -> NDArr
     from sklearn.linear_model import LogisticRegression
 
     found = np.zeros((len(given), classes))
-    alone = len(set(judged.groups)) == len(judged.groups)
-    folds = part(len(given), _FOLDS, seed=0, labels=judged.labels, groups=None if alone else judged.groups)
-    for kept, held in folds:
+    units = len(set(judged.groups))
+    groups = None if units == len(judged.groups) else judged.groups
+    for kept, held in part(len(given), min(_FOLDS, units), seed=0, labels=judged.labels, groups=groups):
+        known = np.unique(given[kept])
+        if len(known) == 1:
+            found[held, known[0]] = 1
+            continue
         model = LogisticRegression(C=_STRENGTH[judged.kind], max_iter=300)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of steps that ran out, which a rank does not mind
@@ -182,9 +190,10 @@ def _short(text: str) -> str:
 
 
 def _of_known_labels(judged: Judged) -> Judged:
-    """Without those whose label is too rare to be judged."""
+    """Without those whose label is too rare to be judged, or stands in one group alone: no other fold knows it."""
     counts = Counter(judged.labels)
-    kept = [i for i, label in enumerate(judged.labels) if counts[label] >= _LEAST]
+    groups = Counter(label for label, _ in {*zip(judged.labels, judged.groups, strict=True)})
+    kept = [i for i, label in enumerate(judged.labels) if counts[label] >= _LEAST and groups[label] > 1]
     if len(kept) == len(judged.labels):
         return judged
     return Judged(

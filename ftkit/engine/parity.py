@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset, load_from_disk
+from transformers.modeling_outputs import BaseModelOutput
 
 from ftkit import exporters
 from ftkit.engine import infer, machine, speed, spread
@@ -95,7 +96,7 @@ def measure(
 
 def _given(source: Path, precision: str, rows: Dataset, settings: EvaluateSpec) -> _Given:
     t = models.load(source)
-    settings = settings.model_copy(update={"precision": precision if machine.has_bf16() else "fp32"})
+    settings = settings.model_copy(update={"precision": machine.at_hand(precision)})
     found = _Given(t, settings)
     writes = t.task.writes(t.model.config, t.tokenizer)
 
@@ -210,7 +211,7 @@ def _forced(model: Any, batch: Mapping[str, torch.Tensor]) -> Any:
         if tokens.shape[1] == 1:
             return first.logits
         rest = model(
-            encoder_outputs=_Read(first.encoder_last_hidden_state),
+            encoder_outputs=BaseModelOutput(last_hidden_state=first.encoder_last_hidden_state),
             attention_mask=mask,
             decoder_input_ids=tokens[:, 1:],
             past_key_values=first.past_key_values,
@@ -230,12 +231,6 @@ def _forced(model: Any, batch: Mapping[str, torch.Tensor]) -> Any:
         use_cache=True,
     )
     return torch.cat([first.logits[:, -1:], rest.logits], 1)
-
-
-def _Read(states: torch.Tensor) -> Any:
-    from transformers.modeling_outputs import BaseModelOutput
-
-    return BaseModelOutput(last_hidden_state=states)
 
 
 if __name__ == "__main__":

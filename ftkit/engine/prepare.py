@@ -74,6 +74,11 @@ class Prepared:
         return train if places is None else train.select(places)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes and warnings, as they are told before the first step."""
+        return (*(f"note: {note}" for note in self.notes), *(f"warning: {finding}" for finding in self.warnings))
+
+    @property
     def metric(self) -> str:
         """The score that decides which model is kept: the recipe's, or the task's own."""
         return self.recipe.train.metric or self.task.decider()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from datasets import Dataset
 
@@ -41,12 +43,11 @@ def scored(
     said = _said(tally)
     breakdown = [row for row in breakdown if row["n"] or row["label"] in said]
     if type(task).score is not Task.score:
-        scores = _own(task, predictions, rows, scores, spread)
+        scores = _own(task, predictions, rows, scores, spread, groups)
     if type(task).breakdown is not Task.breakdown:
         breakdown = task.breakdown(predictions, rows)
     for name in settings.metrics:
-        own = scores if name.startswith("ftkit/") else {}  # a tally's is over all labels, and has its interval
-        scores |= {**_more(name, task, predictions, rows, labels, spread), **own}
+        scores |= _beside(scores, name, _more(name, task, predictions, rows, labels, spread, groups))
     kept = tally if tally is not None and Evidence.keeps(tally) else None
     evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows), asked(rows, task.texts))
     return Scored(scores, settings.level, breakdown, evidence)
@@ -80,7 +81,14 @@ def documents(task: Task, rows: Dataset) -> tuple[int, ...] | None:
     return None if len(set(found)) == len(rows) else found
 
 
-def _own(task: Task, predictions: Sequence[Prediction], rows: Dataset, known: Scores, spread: Spread) -> Scores:
+def _own(
+    task: Task,
+    predictions: Sequence[Prediction],
+    rows: Dataset,
+    known: Scores,
+    spread: Spread,
+    groups: Sequence[int] | None,
+) -> Scores:
     """What a task's own `score` gives; intervals from the tally where it says the same, else from parts left out."""
 
     def measure(places: Sequence[int]) -> dict[str, float]:
@@ -91,11 +99,31 @@ def _own(task: Task, predictions: Sequence[Prediction], rows: Dataset, known: Sc
     same = {name for name in scores if name in known and known[name]["value"] == scores[name]["value"]}
     if same == set(scores):
         return {name: known[name] for name in scores}
-    return {**_by_parts(scores, measure, len(rows), spread), **{name: known[name] for name in same}}
+    return {**_by_parts(scores, measure, len(rows), spread, groups), **{name: known[name] for name in same}}
+
+
+def _beside(known: Scores, name: str, found: Scores) -> Scores:
+    """What a named metric adds to the scores that are known, none of which it may take the place of.
+
+    A score that is called as one of them, and says otherwise, has the metric's name before its own. ftkit's own
+    metrics say what the tally does, which is over all labels.
+    """
+    own = name.startswith("ftkit/")
+    return {
+        metric if metric not in known else f"{Path(name).stem}/{metric}": score
+        for metric, score in found.items()
+        if metric not in known or not (own or math.isclose(score["value"], known[metric]["value"], rel_tol=1e-9))
+    }
 
 
 def _more(
-    name: str, task: Task, predictions: Sequence[Prediction], rows: Dataset, labels: Labels, spread: Spread
+    name: str,
+    task: Task,
+    predictions: Sequence[Prediction],
+    rows: Dataset,
+    labels: Labels,
+    spread: Spread,
+    groups: Sequence[int] | None,
 ) -> Scores:
     """Scores of a metric that a recipe names besides the task's own."""
     compute = library.load(name, labels)
@@ -105,14 +133,20 @@ def _more(
         return compute([said[i] for i in places], [true[i] for i in places])
 
     scores: Scores = {metric: {"value": value, "n": len(rows)} for metric, value in compute(said, true).items()}
-    return _by_parts(scores, measure, len(rows), spread)
+    return _by_parts(scores, measure, len(rows), spread, groups)
 
 
-def _by_parts(scores: Scores, measure: Callable[[Sequence[int]], dict[str, float]], n: int, spread: Spread) -> Scores:
+def _by_parts(
+    scores: Scores,
+    measure: Callable[[Sequence[int]], dict[str, float]],
+    n: int,
+    spread: Spread,
+    groups: Sequence[int] | None,
+) -> Scores:
     """The scores with jackknife intervals; without, where some part of the rows can't be scored on its own."""
     values = {name: score["value"] for name, score in scores.items()}
     try:
-        found = intervals.by_parts(measure, values, n, spread)
+        found = intervals.by_parts(measure, values, n, spread, groups)
     except (FTKitError, ValueError):
         return scores
     return {

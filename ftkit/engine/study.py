@@ -20,11 +20,14 @@ from ftkit.engine import begun
 from ftkit.engine.finish import finish
 from ftkit.engine.fit import finished, fit
 from ftkit.engine.prepare import Prepared
-from ftkit.errors import Interrupted, RecipeError, RunError, problems
+from ftkit.engine.scoring import documents
+from ftkit.errors import Interrupted, RecipeError, RunError, counted, problems
 from ftkit.files import broken
 from ftkit.metrics.evidence import Evidence
+from ftkit.metrics.intervals import FEWEST
 from ftkit.recipe import Recipe
 from ftkit.run import BEGUN, GIVEN, SCORES, TEACHER, RunDirectory
+from ftkit.tasks._base import Task
 from ftkit.terminal import Progress, Say, silence
 
 
@@ -33,8 +36,6 @@ class Done(NamedTuple):
 
     evidence: Evidence
     """What its scores were taken of."""
-    examples: int
-    """Rows that it learned from."""
     given: int
     """Rows that it was given, before `data.balance` repeated or left out some."""
 
@@ -85,7 +86,7 @@ class Study:
         Nothing is left behind then.
         """
         _refuse_several(recipe)
-        _scored_split(prepared)
+        _refuse_untold(prepared)
         trust.remember(recipe.model_dump())
         wanted = {**begun.identity(replace(prepared, recipe=recipe)), "how": dict(how or {})}
         run = _standing(path, recipe) if path.exists() else RunDirectory.create(recipe, path)
@@ -96,7 +97,10 @@ class Study:
                 else:
                     run.write_json(BEGUN, wanted)
                     run.publish()
-                yield cls(run, prepared, say, progress)
+                study = cls(run, prepared, say, progress)
+                for remark in (*prepared.remarks, *study.remarks):
+                    say(remark)
+                yield study
         except KeyboardInterrupt as stop:
             way = f"the same command with --run {run.final} goes on from there"
             raise Interrupted(getattr(stop, "message", "interrupted"), way) from stop
@@ -107,6 +111,22 @@ class Study:
     def split(self) -> str:
         """The rows that trainings are scored on."""
         return _scored_split(self.prepared)
+
+    @property
+    def groups(self) -> tuple[int, ...] | None:
+        """The document of each row that is scored, drawn together; None where they are too few to draw."""
+        found = documents(self.prepared.task, self.prepared.splits[self.split])
+        return None if found is None or len(set(found)) < FEWEST else found
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of the rows that are scored, before it is trained."""
+        found = documents(self.prepared.task, self.prepared.splits[self.split])
+        if found is None or self.groups is not None:
+            return ()
+        many = counted(len(set(found)), "document")
+        what = f"the {self.split} rows are of {many}: what is told holds for rows of these, not for new documents"
+        return (f"warning: {what}",)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -123,7 +143,7 @@ class Study:
         """Train with `seed` on what `rows` makes, told the training's folder, unless that is done already.
 
         `name` is what tells the training from the study's others with this seed; `steps` are those that it takes, as
-        many as the recipe says when not given.
+        many as the recipe says when not given. Trainings of so many steps stop at none before, and are scored as often.
         """
         folder = self.run.path / name / str(seed)
         try:
@@ -139,7 +159,10 @@ class Study:
         part = RunDirectory.open(folder)
         examples = int(part.read_json(SCORES)["examples"])
         given = int(part.read_json(GIVEN)["rows"]) if part.has(GIVEN) else examples  # older studies do not tell
-        done = Done(Evidence.load(part.evidence(self.split)), examples, given)
+        done = Done(Evidence.load(part.evidence(self.split)), given)
+        if (metric := self.prepared.metric) not in (scores := done.evidence.tally.scores()):
+            what = f"train.metric: the {self.split} rows of {folder} have no score {metric!r}"
+            raise RecipeError(what, f"there are: {', '.join(scores)}")
         shutil.rmtree(folder / "model", ignore_errors=True)
         return done
 
@@ -147,7 +170,8 @@ class Study:
         recipe = _with_train(self.prepared.recipe, seed=int(seed))
         learned = rows(self.run.part(name, seed, recipe))
         if steps is not None:
-            recipe = _with_train(recipe, steps=steps, epochs="auto")
+            every = "auto" if recipe.train.evaluate_every == "epoch" else recipe.train.evaluate_every
+            recipe = _with_train(recipe, steps=steps, epochs="auto", evaluate_every=every, patience=None)
         part = self.run.part(name, seed, recipe)
         part.write_json(GIVEN, {"rows": len(learned)})
         prepared = replace(self.prepared, recipe=recipe)
@@ -210,6 +234,14 @@ def _scored_split(prepared: Prepared) -> str:
     if found is None:
         raise RunError("there are no rows to score on", "set data.test or data.validation")
     return found
+
+
+def _refuse_untold(prepared: Prepared) -> None:
+    """Raises RunError where there is nothing to score on, RecipeError where scores can't be drawn again."""
+    _scored_split(prepared)
+    if type(prepared.task).tally is Task.tally:
+        what = "task: it scores for itself and keeps no tally, of which alone it can be told how sure a score is"
+        raise RecipeError(what, "write its method `tally` (see ftkit.metrics.tally)")
 
 
 def _refuse_several(recipe: Recipe) -> None:

@@ -190,7 +190,7 @@ def measure(
         try:
             trained = models.load(folder)
             precision = "fp32" if format == AS_IT_IS else exporters.find(format).precision
-            spec = settings.model_copy(update={"precision": precision if machine.has_bf16() else "fp32"})
+            spec = settings.model_copy(update={"precision": machine.at_hand(precision)})
             found = evaluation.score(trained, rows, spec)
         except FTKitError as error:
             line.error = error.message

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,16 +43,6 @@ def write_rows(path: Path, name: str, lines: Callable[[], Iterator[Line]]) -> No
         else:
             for line in lines():
                 file.write(json.dumps(answer_of(line), ensure_ascii=False) + "\n")
-
-
-def rows_of(path: Path, lines: Iterable[Line]) -> int:
-    """Write lines as they are, as JSON Lines; how many there were."""
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-    return count
 
 
 def answer_of(line: Line) -> Line:

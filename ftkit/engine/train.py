@@ -100,11 +100,11 @@ def _train(recipe: Recipe, path: Path, crew: Crew, say: Say, progress: Progress 
     refuse_existing(path)
     ready = _ready(recipe, crew)
     trust.remember(recipe.model_dump())
-    for message in (*ready.prepared.notes, *(f"warning: {finding}" for finding in ready.prepared.warnings)):
-        say(message if message.startswith("warning") else f"note: {message}")
+    for remark in ready.prepared.remarks:
+        say(remark)
     with _new_run(recipe, path) as run:
         run.write_json(BEGUN, {"processes": crew.processes, "recipe": run.recipe_sha256(), **identity(ready.prepared)})
-        return _completed(run, ready, progress or Progress(show=False), say)
+        return _with_faults_told(run, ready, progress or Progress(show=False), say)
 
 
 def resume(
@@ -155,7 +155,7 @@ def _resume(path: Path, crew: Crew, say: Say, progress: Progress | None, recipe:
             raise problems(RunError, f"the run {run.path} can't be gone on with", found, "train anew, in another --run")
         if note := version_note(begun):
             say(note)
-        return _completed(run, ready, progress or Progress(show=False), say)
+        return _with_faults_told(run, ready, progress or Progress(show=False), say)
 
 
 def _unlike(one: Recipe, other: Recipe) -> str:
@@ -171,13 +171,13 @@ def _unlike(one: Recipe, other: Recipe) -> str:
 _NEEDED = ("processes", "recipe", "sha256", "checkpoint", "code", "versions")
 
 
-def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
+def _with_faults_told(run: RunDirectory, ready: Cleared, progress: Progress, say: Say) -> Finished:
     """Do what is left of a run; all of a new one."""
     ready.crew.meet(run, ready.prepared.recipe, say)
     way = f"`ftkit train --resume --run {run.final}` goes on from there"
     try:
         with full_disk_told(lambda: f"free some space; {way if run.published else 'nothing was left behind'}"):
-            return _complete(run, ready, progress, say)
+            return _stages(run, ready, progress, say)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -190,7 +190,7 @@ def _completed(run: RunDirectory, ready: Ready, progress: Progress, say: Say) ->
         raise Interrupted(str(stop) or "interrupted", way) from stop
 
 
-def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> Finished:
+def _stages(run: RunDirectory, ready: Cleared, progress: Progress, say: Say) -> Finished:
     prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
     prepared = judge.filtered(run, prepared, progress, say)
     if prepared.augmented:
@@ -213,7 +213,7 @@ def _complete(run: RunDirectory, ready: Ready, progress: Progress, say: Say) -> 
 
 
 @dataclass(frozen=True)
-class Ready:
+class Cleared:
     """All that is needed before the first step."""
 
     prepared: Prepared
@@ -224,7 +224,7 @@ class Ready:
     """Texts without labels."""
 
 
-def _ready(recipe: Recipe, crew: Crew) -> Ready:
+def _ready(recipe: Recipe, crew: Crew) -> Cleared:
     """The recipe made concrete. Raises FTKitError for whatever stands against it."""
     if recipe.data.unlabeled and crew.size > 1:
         raise MachineError("data.unlabeled: self-training runs in one process", "set --processes 1")
@@ -232,7 +232,7 @@ def _ready(recipe: Recipe, crew: Crew) -> Ready:
     unlabeled = selftrain.read(prepared)
     if unlabeled is not None and from_hub(recipe.data, "unlabeled"):
         prepared = replace(prepared, files={**prepared.files, "unlabeled": fingerprint(unlabeled)})
-    return Ready(prepared, fold_rows(prepared), crew, unlabeled)
+    return Cleared(prepared, fold_rows(prepared), crew, unlabeled)
 
 
 @contextmanager
@@ -293,17 +293,20 @@ def _cross_validate(
 
 
 def over_folds(each: Sequence[Scores]) -> dict[str, Any]:
-    """Each score over the folds that have it: of some questions, or labels, not every fold has rows.
+    """Each score over the folds that have it; each fold has rows of its own, which are counted together."""
+    return {
+        name: {**over_trainings(scores), "n": sum(score["n"] for score in scores)}
+        for name, scores in _by_name(each).items()
+    }
 
-    Each fold has rows of its own, which are counted together.
-    """
+
+def _by_name(each: Sequence[Scores]) -> dict[str, list[Score]]:
+    """Each score of the trainings that have it: of some questions, or labels, not every one has it."""
     found: dict[str, list[Score]] = {}
     for scores in each:
         for name, score in scores.items():
             found.setdefault(name, []).append(score)
-    return {
-        name: {**over_trainings(scores), "n": sum(score["n"] for score in scores)} for name, scores in found.items()
-    }
+    return found
 
 
 def _train_seeds(
@@ -334,6 +337,6 @@ def _summed(each: list[Fitted]) -> Fitted:
 def _over_seeds(each: list[Finished]) -> dict[str, Any]:
     splits = each[0].scores if each else {}
     return {
-        split: {name: over_trainings([one.scores[split][name] for one in each]) for name in found}
-        for split, found in splits.items()
+        split: {name: over_trainings(scores) for name, scores in _by_name([one.scores[split] for one in each]).items()}
+        for split in splits
     }

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from ftkit.engine.model import Trained
     from ftkit.exporters._base import Exporter
+    from ftkit.tasks._base import Task
 
 TEXT = "The council of Leeds will vote on the new budget in Madrid."
 QUESTION = "Where will the council vote?"
+SECOND = "A vote on the budget is held in Spain."
 
 
 class Lines(NamedTuple):
@@ -33,9 +35,9 @@ def example(trained: Trained, exporter: Exporter, format: str) -> str:
     kind = "classification" if name == "sentiment" else name
     if lines is not None:
         body = _graph(trained, kind, lines)
-        return _FTKIT.format(ask=_ask(trained)) if body is None else body
+        return _FTKIT.format(ask=repr(asked(trained.task))) if body is None else body
     if format == "adapter" or kind not in _PLAIN:
-        return _FTKIT.format(ask=_ask(trained))
+        return _FTKIT.format(ask=repr(asked(trained.task)))
     return _plain(trained, kind)
 
 
@@ -47,18 +49,20 @@ print(*Predictor(".")([{ask}]))
 '''
 
 
-def _ask(trained: Trained) -> str:
-    """An input of the task as Python writes it."""
-    texts = [column.name for column in trained.task.columns if column.is_input and column.required]
+def asked(task: Task) -> str | dict[str, str]:
+    """An input of the task: a text, or one for each of its columns."""
+    texts = [column.name for column in task.input_shapes()[0] if column.required]
     if len(texts) == 1:
-        return repr(TEXT)
-    return repr({name: QUESTION if name == "question" else TEXT for name in texts})
+        return TEXT
+    return {name: {"question": QUESTION, "text_pair": SECOND}.get(name, TEXT) for name in texts}
 
 
 # ------------------------------------------------------------------ transformers
 
 _PLAIN = {
-    "classification": """print(pipeline("text-classification", model=".")({text!r}))""",
+    "classification": """print(pipeline("text-classification", model=".")({asked!r}))""",
+    "several": """found = pipeline("text-classification", model=".", top_k=None)([{asked!r}])[0]
+print([each["label"] for each in found if each["score"] >= {threshold}])""",
     "ner": """print(pipeline("token-classification", model=".", aggregation_strategy="first")({text!r}))""",
     "qa": """tokenizer, model = AutoTokenizer.from_pretrained("."), {auto}.from_pretrained(".")
 inputs = tokenizer({question!r}, {text!r}, return_tensors="pt")
@@ -79,7 +83,9 @@ print(tokenizer.decode(written[0, {start}:], skip_special_tokens=True))""",
 def _plain(trained: Trained, kind: str) -> str:
     options: Any = trained.task.options
     auto = trained.task.model_class(trained.model.config)
-    values: dict[str, Any] = {"text": TEXT, "question": QUESTION, "auto": auto}
+    values: dict[str, Any] = {"text": TEXT, "question": QUESTION, "auto": auto, "asked": asked(trained.task)}
+    if kind == "classification" and options.kind == "multi":
+        kind, values["threshold"] = "several", options.threshold
     if kind == "qa":
         values["answer"] = options.answer_tokens
     if kind == "summarization":
@@ -87,7 +93,7 @@ def _plain(trained: Trained, kind: str) -> str:
         encoder = trained.model.config.is_encoder_decoder
         values |= {"prompt": prompt, "start": 0 if encoder else len(ids), "most": options.target_length}
         values |= {"beams": options.beams, "repeat": options.no_repeat}
-    names = "pipeline" if kind in ("classification", "ner") else f"{auto}, AutoTokenizer"
+    names = "pipeline" if kind in ("classification", "several", "ner") else f"{auto}, AutoTokenizer"
     return (
         f'"""Answers with transformers alone: python example.py"""\n\nfrom transformers import {names}\n\n'
         f"{_PLAIN[kind].format(**values)}\n"
@@ -173,7 +179,9 @@ def _reading(trained: Trained, kind: str, read: str) -> str:
         told = f"question, passage = {QUESTION!r}, {TEXT!r}\n"
         return f"{told}text = tokenizer.encode(question, passage)\n{read}{_SPAN}"
     answer = {"single": _SINGLE, "multi": _MULTI, "regression": _NUMBER}[options.kind]
-    return f"{cut}text = tokenizer.encode({TEXT!r})\n{read}{answer}"
+    ask = asked(trained.task)
+    given = repr(ask) if isinstance(ask, str) else ", ".join(map(repr, ask.values()))
+    return f"{cut}text = tokenizer.encode({given})\n{read}{answer}"
 
 
 def _writing(trained: Trained, lines: Lines) -> str:

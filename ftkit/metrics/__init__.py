@@ -53,6 +53,11 @@ def over_trainings(scores: Sequence[Score]) -> dict[str, Any]:
     return {"value": fmean(values), "sd": deviation, "n": scores[0]["n"], "each": values}
 
 
+def percent(level: float) -> str:
+    """The level of an interval as it was set: `95%`, `99.5%`."""
+    return f"{100 * level:.6g}%"
+
+
 def in_table(name: str) -> bool:
     """Whether tables show a score: of precision and recall the macro averages; scores.json has the others too."""
     return not (name.startswith(("micro_", "weighted_")) and name.endswith(("precision", "recall")))

@@ -32,7 +32,7 @@ RESAMPLES = 2000
 SEED = 13
 PARTS = 20
 """Parts that `by_parts` leaves out in turn."""
-_FEWEST = 5
+FEWEST = 5
 """Rows or documents below which drawing them again tells nothing."""
 _AT_ONCE = 4_000_000
 """Weights that are held at once."""
@@ -118,7 +118,7 @@ def scores(
 ) -> tuple[Scores, list[ClassScores]]:
     """The tally's scores and its rows of labels, each with `low` and `high` (of a label: of its F1).
 
-    There is none where no draws are wanted, where there are fewer than `_FEWEST` rows or documents to draw (but for
+    There is none where no draws are wanted, where there are fewer than `FEWEST` rows or documents to draw (but for
     shares of rows), and where every draw gives the same: it would look like certainty.
     """
     found, of_labels = tally.scores(), tally.by_label()
@@ -132,7 +132,7 @@ def scores(
             low, high = _wilson(entry["value"], entry["n"], spread.level)
             found[name] = {**entry, "low": low, "high": high, "method": "wilson"}
             continue
-        if len(resampled) < _FEWEST:
+        if len(resampled) < FEWEST:
             continue
         bounded = name != "mcc" and not isinstance(tally, MomentTally)
         low, high = bca(entry["value"], values[name], out[name], resampled.times, spread.level, bounded)
@@ -141,7 +141,7 @@ def scores(
     if isinstance(tally, LabelTally):
         drawn_f1, left_f1 = tally.label_f1(sums), tally.label_f1(left)
         for i, row in enumerate(of_labels):
-            if not row["n"] or len(resampled) < _FEWEST:
+            if not row["n"] or len(resampled) < FEWEST:
                 continue
             low, high = bca(row["f1"], drawn_f1[:, i], left_f1[:, i], resampled.times, spread.level)
             if low < high:
@@ -202,19 +202,21 @@ def by_parts(
     whole: Mapping[str, float],
     n: int,
     spread: Spread = USUAL,
+    groups: Sequence[int] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Intervals of scores that are no function of sums: the jackknife over `PARTS` parts of the rows (Tukey 1958).
 
-    `measure` gives the scores of the rows at some of `n` places, `whole` is those of all. Empty where `n` is 1, or
-    no draws are wanted.
+    `measure` gives the scores of the rows at some of `n` places, `whole` is those of all. Rows of one of the `groups`
+    are left out together. Empty where there is one row, fewer than `FEWEST` groups, or no draws are wanted.
     """
     from scipy.stats import t
 
-    count = min(PARTS, n)
-    if count < 2 or not spread.resamples:
+    unit = np.arange(n) if groups is None else np.asarray(groups)
+    order = np.random.default_rng(spread.seed).permutation(np.unique(unit))
+    count = min(PARTS, len(order))
+    if count < (2 if groups is None else FEWEST) or not spread.resamples:
         return {}
-    order = np.random.default_rng(spread.seed).permutation(n)
-    without = [measure(np.sort(np.delete(order, slice(i, None, count))).tolist()) for i in range(count)]
+    without = [measure(np.flatnonzero(~np.isin(unit, order[i::count])).tolist()) for i in range(count)]
     found = {}
     for name, value in whole.items():
         values = np.array([part[name] for part in without if name in part])

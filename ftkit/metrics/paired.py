@@ -35,8 +35,8 @@ def paired(
 
     Its variance is that of the mean over test rows that are drawn again, and that of the pairs; the t distribution's
     degrees of freedom are Welch and Satterthwaite's (1946), for few pairs say little of how much pairs differ. Pairs
-    differ by test rows too, which is counted twice: the interval is rather too wide than too narrow. Raises ValueError
-    where there are fewer than two pairs.
+    differ by test rows too, which is counted twice: the interval is rather too wide than too narrow. Rows of one of the
+    `groups` are drawn together. Raises ValueError where there are fewer than two pairs.
     """
     from scipy.stats import t
 
@@ -48,7 +48,8 @@ def paired(
     of_rows = (drawn[count:] - drawn[:count]).mean(0).var(ddof=1) if drawn.shape[1] > 1 else 0.0
     of_pairs = each.var(ddof=1) / count
     variance = of_rows + of_pairs
-    lost = of_pairs**2 / (count - 1) + of_rows**2 / max(1, len(without[0]) - 1)
+    units = len(without[0]) if groups is None else len(set(groups))
+    lost = of_pairs**2 / (count - 1) + of_rows**2 / max(1, units - 1)
     freedom = variance**2 / lost if lost else 1.0
     reach = t.ppf((1 + spread.level) / 2, freedom) * np.sqrt(variance)
     value = float(each.mean())

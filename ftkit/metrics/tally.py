@@ -95,6 +95,11 @@ class LabelTally(Tally):
         """1 for each row that is right as a whole, (rows)."""
         return _column(self.rows, 1)
 
+    @property
+    def truth(self) -> list[str]:
+        """The true label of each row, which has one."""
+        return [self.names[place] for place in self.rows[:, -len(self.names) :].argmax(axis=1).ravel().tolist()]
+
     def counts(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
         """(right, predicted, true), each (..., labels)."""
         right, said, true = np.split(sums[..., 2:], 3, axis=-1)

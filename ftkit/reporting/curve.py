@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from ftkit.files import replacing
+from ftkit.metrics import percent
 from ftkit.reporting.charts import Line, element, lines, number
 
 _STYLE = Path(__file__).parent / "page.css"
@@ -43,7 +44,7 @@ def page(found: dict[str, Any]) -> str:
             element("figure", chart),
             _table(["training rows", metric, "each seed's"], points),
             element("h2", "What more rows are expected to buy"),
-            _table(["more rows", metric, f"{found['level']:.0%} interval"], gains),
+            _table(["more rows", metric, f"{percent(found['level'])} interval"], gains),
         ]
     )
     head = Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">')

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 import ftkit
 from ftkit.errors import visible
-from ftkit.metrics import in_table
+from ftkit.metrics import in_table, percent
 from ftkit.reporting import charts
 from ftkit.reporting.reading import Run
 from ftkit.reporting.templates import templates
@@ -66,7 +66,7 @@ def _score(value: float) -> str:
 
 def _level(runs: Sequence[Run]) -> str:
     found = {run.scores["level"] for run in runs if "level" in run.scores}
-    return f"{found.pop():.0%}" if len(found) == 1 else ""
+    return percent(found.pop()) if len(found) == 1 else ""
 
 
 # ---------------------------------------------------------------------- scores
@@ -313,7 +313,11 @@ def _spread(run: Run) -> list[Json]:
     found = []
     seeds = {f"seeds, {split}": scores for split, scores in (run.scores.get("seeds") or {}).items()}
     for split, scores in {**run.splits(), **seeds}.items():
-        rows = [{"name": name, **score} for name, score in scores.items() if "each" in score and in_table(name)]
+        rows = [
+            {"name": name, "drawn": name not in _ERRORS, **score}
+            for name, score in scores.items()
+            if "each" in score and in_table(name)
+        ]
         if rows:
             known = {"value": 0.0}
             scale = _scale([{"value": v} for row in rows for v in row["each"] if row["name"] not in _ERRORS] or [known])

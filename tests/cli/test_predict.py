@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from ftkit.cli import main
-from tests.command import ftkit, process, stands
+from tests.command import command, environment, ftkit, process, stands
 from tests.runs import CASES, Lab, read_jsonl, write_rows
 
 METHOD = dict(reversed(CASES))
@@ -175,4 +176,12 @@ def test_ascii_terminal_is_no_reason_to_stop(lab: Lab, monkeypatch: pytest.Monke
     with pytest.raises(SystemExit) as ended:
         main()
     shown.seek(0)
-    assert not ended.value.code and "Caf\\xe9." in shown.read()
+    assert not ended.value.code and "Caf\\u00e9." in shown.read()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_is_json_in_every_encoding(lab: Lab, tmp_path: Path, encoding: str) -> None:
+    given = write_rows(tmp_path / "in.jsonl", [{"text": "caf\u00e9 \U0001f600 \u5317\u4eac"}])
+    line = command("predict", run_of(lab, "single"), "--input", given, "--with-texts")
+    done = subprocess.run(line, env={**environment(), "PYTHONIOENCODING": encoding}, capture_output=True)
+    assert json.loads(done.stdout.decode(encoding))["text"] == "caf\u00e9 \U0001f600 \u5317\u4eac"

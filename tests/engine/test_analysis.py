@@ -31,7 +31,7 @@ from ftkit.engine.attribution import Explained, Word
 from ftkit.engine.scoring import scored
 from ftkit.metrics.classification import single_label_tally
 from ftkit.metrics.spans import entity_tally
-from ftkit.metrics.tally import Tally
+from ftkit.metrics.tally import Tally, means
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Batch, Column, Example, Labels, Marks, Prediction, Task, TokenPlace
 from tests.runs import KINDS, Lab
@@ -187,7 +187,8 @@ class Told(Notes):
 def of_own(lab: Lab, kind: type[Task]) -> dict[str, Any]:
     task = kind(kind.Options())
     trained = replace(models.load(lab.trained("single", "full").run), task=task)
-    rows = Dataset.from_dict({"note": ["the cat.", "one dog?"] * 10, "label": ["arts"] * 20, "row": range(20)})
+    label = task.columns[1].name
+    rows = Dataset.from_dict({"note": ["the cat.", "one dog?"] * 10, label: ["arts"] * 20, "row": range(20)})
     predictions = [{"label": "arts", "at": (4, 7), "sure": 0.5}, {"label": "sport", "at": (0, 3), "sure": 0.9}] * 10
     found = scored(task, predictions, rows, SETTINGS, trained.labels)
     return analysis(trained, found, predictions, rows, SETTINGS, "accuracy", explained=1)
@@ -204,6 +205,35 @@ def test_a_task_of_ones_own_takes_part_by_its_methods(lab: Lab) -> None:
     assert part["marks"] == [{"kind": "right", "label": "", "start": 0, "end": 3}]
     assert [part["text"][start:end] for start, end, _ in part["weights"]] == ["one", "dog", "?"]
     assert error["gap"] < 0.1
+
+
+class Stances(Told):
+    """Its label has a name of its own."""
+
+    columns = (Column("note", "text"), Column("stance", "label"))
+
+    def answers(self, predictions: Any, examples: Any) -> tuple[list[Any], list[Any]]:
+        return [p["label"] for p in predictions], list(examples["stance"])
+
+
+def test_a_label_may_be_called_otherwise(lab: Lab) -> None:
+    kinds = [{one["by"]: one["slices"] for one in of_own(lab, kind)["slices"]} for kind in (Told, Stances)]
+    assert kinds[0] == kinds[1]
+
+
+class Errors(Notes):
+    """Counts errors, of which few are good."""
+
+    best_metric, lower_is_better = "cer", ("cer",)
+
+    def tally(self, predictions: Any, examples: Any) -> Tally:
+        return means({"cer": [0.9, 0.0, 0.5, 1.7] * 5})
+
+
+def test_of_errors_the_largest_are_the_worst(lab: Lab) -> None:
+    found = of_own(lab, Errors)["errors"]
+    assert (found["order"], found["wrong"]) == ("cer", 15)
+    assert [row["score"] for row in found["rows"]] == [1.7] * 5 + [0.9] * 5 + [0.5] * 5
 
 
 def test_a_task_of_ones_own_need_not_take_part(lab: Lab) -> None:

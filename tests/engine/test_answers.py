@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,8 @@ from ftkit.data.read import read
 from ftkit.engine import infer
 from ftkit.engine.answers import FileAnswers
 from ftkit.engine.predict import Predictor
+from ftkit.errors import DataError
+from ftkit.terminal import silence
 from tests.command import ftkit, stands
 from tests.runs import Lab, assert_close, read_jsonl, rows, write_rows
 
@@ -361,3 +364,29 @@ def test_what_stands_beside_a_partial_file_is_nobodys_to_replace_without_a_word(
     assert done.code == 3 and "out.csv exists already" in done.err and output.read_text() == "somebody's own"
     assert ftkit(*command, "--overwrite").code == 0 and output.read_text() != "somebody's own"
     assert not output.with_name("out.csv.partial").exists()
+
+
+def test_two_commands_do_not_write_one_file(predictor: Predictor, tmp_path: Path) -> None:
+    given = write_rows(tmp_path / "in.jsonl", texts())
+    first, second = (FileAnswers(predictor, str(given), (), silence) for _ in range(2))
+    lines = first.lines
+
+    def meanwhile(*arguments: Any) -> Any:
+        with pytest.raises(DataError, match="another process writes"):
+            second.write(tmp_path / "out.jsonl")
+        yield from lines(*arguments)
+
+    first.lines = meanwhile  # type: ignore[method-assign]
+    first.write(tmp_path / "out.jsonl")
+    assert len(written(tmp_path / "out.jsonl")) == len(texts())
+
+
+def test_names_of_files_may_be_of_any_bytes(predictor: Predictor, tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_rows(
+            Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9%d.jsonl" % number)), [*texts(), {"text": {"a": 1}}]
+        )
+    FileAnswers(predictor, f"{tmp_path}/caf*.jsonl", (), silence).write(tmp_path / "all.jsonl")
+    assert len(written(tmp_path / "all.jsonl")) == 2 * len(texts()) + 2
+    errors = read_jsonl(tmp_path / "all.jsonl.errors.jsonl")
+    assert [Path(row["file"]).name for row in errors] == ["caf\\xe91.jsonl", "caf\\xe92.jsonl"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ftkit.engine import model as models
 from ftkit.engine.card import _results as card_results
 from ftkit.engine.card import model_card
 from ftkit.engine.export import export
+from ftkit.engine.predict import Predictor
 from ftkit.exporters._example import example
 from tests.command import ftkit
 from tests.runs import Lab
@@ -129,3 +132,12 @@ def test_command_of_the_card_answers(lab: Lab, tmp_path: Path) -> None:
     assert words is not None
     done = ftkit("predict", tmp_path / "out", words[1])
     assert done.code == 0 and words[1] in done.out
+
+
+@pytest.mark.parametrize("kind", ["single", "ner", "qa", "seq2seq"])
+def test_the_command_is_of_the_tasks_own_columns(lab: Lab, kind: str) -> None:
+    method = "lora" if kind == "seq2seq" else "full"
+    (line,) = [line for line in card(lab, kind, method).splitlines() if line.startswith("ftkit predict")]
+    (given,) = shlex.split(line)[3:]
+    value = json.loads(given) if given.startswith("{") else given
+    assert len(list(Predictor(lab.trained(kind, method).run)([value]))) == 1

@@ -74,3 +74,9 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(lab: Lab, tmp_pat
     with pytest.raises(RunError, match="can't be merged"):
         export(lab.trained("single", "adapter").run, tmp_path / "deep" / "new", "checkpoint")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_link_to_nowhere_is_no_place_for_an_export(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "not-there-yet")
+    with pytest.raises(RunError, match="exists already"):
+        export(lab.trained("single", "full").run, tmp_path / "out")

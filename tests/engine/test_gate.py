@@ -111,3 +111,11 @@ def test_a_task_without_scores_is_judged_by_its_logits() -> None:
     bare = replace(RUN, scores={})
     assert Proof("onnx", bare, bare, "", 1, 1e-3, 0.005).faults() == []
     assert "no score" in Proof("onnx", bare, bare, "", 1, 1e-3, 0.005).sentence()
+
+
+def test_an_error_may_grow_by_a_share_of_itself_whatever_its_unit() -> None:
+    bf16 = exporters.find("torch-bf16")
+    for unit in (1e-3, 1.0, 1e9):
+        _, drop = Allowed().of(bf16, RUN, unit)
+        assert drop == bf16.allow_drop * unit
+    assert Allowed(allow_drop=0.1).of(bf16, RUN, 5.0)[1] == 0.1

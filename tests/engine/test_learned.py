@@ -141,3 +141,10 @@ def test_a_damaged_file_is_told(lab: Lab, tmp_path: Path) -> None:
         np.save(path, other)
         with pytest.raises(RunError, match=r"learned\.npy is damaged"):
             learned.by(run.path)
+
+
+def test_rows_that_folds_hold_out_are_no_new_ones_either(lab: Lab) -> None:
+    run = lab.trained("single", "full").run
+    recipe = lab.recipe("single", f"model.checkpoint={run}", "train.folds=3", "data.validation=0", "data.test=null")
+    (warning,) = (each for each in cleared(recipe).warnings if each.kind == "learned")
+    assert len(warning.places) == len(rows("single", "train")) and "folds" in warning.fix

@@ -54,6 +54,13 @@ def test_balance_changes_neither_steps_nor_the_count_of_variants(lab: Lab, balan
     assert len(steps) == 1 and 0 < found.lifts[0].variants <= 11
 
 
+def test_no_side_stops_early_or_is_scored_more_often(lab: Lab) -> None:
+    settings = (BY, "train.patience=1", "train.evaluate_every=epoch")
+    found = lift(lab.recipe("single", *settings), lab.new(), seeds=2, per_label=3)
+    kept = [(found.study / f"9-{name}" / "13" / "recipe.yaml").read_text() for name in ("without", "swap+delete")]
+    assert all("patience: null" in text and "evaluate_every: auto" in text for text in kept)
+
+
 def test_variants_are_of_the_drawn_rows_alone(done: Lifted) -> None:
     assert done.training_rows == 9
     for one in done.lifts:
@@ -63,7 +70,7 @@ def test_variants_are_of_the_drawn_rows_alone(done: Lifted) -> None:
 def test_a_second_call_trains_nothing(lab: Lab, done: Lifted) -> None:
     said: list[str] = []
     again = lift(lab.recipe("single", BY), done.study, each=True, seeds=2, per_label=3, say=said.append)
-    assert again == done and not said
+    assert again == done and not [line for line in said if line.startswith("training")]
     assert json.loads((done.study / "lift.json").read_text()) == json.loads(json.dumps(done.as_json()))
 
 

@@ -97,3 +97,28 @@ def test_labels_that_are_too_rare_are_not_judged(lab: Lab) -> None:
     with pytest.raises(RecipeError, match="fewer than two labels"):
         file = lab.file("single", "test")
         found_in(lab.recipe("single", f"data.train={file}", "data.validation=0", "data.test=null"))
+
+
+@pytest.mark.parametrize("documents", [2, 3])
+def test_few_documents_are_few_folds(lab: Lab, documents: int) -> None:
+    rows = [{**row, "group": str(i % documents)} for i, row in enumerate(opinions(60))]
+    file = write_rows(lab.folder / "noise" / f"of{documents}.jsonl", rows)
+    settings = (f"data.train={file}", "data.validation=0", "data.test=null", "data.group=group")
+    _, note = found_in(lab.recipe("single", *settings))
+    assert "of the labels are those" in note
+
+
+def test_label_of_one_document_is_not_judged(lab: Lab) -> None:
+    rows = [{**row, "group": "all" if row["label"] == "praise" else str(i)} for i, row in enumerate(opinions(60))]
+    file = write_rows(lab.folder / "noise" / "one.jsonl", rows)
+    settings = (f"data.train={file}", "data.validation=0", "data.test=null", "data.group=group")
+    with pytest.raises(RecipeError, match="fewer than two labels"):
+        found_in(lab.recipe("single", *settings))
+
+
+def test_checkpoint_that_has_learned_may_know_the_labels(lab: Lab) -> None:
+    file = write_rows(lab.folder / "noise" / "known.jsonl", opinions(60))
+    settings = (f"data.train={file}", "data.validation=0", "data.test=null")
+    run = lab.train("single", *settings).run
+    _, note = found_in(lab.recipe("single", *settings, f"model.checkpoint={run}"))
+    assert f"(but {run} may have, in its own training)" in note

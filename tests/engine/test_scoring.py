@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +139,40 @@ def test_right_decisions_are_counted_over_all_labels_that_the_model_knows() -> N
     assert {name: plain[name] for name in plain if name != "hamming_accuracy"} == {
         name: score for name, score in found.scores.items() if name != "hamming_accuracy"
     }
+
+
+METRIC = """
+import datasets, evaluate
+
+class Mine(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        right = sum(a == b for a, b in zip(predictions, references)) / len(references)
+        return {"accuracy": right, "f1": right / 2, "hits": right}
+"""
+
+
+def test_a_named_metric_takes_no_scores_place(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(METRIC)
+    task = Classification(Classification.Options())
+    plain = scored(task, PREDICTIONS, ROWS, EvaluateSpec(), LABELS).scores
+    found = scored(task, PREDICTIONS, ROWS, EvaluateSpec(metrics=(str(tmp_path / "mine.py"),)), LABELS).scores
+    assert {name: found[name] for name in plain} == plain
+    assert found.keys() - plain.keys() == {"mine/f1", "hits"}, "an accuracy that is the same is said once"
+    assert found["mine/f1"]["value"] == plain["accuracy"]["value"] / 2
+
+
+def test_rows_of_a_document_are_left_out_together() -> None:
+    right = [i // 40 % 3 > 0 for i in range(400)]
+    said = [{"label": LABELS[(i + 1 - hit) % 2]} for i, hit in enumerate(right)]
+    rows = Dataset.from_dict({"text": ["x"] * 400, "label": [LABELS[i % 2] for i in range(400)]})
+    alone = scored(Own(Own.Options()), said, rows, EvaluateSpec(), LABELS).scores["right"]
+    grouped = rows.add_column("group", [str(i // 40) for i in range(400)])
+    together = scored(Own(Own.Options()), said, grouped, EvaluateSpec(), LABELS).scores["right"]
+    assert together["value"] == alone["value"]
+    assert together["high"] - together["low"] > 3 * (alone["high"] - alone["low"])
+    few = rows.add_column("group", [str(i // 200) for i in range(400)])
+    assert "low" not in scored(Own(Own.Options()), said, few, EvaluateSpec(), LABELS).scores["right"]

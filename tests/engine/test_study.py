@@ -346,3 +346,37 @@ def test_code_of_ones_own_is_remembered_by_a_study(
     monkeypatch.setattr(curve, "_found", Halted(curve._found, at=1))
     with pytest.raises(Interrupted):
         learning_curve(recipe, tmp_path / "study", seeds=1)
+
+
+def test_what_a_checkpoint_has_learned_is_told_before_a_curve_is_drawn(
+    lab: Lab, train_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.train("single", f"data.train={train_file}").run
+    recipe = lab.recipe("single", f"data.train={train_file}", f"model.checkpoint={run}")
+    said: list[str] = []
+
+    def stop(*_: Any) -> None:
+        raise RunError("it has begun")
+
+    monkeypatch.setattr(curve, "_train", stop)
+    with pytest.raises(RunError, match="it has begun"):
+        learning_curve(recipe, tmp_path / "study", say=said.append)
+    assert any("has learned from 80 of the 80 training rows" in line for line in said)
+
+
+def test_score_that_the_test_rows_lack_costs_one_training_at_most(lab: Lab, tmp_path: Path) -> None:
+    recipe = lab.recipe("single", "augment.by=[swap]", "train.metric=acuracy", "data.validation=null")
+    with pytest.raises(RecipeError, match="'acuracy' is no score of this task"):
+        lift(recipe, tmp_path / "study", seeds=2, per_label=3)
+
+
+def test_few_documents_are_told_and_their_rows_are_drawn(lab: Lab, tmp_path: Path) -> None:
+    files = []
+    for split in ("train", "test"):
+        grouped = [{**row, "group": "one"} for row in rows("single", split, 30)]
+        files.append(f"data.{split}={write_rows(tmp_path / f'{split}.jsonl', grouped)}")
+    said: list[str] = []
+    recipe = lab.recipe("single", "augment.by=[swap]", *files, "data.validation=null", "data.group=group")
+    found = lift(recipe, tmp_path / "study", seeds=2, per_label=3, say=said.append)
+    assert any("the test rows are of 1 document" in line for line in said)
+    assert found.lifts[0].found.low < found.lifts[0].found.high

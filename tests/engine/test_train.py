@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from ftkit.engine import model as models
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.folds import fold_rows
 from ftkit.engine.predict import Predictor
-from ftkit.engine.train import over_folds, plan, train
+from ftkit.engine.train import _over_seeds, over_folds, plan, train
 from ftkit.errors import CheckpointError, DataError, FTKitError, MachineError, RecipeError, RunError
 from ftkit.metrics.evidence import Evidence
 from ftkit.run import RunDirectory
@@ -317,3 +318,15 @@ def test_scores_that_not_every_fold_has_are_over_those_that_have_them() -> None:
         found = over_folds(each)  # type: ignore[arg-type]
         assert {name: score["n"] for name, score in found.items()} == {"f1": 6, "no_answer": 1}
         assert found["no_answer"]["value"] == 0.25 and found["f1"]["value"] == 0.75
+
+
+def test_scores_that_only_some_seeds_have_are_told_over_these() -> None:
+    def one(**values: float) -> Any:
+        return SimpleNamespace(scores={"test": {name: {"value": value, "n": 9} for name, value in values.items()}})
+
+    found = _over_seeds([one(f1=0.5, rare=0.2), one(f1=0.7), one(f1=0.6, other=1.0)])["test"]
+    assert {name: score["each"] for name, score in found.items()} == {
+        "f1": [0.5, 0.7, 0.6],
+        "rare": [0.2],
+        "other": [1.0],
+    }

@@ -17,11 +17,11 @@ from ftkit.engine.evaluate import evaluate
 from ftkit.engine.export import Material, export, write
 from ftkit.engine.predict import Predictor
 from ftkit.errors import CheckpointError, RecipeError, RunError
-from ftkit.exporters._example import QUESTION, TEXT, example
+from ftkit.exporters._example import QUESTION, TEXT, asked, example
 from ftkit.files import sha256
 from tests.exporters import harms
 from tests.exporters.cases import FORMATS, GRAPHS, run_example
-from tests.runs import Lab, assert_close, gate_here, rows
+from tests.runs import Lab, assert_close, gate_here, rows, write_rows
 
 
 def plain(text: str) -> str:
@@ -91,6 +91,24 @@ def test_example_of_a_question_gives_an_answer_that_can_be_one(
     exec((folder / "example.py").read_text(), {})
     answer = next(Predictor(folder)([{"question": QUESTION, "context": TEXT}]))["answer"]
     assert answer and plain(capsys.readouterr().out) == plain(answer)
+
+
+@pytest.mark.parametrize("format", ["checkpoint", "onnx"])
+def test_examples_of_pairs_and_of_several_labels_answer_as_predict_does(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], format: str
+) -> None:
+    data = write_rows(tmp_path / "pairs.jsonl", [{**row, "text_pair": "It is so."} for row in rows("single", "train")])
+    settings = (f"data.train={data}", "data.validation=0.2", "data.test=null", "method=lora")
+    for number, run in enumerate((lab.train("single", *settings).run, lab.trained("multi", "lora").run)):
+        trained, folder = models.load(run), tmp_path / str(number)
+        write(exporters.find(format), format, Material(run, lab.prepared("single").splits["test"]), trained, folder)
+        (folder / "example.py").write_text(example(trained, exporters.find(format), format))
+        monkeypatch.chdir(folder)
+        exec((folder / "example.py").read_text(), {})
+        printed = capsys.readouterr().out
+        (answer,) = Predictor(folder)([asked(trained.task)])
+        said = [label for label in trained.labels if repr(label) in printed or printed.startswith(label)]
+        assert sorted(said) == sorted(answer["labels"] if number else [answer["label"]]), printed
 
 
 @pytest.mark.parametrize("name", GRAPHS)

@@ -65,3 +65,11 @@ def test_where_pairs_agree_it_is_that_of_the_rows() -> None:
     few, more = (tally(np.arange(200) < count) for count in (100, 120))
     found = paired([few, few], [more, more], "accuracy")
     assert found.high - found.value == pytest.approx(1.972 * (0.1 * 0.9 / 200) ** 0.5, rel=0.1)
+
+
+def test_documents_are_what_is_drawn_and_counted() -> None:
+    few, more = (tally(np.arange(200) < count) for count in (100, 120))
+    alone = paired([few, few], [more, more], "accuracy", range(200))
+    assert alone == paired([few, few], [more, more], "accuracy")
+    five = paired([few, few], [more, more], "accuracy", [i // 40 for i in range(200)])
+    assert five.high - five.low > 3 * (alone.high - alone.low)
