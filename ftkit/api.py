@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ftkit.engine.world import environment_kept
 from ftkit.errors import RunError
 from ftkit.files import expanded
+from ftkit.jobs import Launcher
 from ftkit.plugins import forget_changed
 from ftkit.recipe import Recipe, changed, load_recipe, refuse_stream
 from ftkit.run import RunDirectory, absolute, default_path, refuse_existing
@@ -139,7 +140,7 @@ def _place(processes: int | None, machines: int | None, rank: int | None, addres
 
 def launch(
     recipe: str | Path,
-    launcher: Literal["slurm", "torchrun", "accelerate"],
+    launcher: Launcher,
     settings: Iterable[str] = (),
     run: str | Path | None = None,
     *,
@@ -314,8 +315,8 @@ def evaluate(
     several devices that one can't hold, as `ftkit eval` takes them.
     Raises FTKitError for a source that can't answer or rows that can't be scored.
     """
+    from ftkit.engine.device_map import read
     from ftkit.engine.evaluate import evaluate as run_evaluation
-    from ftkit.engine.spread import read
 
     over = read(device_map, max_memory)
     return run_evaluation(source, split, str(data) if data else None, settings, say, progress, precision, over)

@@ -105,18 +105,3 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).replace("-", "", 1).replace(",", "").isdigit() or cell == ""
-
-
-def variants_sentence(found: Mapping[str, Any]) -> str:
-    """How many variants of training rows there are, and what became of the others."""
-    left = [f"{found[name]} {what}" for name, what in _NO_VARIANTS.items() if found[name]]
-    by = ", ".join(f"{count} by {name}" for name, count in found["by"].items())
-    said = f"{found['variants']} variants of {found['rows']} training rows{f' ({by})' if by else ''}"
-    return "; ".join([said, *left])
-
-
-_NO_VARIANTS = {
-    "flipped": "of them with the opposite label",
-    "unchanged": "times nothing could change",
-    "repeated": "left out, as they say what is there already",
-}

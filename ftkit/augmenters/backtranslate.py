@@ -25,8 +25,10 @@ class Backtranslate(Augmenter):
     summary = "sentences are translated into another language and back"
 
     class Options(Augmenter.Options):
-        """The settings of `backtranslate`; `strength` is the share of sentences."""
+        """The settings of `backtranslate`."""
 
+        strength: float | None = Field(None, gt=0, le=1)
+        """Share of a text's sentences that are translated, one at least; `augment.strength` when not set."""
         there: str
         """A checkpoint that translates from the texts' language: a Hub id, or a local folder."""
         back: str

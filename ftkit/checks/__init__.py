@@ -76,9 +76,10 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
 def as_data(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
     """Rows as they were read, for `found_in`; `tokenizer` is transformers', where the checkpoint is at hand."""
     count = counting(tokenizer.backend_tokenizer) if tokenizer else None
-    data = Data(loaded.shape, {}, labels, limits, count, mendable=loaded.stream is None)
-    splits = dict(loaded.items())
-    places = chosen(splits, [column.name for column in data.inputs], data.notes)
+    splits, notes = dict(loaded.items()), list[str]()
+    inputs = [column.name for column in loaded.shape if column.is_input]
+    places, repeats_of = chosen(splits, inputs, notes)
+    data = Data(loaded.shape, {}, labels, limits, count, notes, loaded.stream is None, repeats_of)
     for name, split in splits.items():
         part = split.select(places[name]) if name in places else split
         data.splits[name] = part.to_dict()

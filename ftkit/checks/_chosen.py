@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftkit.data.typed import batches
 
@@ -19,12 +19,21 @@ DRAWN = 50_000
 """Of more rows, those that are drawn at random, from all splits alike; and at most as many that repeat others."""
 
 
-def chosen(splits: Mapping[str, Dataset], inputs: Sequence[str], notes: list[str]) -> dict[str, list[int]]:
-    """Split -> indices of the rows to look through, ascending; nothing where all are. `notes` are told which."""
+class Chosen(NamedTuple):
+    """Which rows are looked through."""
+
+    places: dict[str, list[int]]
+    """Split -> indices, ascending; nothing where all are."""
+    repeats_of: int
+    """Rows of which those are looked through that repeat others: all, unless these are too many."""
+
+
+def chosen(splits: Mapping[str, Dataset], inputs: Sequence[str], notes: list[str]) -> Chosen:
+    """The rows to look through; `notes` are told which."""
     sizes = [len(split) for split in splits.values()]
     total = sum(sizes)
     if total <= ALL:
-        return {}
+        return Chosen({}, total)
     again = _repeated(splits, inputs)
     places = {*Random("chosen").sample(range(total), DRAWN), *again[:DRAWN]}
     notes.append(
@@ -32,10 +41,11 @@ def chosen(splits: Mapping[str, Dataset], inputs: Sequence[str], notes: list[str
         f" {len(again):,} rows that repeat the text of others; labels are counted in all"
     )
     ordered, starts = sorted(places), [0, *accumulate(sizes)]
-    return {
+    found = {
         name: [place - begin for place in ordered if begin <= place < end]
         for name, (begin, end) in zip(splits, pairwise(starts), strict=True)
     }
+    return Chosen(found, total if len(again) <= DRAWN else len(ordered))
 
 
 def _repeated(splits: Mapping[str, Dataset], inputs: Sequence[str]) -> list[int]:

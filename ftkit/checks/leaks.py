@@ -26,4 +26,6 @@ class Leaks(Check):
                 first.setdefault(key, (split, index))
         if places:
             what = "a held-out row also stands in an earlier split; its score says nothing of new texts"
-            yield Finding("leak", "warning", what, tuple(places), "take it out of the earlier split" + FIXES)
+            yield Finding(
+                "leak", "warning", what, tuple(places), "take it out of the earlier split" + FIXES, data.repeats_of or 0
+            )

@@ -96,7 +96,7 @@ def _variants(found: Augmentation, show: int | None, to: Path | None, as_json: b
     """Show some variants, write them to a file, or both."""
     import json
 
-    from ftkit import terminal
+    from ftkit.engine.variants import sentence
 
     result: dict[str, Any] = found.as_json()
     if to:
@@ -107,7 +107,7 @@ def _variants(found: Augmentation, show: int | None, to: Path | None, as_json: b
         return
     if shown or not to:
         _print(found, shown)
-    print(terminal.variants_sentence(result))
+    print(sentence(result))
     if to:
         print(f"{result['written']} rows are in {to}; data.group=group keeps a row and its variants in one split")
         if found.held:

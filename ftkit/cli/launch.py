@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ftkit.cli._options import Settings
-
-
-class Launcher(StrEnum):
-    """What starts the processes."""
-
-    slurm = "slurm"
-    torchrun = "torchrun"
-    accelerate = "accelerate"
+from ftkit.jobs import Launcher
 
 
 def launch(
@@ -42,7 +34,7 @@ def launch(
     print(
         api.launch(
             recipe,
-            launcher.value,
+            launcher,
             settings or (),
             run,
             machines=machines,

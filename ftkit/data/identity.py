@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ftkit.data.hub import is_hub_id
-from ftkit.data.several import hashes
+from ftkit.data.read import parted
+from ftkit.data.several import expand
 from ftkit.data.split import SPLIT_NAMES
-from ftkit.data.stream import stamps
 from ftkit.data.typed import AT_ONCE
+from ftkit.errors import DataError
+from ftkit.files import sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
     from ftkit.data.load import Splits
     from ftkit.settings import DataSpec
+
+
+_PROBE = 2**20
+"""Bytes at each end of a stream's file that tell it from others."""
 
 
 def file_hashes(spec: DataSpec) -> dict[str, str]:
@@ -34,6 +41,42 @@ def file_hashes(spec: DataSpec) -> dict[str, str]:
         for split, files in found.items()
         for file, digest in files.items()
     }
+
+
+def hashes(names: Sequence[str]) -> dict[str, str]:
+    """The SHA-256 of each local file and folder that names and patterns stand for.
+
+    Raises DataError where one can't be read.
+    """
+    return _of_each(names, sha256)
+
+
+def stamps(names: Sequence[str]) -> dict[str, str]:
+    """What tells each local file that names and patterns stand for from others, without reading all of it.
+
+    It is the SHA-256 of its size and of its first and last bytes. Raises DataError where one can't be read.
+    """
+    return _of_each(names, _stamp)
+
+
+def _of_each(names: Sequence[str], digest: Callable[[Path], str]) -> dict[str, str]:
+    paths = {name: Path(parted(name)[0]) for name in expand(names)[0]}
+    found: dict[str, str] = {}
+    for name, path in paths.items():
+        try:
+            found |= {name: digest(path)} if path.exists() else {}
+        except OSError as error:
+            raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error
+    return found
+
+
+def _stamp(path: Path) -> str:
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        found = hashlib.sha256(f"{size} ".encode() + file.read(_PROBE))
+        file.seek(max(0, size - _PROBE))
+        found.update(file.read(_PROBE))
+    return f"ends:{found.hexdigest()}"
 
 
 def from_hub(spec: DataSpec, split: str) -> bool:

@@ -14,7 +14,6 @@ from ftkit.data import mapped
 from ftkit.data.mapped import joined
 from ftkit.data.read import Table, folder_reader, looks_like_file, parted
 from ftkit.errors import DataError, every, problems
-from ftkit.files import sha256
 
 
 def expand(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -110,19 +109,3 @@ def _difference(first: Table, other: Table) -> str:
     said = [f"lacks {', '.join(lacks)}"] if lacks else []
     said += [f"has {', '.join(more)} more"] if more else []
     return f"{other.source} {' and '.join(said)}" if said else ""
-
-
-def hashes(names: Sequence[str]) -> dict[str, str]:
-    """The SHA-256 of each local file and folder that names and patterns stand for.
-
-    Raises DataError where one can't be read.
-    """
-    paths = {name: Path(parted(name)[0]) for name in expand(names)[0]}
-    return {name: _hash(path) for name, path in paths.items() if path.exists()}
-
-
-def _hash(path: Path) -> str:
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error

@@ -5,7 +5,6 @@ What tells how rows are read (columns, tags, encoding, quotation marks) is found
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 5_000
 """Rows from the beginning that are looked at before the first step."""
-_PROBE = 2**20
-"""Bytes at each end of a file that tell it from others."""
 
 Unread = list[tuple[int, str]]
 Open = Callable[[Unread | None], Iterator[Table]]
@@ -228,28 +225,7 @@ def _opened(name: str, spec: DataSpec, shapes: Shapes, unread: Unread | None) ->
     return stream_file(name, spec, shapes, unread)
 
 
-def stamps(names: Sequence[str]) -> dict[str, str]:
-    """What tells each local file that names and patterns stand for from others, without reading all of it.
-
-    It is the SHA-256 of its size and of its first and last bytes. Raises DataError where one can't be read.
-    """
-    paths = {name: Path(parted(name)[0]) for name in expand(names)[0]}
-    return {name: f"ends:{_stamp(path)}" for name, path in paths.items() if path.exists()}
-
-
 def times(names: Sequence[str]) -> dict[str, int]:
     """When each local file was written, in nanoseconds."""
     paths = {name: Path(parted(name)[0]) for name in names}
     return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
-
-
-def _stamp(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            found = hashlib.sha256(f"{size} ".encode() + file.read(_PROBE))
-            file.seek(max(0, size - _PROBE))
-            found.update(file.read(_PROBE))
-            return found.hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror or error}", "check its permissions") from error

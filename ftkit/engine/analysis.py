@@ -19,7 +19,7 @@ from ftkit.engine import attribution
 from ftkit.engine.model import Trained
 from ftkit.engine.scoring import Scored
 from ftkit.metrics import intervals
-from ftkit.metrics.intervals import Spread
+from ftkit.metrics.intervals import Resampling
 from ftkit.metrics.tally import Floats, LabelTally, MeanTally, MomentTally, Tally, means
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Example, Prediction, Span, Task
@@ -58,10 +58,10 @@ def analysis(
     task, tally, groups = trained.task, found.evidence.tally, found.evidence.groups
     if metric not in tally.scores():
         metric = task.decider()
-    spread = Spread(settings.level, settings.resamples)
+    resampling = Resampling(settings.level, settings.resamples)
     result: Json = {"rows": len(rows), "level": settings.level, "metric": metric}
     if metric in tally.scores():
-        result["slices"] = _slices(task, tally, groups, rows, spread, metric, truncated, seen)
+        result["slices"] = _slices(task, tally, groups, rows, resampling, metric, truncated, seen)
     if table := _confusion(trained, predictions, rows, tally):
         result["confusion"] = table
     return {**result, "errors": _errors(trained, predictions, rows, tally, metric, truncated, explained)}
@@ -91,7 +91,7 @@ def _slices(
     tally: Tally,
     groups: Sequence[int] | None,
     rows: Dataset,
-    spread: Spread,
+    resampling: Resampling,
     metric: str,
     truncated: Sequence[bool],
     seen: Collection[str],
@@ -102,7 +102,7 @@ def _slices(
         name = "accuracy" if by == "true label" else metric
         alone = _alone(tally, name)
         whole = alone.scores()[name]["value"]
-        each = [_slice(one, alone, groups, spread, name) for one in slices if _is_asked(alone, one)]
+        each = [_slice(one, alone, groups, resampling, name) for one in slices if _is_asked(alone, one)]
         for score in each:
             score["worse"] = _is_worse(score, whole, name in task.lower_is_better)
         if len(each) > 1:
@@ -183,13 +183,13 @@ def _unseen(row: Sequence[str], seen: Collection[str]) -> float:
     return sum(word not in seen for word in row) / max(1, len(row))
 
 
-def _slice(one: Slice, tally: Tally, groups: Sequence[int] | None, spread: Spread, metric: str) -> Json:
+def _slice(one: Slice, tally: Tally, groups: Sequence[int] | None, resampling: Resampling, metric: str) -> Json:
     """The metric of some rows."""
     part = replace(tally, rows=tally.rows[one.places])
     inside = None if groups is None else numbered([groups[i] for i in one.places])
     if inside and len(set(inside)) in (1, len(inside)):  # one document alone can't be drawn again
         inside = None
-    scores, _ = intervals.scores(part, inside, spread)
+    scores, _ = intervals.scores(part, inside, resampling)
     return {"name": one.name, "rows": len(one.places), **scores[metric]}
 
 

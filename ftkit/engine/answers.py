@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ftkit
+from ftkit.data.identity import hashes
 from ftkit.data.inputs import Inputs, Unanswered, read_inputs
-from ftkit.data.several import expand, hashes
+from ftkit.data.several import expand
 from ftkit.data.typed import batches
 from ftkit.engine import infer
 from ftkit.engine.asking import data_spec

@@ -14,7 +14,7 @@ from ftkit.baselines._base import Baseline
 from ftkit.engine.scoring import Scored, scored
 from ftkit.errors import RecipeError, problems
 from ftkit.metrics import intervals
-from ftkit.metrics.intervals import Spread, Verdict
+from ftkit.metrics.intervals import Resampling, Verdict
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Task
 
@@ -78,8 +78,8 @@ def gain(task: Task, model: Scored, baselines: Mapping[str, Scored], metric: str
     if not able or model.evidence is None or not resamples:
         return None
     best = max(able, key=lambda name: sign * baselines[name].scores[metric]["value"])
-    spread = Spread(model.level, resamples)
-    found = intervals.differences(model.evidence.tally, able[best].tally, model.evidence.groups, spread)
+    resampling = Resampling(model.level, resamples)
+    found = intervals.differences(model.evidence.tally, able[best].tally, model.evidence.groups, resampling)
     if metric not in found:
         return None
     difference = found[metric]

@@ -15,7 +15,7 @@ from ftkit.engine import learned
 from ftkit.errors import RunError, every, nearest, problems
 from ftkit.metrics import intervals, over_trainings
 from ftkit.metrics.evidence import Evidence
-from ftkit.metrics.intervals import Difference, Spread, Verdict, of_differences
+from ftkit.metrics.intervals import Difference, Resampling, Verdict, of_differences
 from ftkit.plugins import resolve
 from ftkit.run import SCORES, RunDirectory
 from ftkit.tasks._base import Task
@@ -152,16 +152,16 @@ def compare(
             learned.warn(run.path if run else model.name, model.evidence.asked, split, say)
     recipe, task = home.recipe, found[0].task
     decisive = _decisive(metric, [recipe.train.metric, task.decider()], found)
-    spread = of_differences(recipe.evaluate.level, recipe.evaluate.resamples)
+    resampling = of_differences(recipe.evaluate.level, recipe.evaluate.resamples)
     groups = next((model.evidence.groups for model in found if model.evidence.groups), None)
     together = _by_recipe(found)
     for models in together:
         if len(models) > 1:
             say(f"note: {', '.join(model.name for model in models)} differ in their seed alone: they are one entry")
-    entries = [_entry(models, groups, spread) for models in together]
+    entries = [_entry(models, groups, resampling) for models in together]
     lower = decisive in task.lower_is_better
-    compared = [_compared(entries[0], other, decisive, lower, groups, spread) for other in entries[1:]]
-    return Comparison(split, decisive, spread.level, entries, compared)
+    compared = [_compared(entries[0], other, decisive, lower, groups, resampling) for other in entries[1:]]
+    return Comparison(split, decisive, resampling.level, entries, compared)
 
 
 # ------------------------------------------------------------------ what is compared
@@ -348,9 +348,9 @@ _SAME = ("sha256", "checkpoint", "teacher", "labels", "code")
 """What runs that differ in their seed alone began with."""
 
 
-def _entry(models: tuple[Model, ...], groups: Sequence[int] | None, spread: Spread) -> Entry:
+def _entry(models: tuple[Model, ...], groups: Sequence[int] | None, resampling: Resampling) -> Entry:
     if len(models) == 1:
-        return Entry(models[0].name, models, dict(intervals.scores(models[0].evidence.tally, groups, spread)[0]))
+        return Entry(models[0].name, models, dict(intervals.scores(models[0].evidence.tally, groups, resampling)[0]))
     each = [model.evidence.tally.scores() for model in models]
     return Entry(f"{models[0].name} ({len(models)} seeds)", models, {name: _mean(each, name) for name in each[0]})
 
@@ -360,13 +360,13 @@ def _mean(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 
 def _compared(
-    first: Entry, other: Entry, metric: str, lower: bool, groups: Sequence[int] | None, spread: Spread
+    first: Entry, other: Entry, metric: str, lower: bool, groups: Sequence[int] | None, resampling: Resampling
 ) -> Compared:
     more, less = ([model.evidence.tally for model in entry.models] for entry in (other, first))
-    found = intervals.differences(more, less, groups, spread)
+    found = intervals.differences(more, less, groups, resampling)
     several = len(first.models) > 1 or len(other.models) > 1
     settings = _changed(first.models[0], other.models[0], but=_SEED if several else "")
-    said = found[metric].verdict(spread.level, lower)
+    said = found[metric].verdict(resampling.level, lower)
     return Compared(other.name, said, metric, first.scores[metric]["n"], found, settings)
 
 

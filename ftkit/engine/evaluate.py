@@ -13,9 +13,9 @@ from ftkit.data.identity import changed_files, file_hashes
 from ftkit.engine import infer, learned
 from ftkit.engine import model as models
 from ftkit.engine.asking import answer, data_spec, read_rows, recipe_of, spec_of
+from ftkit.engine.device_map import DeviceMap
 from ftkit.engine.prepare import check, read_splits
 from ftkit.engine.scoring import Scored, scored
-from ftkit.engine.spread import Spread
 from ftkit.errors import RecipeError, RunError
 from ftkit.metrics.evidence import asked
 from ftkit.recipe import Recipe
@@ -42,7 +42,7 @@ def evaluate(
     say: Say = silence,
     progress: Progress | None = None,
     precision: str | None = None,
-    over: Spread | None = None,
+    over: DeviceMap | None = None,
 ) -> Evaluation:
     """Score a run, an export or a fine-tuned checkpoint on one split of its run, or on a file.
 

@@ -134,10 +134,9 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    environment = _environment(args, model, processes, None if prepared.stream else args.num_train_epochs)
     if trainer.is_world_process_zero():
-        environment = _environment(args, model, processes, None if prepared.stream else args.num_train_epochs)
-        run.write_json(ENVIRONMENT, environment)
-        run.write_json(DATA, {**describe(prepared, rows.cut), **rows.told()})
+        _describe(run, prepared, rows, environment)
     notes = keeping.noted if keeping else ()
     trains = args.num_train_epochs > 0 and not (keeping and keeping.over)
     if trains:
@@ -149,19 +148,26 @@ def fit(
     steps = keeping.step if keeping else trainer.state.global_step
     kept_model = "".join(one.told(steps) for one in best)
     fitted = Fitted(steps, clock.seconds, rows.learned, rows.cut, (*notes, *rows.notes()), kept_model)
-    if trainer.is_world_process_zero() and not trial:
-        if went_by := rows.told():  # known now, and not when it began
-            run.write_json(DATA, {**describe(prepared, rows.cut), **went_by})
-        run.write_json(ENVIRONMENT, {**environment, "notes": notes})
+    if trial:
+        return fitted
+    leads = trainer.is_world_process_zero()
+    if leads:
+        _describe(run, prepared, rows, {**environment, "notes": notes})  # what went by of a stream is known now
         run.publish()
-    if not trial and (not args.num_train_epochs or not validation):
-        save()
-    if trainer.is_world_process_zero() and not trial:
+    if not args.num_train_epochs or not validation:
+        save()  # by every process, where weights are split; a run without FITTED trains again, so that comes after it
+    if leads:
         run.write_json(FITTED, vars(fitted))
         Checkpoints(run.checkpoints).clear()
     if keeping and trains:  # else what was asked for is an earlier training's
         interrupt.stop_if_asked("the training, which is saved")
     return fitted
+
+
+def _describe(run: RunDirectory, prepared: Prepared, rows: Streamed | AtHand, environment: dict[str, Any]) -> None:
+    """What is learned from, and what it is computed with."""
+    run.write_json(ENVIRONMENT, environment)
+    run.write_json(DATA, {**describe(prepared, rows.cut), **rows.told()})
 
 
 def _model(prepared: Prepared) -> Any:

@@ -11,7 +11,7 @@ from weakref import WeakSet
 import numpy as np
 import torch
 
-from ftkit.engine import spread
+from ftkit.engine import device_map
 from ftkit.engine.generate import write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
@@ -86,7 +86,7 @@ def run(
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0
     names = [name for name in tokenizer.model_input_names if name in encoded]
-    device = spread.device(model)
+    device = device_map.device(model)
 
     def answer(places: list[int]) -> list[Output]:
         rows = [{name: encoded[name][i] for name in names} for i in places]
@@ -107,7 +107,7 @@ def looked_at(
     look: Callable[[Any, Mapping[str, torch.Tensor]], list[Any]],
 ) -> list[Any]:
     """What `look` makes of the model's outputs for a batch, an entry a row, of some encoded rows with their targets."""
-    device = spread.device(model)
+    device = device_map.device(model)
 
     def answer(places: list[int]) -> list[Any]:
         batch = {name: v.to(device) for name, v in task.collate([rows[i] for i in places], tokenizer).items()}
@@ -171,7 +171,7 @@ def _write(model: Any, batch: Mapping[str, torch.Tensor], settings: dict[str, An
 @contextmanager
 def _answering(model: torch.nn.Module, task: Task, precision: str) -> Iterator[None]:
     """The model made `ready`, without gradients, in a precision."""
-    autocast = torch.autocast(spread.device(model).type, torch.bfloat16, enabled=precision == "bf16")
+    autocast = torch.autocast(device_map.device(model).type, torch.bfloat16, enabled=precision == "bf16")
     with nullcontext() if model in _READY else ready(model, task), torch.inference_mode(), autocast:
         yield
 
@@ -185,7 +185,7 @@ def ready(model: torch.nn.Module, task: Task) -> Iterator[None]:
     and so is one that another runtime computes.
     """
     with _evaluating(model), ExitStack() as quick:
-        if not (is_served(model) or spread.is_spread(model)):
+        if not (is_served(model) or device_map.is_spread(model)):
             quick.enter_context(unpadded(model, task.reads_otherwise))
             quick.enter_context(lowered(model, still=True))
         _READY.add(model)

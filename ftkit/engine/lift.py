@@ -160,11 +160,11 @@ def _varied(some: Prepared, spec: AugmentSpec, study: Study, part: RunDirectory)
 def _lifted(study: Study, plain: Sequence[Done], others: dict[str, list[Done]], size: int) -> Lifted:
     prepared = study.prepared
     settings, metric = prepared.recipe.evaluate, prepared.metric
-    spread = of_differences(settings.level, settings.resamples)
+    resampling = of_differences(settings.level, settings.resamples)
     groups = study.groups
     lifts = []
     for name, done in others.items():
-        found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, spread)
+        found = paired([d.evidence.tally for d in plain], [d.evidence.tally for d in done], metric, groups, resampling)
         variants = fmean(d.given - size for d in done)
         lifts.append(Lift(name, variants, found, prepared.task.sign(metric) < 0))
     result = Lifted(**study.about, seeds=len(plain), training_rows=size, lifts=tuple(lifts))

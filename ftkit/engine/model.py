@@ -18,9 +18,9 @@ from ftkit import checkpoints, exporters, trust
 from ftkit.checkpoints.folder import CARD, CONFIG, CONTRACT, MARK
 from ftkit.checkpoints.hub import is_snapshot
 from ftkit.engine import contract as contracts
-from ftkit.engine import machine, pretrained, served, spread
+from ftkit.engine import device_map, machine, pretrained, served
 from ftkit.engine.contract import Contract
-from ftkit.engine.spread import Spread
+from ftkit.engine.device_map import DeviceMap
 from ftkit.errors import CheckpointError, MachineError, first, one_line, problems
 from ftkit.exporters._base import Exporter
 from ftkit.files import SEAL, broken, is_sealed, replacing, seal, sha256_together
@@ -60,7 +60,7 @@ def save_beside(folder: Path, tokenizer: Any, contract: Contract) -> None:
         path.chmod((folder / CONTRACT).stat().st_mode)
 
 
-def load(source: str | Path, over: Spread | None = None) -> Trained:
+def load(source: str | Path, over: DeviceMap | None = None) -> Trained:
     """A run, an export, or a plain fine-tuned checkpoint (a folder or a Hub id), ready to answer.
 
     `over` lays it over several devices. Raises CheckpointError or RunError where there is none, or where its base is
@@ -73,7 +73,7 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
     trust.refuse_outside(folder, {**named, "base": found.base})
     task: Task = resolve("task", Choice.model_validate(found.task), Task)
     method: Method = resolve("method", Choice.model_validate(found.method), Method)
-    spread.refuse_adapter(over, found.base is None, source)
+    device_map.refuse_adapter(over, found.base is None, source)
     runtime = exporters.find(found.format) if found.format else None
     if runtime and not runtime.is_torch:
         if over:
@@ -96,7 +96,7 @@ def load(source: str | Path, over: Spread | None = None) -> Trained:
         layers = (found.base or {}).get("layers")
         model = pretrained.build(base, task, found.labels, new_head=found.base is not None, over=over, layers=layers)
         model = _load_adapter(method, model, folder)
-        model = model if spread.is_spread(model) else model.to(machine.device())
+        model = model if device_map.is_spread(model) else model.to(machine.device())
     return Trained(model.eval(), task, tokenizer, found.labels, method, found, folder)
 
 

@@ -15,7 +15,7 @@ from datasets import Dataset, load_from_disk
 from transformers.modeling_outputs import BaseModelOutput
 
 from ftkit import exporters
-from ftkit.engine import infer, machine, speed, spread
+from ftkit.engine import device_map, infer, machine, speed
 from ftkit.engine import model as models
 from ftkit.engine.scoring import scored
 from ftkit.errors import FTKitError
@@ -193,7 +193,7 @@ def _written(t: models.Trained, example: Example, settings: EvaluateSpec) -> Out
     encoded = t.task.encode({name: [value] for name, value in example.items()}, t.tokenizer, t.labels)
     names = [name for name in (*t.tokenizer.model_input_names, "labels") if name in encoded]
     batch = t.task.collate([{name: encoded[name][0] for name in names}], t.tokenizer)
-    device = spread.device(t.model)
+    device = device_map.device(t.model)
     batch = {name: value.to(device) for name, value in batch.items()}
     low = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
     with torch.inference_mode(), low:

@@ -10,9 +10,10 @@ from weakref import finalize
 
 from ftkit.data.clean import changed, cleaned
 from ftkit.data.load import unified_rows
-from ftkit.engine import infer, spread
+from ftkit.engine import infer
 from ftkit.engine import model as models
 from ftkit.engine.asking import answer, data_spec, read_rows, recipe_of, spec_of
+from ftkit.engine.device_map import read as read_device_map
 from ftkit.engine.given import as_given
 from ftkit.errors import DataError, some
 from ftkit.tasks._base import Column, Example, Prediction, Task
@@ -42,7 +43,7 @@ class Predictor:
         device_map: str | None = None,
         max_memory: str | None = None,
     ) -> None:
-        self.trained = models.load(source, spread.read(device_map, max_memory))
+        self.trained = models.load(source, read_device_map(device_map, max_memory))
         self.recipe = recipe_of(source, say)
         self.settings = spec_of(self.trained, self.recipe, precision)
         self.homes = _homes(self.trained.task, data_spec(self.trained, self.recipe, ()).columns)

@@ -120,7 +120,6 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         raise RecipeError("data.train must be set: a file with the rows to learn from", "--set data.train=FILE")
     read: list[Any] = every([partial(_loaded, recipe, task), partial(_base_and_teacher, recipe)])
     (files, loaded), (base, teacher) = read
-    files, notes = {**files, **hub_hashes(recipe.data, loaded)}, loaded.notes
     _require_labels(recipe, loaded)
     config = pretrained.read_config(base.path)
     task, splits, labels, found = checks.checked(task, _used(recipe, loaded), recipe.data, config)
@@ -128,44 +127,58 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
         splits, found = _skipped(splits, found)
     with naming_skip(recipe.data):
         warnings = checks.usable(found, loaded.numbering, {name: _where(recipe, name) for name in splits})
-    known = pretrained.label_names(config)
-    labels = in_order_of(labels, known)
-    has_names = not all(_NUMBERED.fullmatch(name) for name in known)
-    if labels and {*known} != {*labels} and has_names and not pretrained.gives_a_number(task, config):
-        notes = (*notes, f"the checkpoint's head is of other labels ({some(list(known), 5)}): a new one is trained")
+    labels = in_order_of(labels, pretrained.label_names(config))
     _check_loss(recipe, task, labels)
     for name in recipe.evaluate.metrics:
         library.load(name, labels)  # found now, not after the training
-    if baselines.of(task) and loaded.stream:
-        notes = (*notes, "no baselines are scored beside a stream: they learn from all rows at once")
     tokenizer = pretrained.read_tokenizer(base.path, task)
-    if "validation" not in splits and (unused := unused_without_validation(recipe, "test" in splits)):
-        notes = (*notes, f"there are no validation rows, so {', '.join(unused)} does nothing")
     fitting = pretrained.within_positions(task, config, tokenizer)
-    if fitting is not task:
-        changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
-        notes = (*notes, f"{changed}: the checkpoint reads no more")
+    notes = [*loaded.notes, *_notes(recipe, task, fitting, config, labels, loaded, splits)]
     if look:
         data = checks.as_data(loaded, labels, fitting.limits(), tokenizer)
         warnings = merged([*warnings, *located(checks.found_in(data), loaded.numbering)])
-        notes = (*notes, *data.notes)
-    made = augmented(
+        notes += data.notes
+    prepared = augmented(
         Prepared(
-            recipe,
-            fitting,
-            method,
-            base,
-            tokenizer,
-            labels,
-            splits,
-            notes,
-            tuple(warnings),
-            files,
-            loaded.train,
+            recipe=recipe,
+            task=fitting,
+            method=method,
+            base=base,
+            tokenizer=tokenizer,
+            labels=labels,
+            splits=splits,
+            notes=(),
+            warnings=tuple(warnings),
+            files={**files, **hub_hashes(recipe.data, loaded)},
+            stored=loaded.train,
+            teacher=teacher,
             stream=loaded.stream,
         )
     )
-    return replace(made, teacher=teacher, notes=(*notes, *_balance_notes(made), *prune.notes(recipe.model.prune)))
+    return replace(prepared, notes=(*notes, *_balance_notes(prepared), *prune.notes(recipe.model.prune)))
+
+
+def _notes(
+    recipe: Recipe,
+    task: Task,
+    fitting: Task,
+    config: Any,
+    labels: Labels,
+    loaded: Splits,
+    splits: Mapping[str, Dataset],
+) -> Iterator[str]:
+    """How the recipe meets its checkpoint and its rows; `fitting` is the task as it can be here."""
+    known = pretrained.label_names(config)
+    has_names = not all(_NUMBERED.fullmatch(name) for name in known)
+    if labels and {*known} != {*labels} and has_names and not pretrained.gives_a_number(task, config):
+        yield f"the checkpoint's head is of other labels ({some(list(known), 5)}): a new one is trained"
+    if baselines.of(task) and loaded.stream:
+        yield "no baselines are scored beside a stream: they learn from all rows at once"
+    if "validation" not in splits and (unused := unused_without_validation(recipe, "test" in splits)):
+        yield f"there are no validation rows, so {', '.join(unused)} does nothing"
+    if fitting is not task:
+        changed = f"task.max_length is {fitting.options.max_length}, not {task.options.max_length}"
+        yield f"{changed}: the checkpoint reads no more"
 
 
 def _base_and_teacher(recipe: Recipe) -> tuple[Located, str]:

@@ -12,9 +12,9 @@ import transformers
 from ftkit import checkpoints
 from ftkit.checkpoints.folder import CONTRACT
 from ftkit.data.typed import AT_ONCE
-from ftkit.engine import spread
+from ftkit.engine import device_map
+from ftkit.engine.device_map import DeviceMap
 from ftkit.engine.shrink import with_layers
-from ftkit.engine.spread import Spread
 from ftkit.errors import CheckpointError, one_line
 from ftkit.methods._layers import head_modules
 from ftkit.tasks._base import Labels, Task
@@ -72,7 +72,7 @@ def build(
     labels: Labels,
     dropout: float | None = None,
     new_head: bool = True,
-    over: Spread | None = None,
+    over: DeviceMap | None = None,
     layers: int | None = None,
 ) -> Any:
     """The checkpoint in `folder` with a head for the task, in float32; laid over several devices where asked for.
@@ -96,7 +96,7 @@ def build(
         eos = getattr(config, "eos_token_id", None)
         config.pad_token_id = eos[0] if isinstance(eos, list) else eos
     model_class = getattr(transformers, task.model_class(config))
-    told = spread.settings(over)
+    told = device_map.settings(over)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,13 +111,13 @@ def build(
                 **told,
             )
     except Exception as error:
-        spread.drop(told)
+        device_map.drop(told)
         if "No space left" in str(error) or isinstance(error, MemoryError):
             raise
         raise CheckpointError(
             f"{folder}: {config.model_type} can't be loaded for this task: {one_line(error)}"
         ) from error
-    spread.tidy(model, told)
+    device_map.tidy(model, told)
     _refuse_gaps(folder, model, report, new_head)
     if other_labels and not any(_in_head(model, name) for name in report["missing_keys"]):
         _renew_head(model)

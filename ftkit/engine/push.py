@@ -293,11 +293,16 @@ def _refuse_private(folder: Path, files: list[str], source: str | Path) -> None:
     looked_for, found = [name.encode() for name in sorted(names)], []
     for name in files:
         content = (folder / name).read_bytes()
-        if private := [_around(content, path) for path in looked_for if path in content]:
+        likely = looked_for if b"\0" not in content else [path for path in looked_for if len(path) >= _TELLING]
+        if private := [_around(content, path) for path in likely if path in content]:
             found.append(f"{name} names {max(private, key=len)}")
     if found:
         hint = "push the run itself, which needs no base; a task that is a file of one's own can't be pushed by ftkit"
         raise problems(RunError, f"{source} tells of this machine", found, hint)
+
+
+_TELLING = 6
+"""Bytes from which on a path that stands among weights does not stand there by chance."""
 
 
 def _around(content: bytes, path: bytes) -> str:

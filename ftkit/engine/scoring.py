@@ -13,7 +13,7 @@ from ftkit.data.split import numbered
 from ftkit.errors import FTKitError
 from ftkit.metrics import ClassScores, Scores, intervals, library
 from ftkit.metrics.evidence import Evidence, asked, fingerprints
-from ftkit.metrics.intervals import Spread
+from ftkit.metrics.intervals import Resampling
 from ftkit.metrics.tally import LabelTally, Tally
 from ftkit.settings import EvaluateSpec
 from ftkit.tasks._base import Labels, Prediction, Task
@@ -37,17 +37,17 @@ def scored(
     task: Task, predictions: Sequence[Prediction], rows: Dataset, settings: EvaluateSpec, labels: Labels
 ) -> Scored:
     """Scores of predictions, each with its interval; also those of the metrics that a recipe names."""
-    spread = Spread(settings.level, settings.resamples)
+    resampling = Resampling(settings.level, settings.resamples)
     tally, groups = tallied(task, predictions, rows, labels), documents(task, rows)
-    scores, breakdown = ({}, []) if tally is None else intervals.scores(tally, groups, spread)
+    scores, breakdown = ({}, []) if tally is None else intervals.scores(tally, groups, resampling)
     said = _said(tally)
     breakdown = [row for row in breakdown if row["n"] or row["label"] in said]
     if type(task).score is not Task.score:
-        scores = _own(task, predictions, rows, scores, spread, groups)
+        scores = _own(task, predictions, rows, scores, resampling, groups)
     if type(task).breakdown is not Task.breakdown:
         breakdown = task.breakdown(predictions, rows)
     for name in settings.metrics:
-        scores |= _beside(scores, name, _more(name, task, predictions, rows, labels, spread, groups))
+        scores |= _beside(scores, name, _more(name, task, predictions, rows, labels, resampling, groups))
     kept = tally if tally is not None and Evidence.keeps(tally) else None
     evidence = None if kept is None else Evidence(kept, groups, fingerprints(rows), asked(rows, task.texts))
     return Scored(scores, settings.level, breakdown, evidence)
@@ -86,7 +86,7 @@ def _own(
     predictions: Sequence[Prediction],
     rows: Dataset,
     known: Scores,
-    spread: Spread,
+    resampling: Resampling,
     groups: Sequence[int] | None,
 ) -> Scores:
     """What a task's own `score` gives; intervals from the tally where it says the same, else from parts left out."""
@@ -99,7 +99,7 @@ def _own(
     same = {name for name in scores if name in known and known[name]["value"] == scores[name]["value"]}
     if same == set(scores):
         return {name: known[name] for name in scores}
-    return {**_by_parts(scores, measure, len(rows), spread, groups), **{name: known[name] for name in same}}
+    return {**_by_parts(scores, measure, len(rows), resampling, groups), **{name: known[name] for name in same}}
 
 
 def _beside(known: Scores, name: str, found: Scores) -> Scores:
@@ -122,7 +122,7 @@ def _more(
     predictions: Sequence[Prediction],
     rows: Dataset,
     labels: Labels,
-    spread: Spread,
+    resampling: Resampling,
     groups: Sequence[int] | None,
 ) -> Scores:
     """Scores of a metric that a recipe names besides the task's own."""
@@ -133,20 +133,20 @@ def _more(
         return compute([said[i] for i in places], [true[i] for i in places])
 
     scores: Scores = {metric: {"value": value, "n": len(rows)} for metric, value in compute(said, true).items()}
-    return _by_parts(scores, measure, len(rows), spread, groups)
+    return _by_parts(scores, measure, len(rows), resampling, groups)
 
 
 def _by_parts(
     scores: Scores,
     measure: Callable[[Sequence[int]], dict[str, float]],
     n: int,
-    spread: Spread,
+    resampling: Resampling,
     groups: Sequence[int] | None,
 ) -> Scores:
     """The scores with jackknife intervals; without, where some part of the rows can't be scored on its own."""
     values = {name: score["value"] for name, score in scores.items()}
     try:
-        found = intervals.by_parts(measure, values, n, spread, groups)
+        found = intervals.by_parts(measure, values, n, resampling, groups)
     except (FTKitError, ValueError):
         return scores
     return {

@@ -158,10 +158,10 @@ def _told(prepared: Prepared, rounds: Sequence[Round], best: Round, texts: int) 
         return found
     first, last = (Evidence.load(one.run.evidence(split)) for one in (rounds[0], rounds[-1]))
     settings = prepared.recipe.evaluate
-    spread = of_differences(settings.level, settings.resamples)
-    difference = intervals.differences(last.tally, first.tally, first.groups, spread)[metric]
+    resampling = of_differences(settings.level, settings.resamples)
+    difference = intervals.differences(last.tally, first.tally, first.groups, resampling)[metric]
     lower = metric in prepared.task.lower_is_better
-    return {**found, "verdict": difference.verdict(spread.level, lower), "difference": difference._asdict()}
+    return {**found, "verdict": difference.verdict(resampling.level, lower), "difference": difference._asdict()}
 
 
 def _sentence(told: dict[str, Any], metric: str) -> str:

@@ -170,8 +170,8 @@ def _measured(
         own = aside / f"{number}.npz"
         if first.is_file() and own.is_file():
             base = Evidence.load(first)
-            spread = of_differences(settings.level, settings.resamples)
-            found = differences(Evidence.load(own).tally, base.tally, base.groups, spread)
+            resampling = of_differences(settings.level, settings.resamples)
+            found = differences(Evidence.load(own).tally, base.tally, base.groups, resampling)
             line.difference = found[metric]._asdict() if metric in found else None
     return lines
 

@@ -29,14 +29,14 @@ from ftkit.engine.prepare import Prepared, encode_training, sampled
 from ftkit.engine.seeds import keep_best, seeds, with_seed
 from ftkit.engine.steps import examples_of
 from ftkit.engine.trial import measure
-from ftkit.engine.variants import summary
+from ftkit.engine.variants import sentence, summary
 from ftkit.engine.world import World, alone
 from ftkit.errors import Interrupted, MachineError, RunError, problems, some
 from ftkit.files import expanded, full_disk_told
 from ftkit.metrics import Score, Scores, over_trainings
 from ftkit.recipe import Recipe
 from ftkit.run import BEGUN, SCORES, RunDirectory, refuse_existing
-from ftkit.terminal import Progress, Say, silence, variants_sentence
+from ftkit.terminal import Progress, Say, silence
 
 
 def plan(recipe: Recipe, processes: int | None = None, world: World | None = None) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _stages(run: RunDirectory, ready: Cleared, progress: Progress, say: Say) -> 
     prepared, crew, recipe = ready.prepared, ready.crew, ready.prepared.recipe
     prepared = judge.filtered(run, prepared, progress, say)
     if prepared.augmented:
-        say(f"note: {variants_sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
+        say(f"note: {sentence(summary(prepared.augmented.made, len(prepared.splits['train'])))}")
         run.write_augmented({**v.row, "augmenter": v.by} for v in prepared.augmented.made.variants)
     beside = {} if prepared.stream else run_baselines(prepared.task, prepared.labels, prepared.splits, recipe.evaluate)
     folds = _cross_validate(run, prepared, ready.parts, crew, progress, say) if ready.parts else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,3 +83,18 @@ def summary(made: Made, rows: int) -> dict[str, Any]:
         "repeated": made.repeated,
         "flipped": made.flipped,
     }
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """How many variants of training rows there are, and what became of the others."""
+    left = [f"{found[name]} {what}" for name, what in _NO_VARIANTS.items() if found[name]]
+    by = ", ".join(f"{count} by {name}" for name, count in found["by"].items())
+    said = f"{found['variants']} variants of {found['rows']} training rows{f' ({by})' if by else ''}"
+    return "; ".join([said, *left])
+
+
+_NO_VARIANTS = {
+    "flipped": "of them with the opposite label",
+    "unchanged": "times nothing could change",
+    "repeated": "left out, as they say what is there already",
+}

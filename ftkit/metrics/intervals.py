@@ -38,7 +38,7 @@ _AT_ONCE = 4_000_000
 """Weights that are held at once."""
 
 
-class Spread(NamedTuple):
+class Resampling(NamedTuple):
     """How scores are resampled."""
 
     level: float = LEVEL
@@ -47,12 +47,12 @@ class Spread(NamedTuple):
     seed: int = SEED
 
 
-USUAL = Spread()
+USUAL = Resampling()
 
 
-def of_differences(level: float, resamples: int) -> Spread:
+def of_differences(level: float, resamples: int) -> Resampling:
     """How models are told apart, which takes draws also where scores are to have no intervals (no `resamples`)."""
-    return Spread(level, resamples or RESAMPLES)
+    return Resampling(level, resamples or RESAMPLES)
 
 
 @dataclass(frozen=True)
@@ -91,16 +91,18 @@ def _grouped(rows: csr_array, groups: Sequence[int]) -> csr_array:
     return (gather.tocsr() @ rows).tocsr()
 
 
-def drawn(units: Units, spread: Spread) -> Floats:
+def drawn(units: Units, resampling: Resampling) -> Floats:
     """The sums of each draw, (resamples, columns)."""
-    return _sums(units, spread, lambda random, count: _draws(random, units.times, count))
+    return _sums(units, resampling, lambda random, count: _draws(random, units.times, count))
 
 
-def _sums(units: Units, spread: Spread, weigh: Callable[[np.random.Generator, int], NDArray[np.int64]]) -> Floats:
+def _sums(
+    units: Units, resampling: Resampling, weigh: Callable[[np.random.Generator, int], NDArray[np.int64]]
+) -> Floats:
     """Sums of units that `weigh` weighs anew each time, (resamples, columns), some at a time."""
-    random = np.random.default_rng(spread.seed)
+    random = np.random.default_rng(resampling.seed)
     step = max(1, _AT_ONCE // units.rows.shape[0])
-    counts = [min(step, spread.resamples - start) for start in range(0, spread.resamples, step)]
+    counts = [min(step, resampling.resamples - start) for start in range(0, resampling.resamples, step)]
     return np.concatenate([(units.rows.T @ weigh(random, count).T.astype(float)).T for count in counts])
 
 
@@ -114,7 +116,7 @@ def _draws(random: np.random.Generator, times: NDArray[np.int64], count: int) ->
 
 
 def scores(
-    tally: Tally, groups: Sequence[int] | None = None, spread: Spread = USUAL
+    tally: Tally, groups: Sequence[int] | None = None, resampling: Resampling = USUAL
 ) -> tuple[Scores, list[ClassScores]]:
     """The tally's scores and its rows of labels, each with `low` and `high` (of a label: of its F1).
 
@@ -122,20 +124,20 @@ def scores(
     shares of rows), and where every draw gives the same: it would look like certainty.
     """
     found, of_labels = tally.scores(), tally.by_label()
-    if not spread.resamples:
+    if not resampling.resamples:
         return found, of_labels
     resampled = units(tally.rows, groups)
-    sums, left = drawn(resampled, spread), _left_out(resampled, tally.total)
+    sums, left = drawn(resampled, resampling), _left_out(resampled, tally.total)
     values, out = tally.measure(sums), tally.measure(left)
     for name, entry in found.items():
         if name in _shares(tally) and groups is None:
-            low, high = _wilson(entry["value"], entry["n"], spread.level)
+            low, high = _wilson(entry["value"], entry["n"], resampling.level)
             found[name] = {**entry, "low": low, "high": high, "method": "wilson"}
             continue
         if len(resampled) < FEWEST:
             continue
         bounded = name != "mcc" and not isinstance(tally, MomentTally)
-        low, high = bca(entry["value"], values[name], out[name], resampled.times, spread.level, bounded)
+        low, high = bca(entry["value"], values[name], out[name], resampled.times, resampling.level, bounded)
         if low < high:
             found[name] = {**entry, "low": low, "high": high, "method": "bca"}
     if isinstance(tally, LabelTally):
@@ -143,7 +145,7 @@ def scores(
         for i, row in enumerate(of_labels):
             if not row["n"] or len(resampled) < FEWEST:
                 continue
-            low, high = bca(row["f1"], drawn_f1[:, i], left_f1[:, i], resampled.times, spread.level)
+            low, high = bca(row["f1"], drawn_f1[:, i], left_f1[:, i], resampled.times, resampling.level)
             if low < high:
                 of_labels[i] = {**row, "low": low, "high": high}
     return found, of_labels
@@ -201,7 +203,7 @@ def by_parts(
     measure: Callable[[Sequence[int]], Mapping[str, float]],
     whole: Mapping[str, float],
     n: int,
-    spread: Spread = USUAL,
+    resampling: Resampling = USUAL,
     groups: Sequence[int] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Intervals of scores that are no function of sums: the jackknife over `PARTS` parts of the rows (Tukey 1958).
@@ -212,9 +214,9 @@ def by_parts(
     from scipy.stats import t
 
     unit = np.arange(n) if groups is None else np.asarray(groups)
-    order = np.random.default_rng(spread.seed).permutation(np.unique(unit))
+    order = np.random.default_rng(resampling.seed).permutation(np.unique(unit))
     count = min(PARTS, len(order))
-    if count < (2 if groups is None else FEWEST) or not spread.resamples:
+    if count < (2 if groups is None else FEWEST) or not resampling.resamples:
         return {}
     without = [measure(np.flatnonzero(~np.isin(unit, order[i::count])).tolist()) for i in range(count)]
     found = {}
@@ -223,7 +225,7 @@ def by_parts(
         if len(values) < 2:
             continue
         error = np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2))
-        reach = t.ppf((1 + spread.level) / 2, len(values) - 1) * error
+        reach = t.ppf((1 + resampling.level) / 2, len(values) - 1) * error
         found[name] = float(value - reach), float(value + reach)
     return found
 
@@ -257,7 +259,7 @@ def differences(
     one: Tally | Sequence[Tally],
     other: Tally | Sequence[Tally],
     groups: Sequence[int] | None = None,
-    spread: Spread = USUAL,
+    resampling: Resampling = USUAL,
 ) -> dict[str, Difference]:
     """`one` minus `other` in each score that both have, drawn together: a draw takes the same rows of both.
 
@@ -268,33 +270,33 @@ def differences(
     both = set.intersection(*(set(tally.scores()) for tally in (*ones, *others)))
     ones, others = _alike(ones, others)
     together, total = _joined([*ones, *others], groups)
-    sums, left = drawn(together, spread), _left_out(together, total)
+    sums, left = drawn(together, resampling), _left_out(together, total)
     whole, draws, out = (_less(ones, others, found) for found in (total, sums, left))
-    swapped = _swapped(ones, others, together, total, spread)
+    swapped = _swapped(ones, others, together, total, resampling)
     found = {}
     for name, value in whole.items():
         if name not in both:
             continue
-        low, high = bca(float(value), draws[name], out[name], together.times, spread.level, bounded=False)
+        low, high = bca(float(value), draws[name], out[name], together.times, resampling.level, bounded=False)
         p, test = _p(float(value), swapped[name]), "randomization"
-        least, apart = _least(swapped[name], spread.level), None
+        least, apart = _least(swapped[name], resampling.level), None
         mine, yours = ones[0], others[0]
         alone = groups is None and len(ones) == len(others) == 1
         if alone and name in mine.shares and isinstance(mine, LabelTally) and isinstance(yours, LabelTally):
             p, test = mcnemar(mine, yours), "mcnemar"
-            least, apart = _least_discordant(mine, yours, spread.level), _discordant(mine, yours)
+            least, apart = _least_discordant(mine, yours, resampling.level), _discordant(mine, yours)
         found[name] = Difference(float(value), low, high, p, cast(Any, test), least, apart)
     return found
 
 
 def draws(
-    tallies: Sequence[Tally], metric: str, groups: Sequence[int] | None = None, spread: Spread = USUAL
+    tallies: Sequence[Tally], metric: str, groups: Sequence[int] | None = None, resampling: Resampling = USUAL
 ) -> tuple[Floats, Floats]:
     """A metric of several tallies over the same rows: (tallies), and in each draw of rows, (tallies, draws)."""
     alike, _ = _alike(list(tallies), [])
     together, total = _joined(alike, groups)
     ends = np.cumsum([tally.rows.shape[1] for tally in alike])[:-1]
-    parts = zip(np.split(total, ends), np.split(drawn(together, spread), ends, axis=1), strict=True)
+    parts = zip(np.split(total, ends), np.split(drawn(together, resampling), ends, axis=1), strict=True)
     found = [
         (tally.measure(own)[metric], tally.measure(d)[metric]) for tally, (own, d) in zip(alike, parts, strict=True)
     ]
@@ -332,14 +334,14 @@ def _less(ones: Sequence[Tally], others: Sequence[Tally], sums: Floats) -> dict[
 
 
 def _swapped(
-    ones: Sequence[Tally], others: Sequence[Tally], together: Units, total: Floats, spread: Spread
+    ones: Sequence[Tally], others: Sequence[Tally], together: Units, total: Floats, resampling: Resampling
 ) -> dict[str, Floats]:
     """The differences where about half of all units have changed sides, (resamples) each.
 
     Each of `ones` changes with each of `others`, and the mean is taken: at no change it is the difference itself.
     """
     moved = _sums(
-        together, spread, lambda random, count: random.binomial(together.times, 0.5, (count, len(together.times)))
+        together, resampling, lambda random, count: random.binomial(together.times, 0.5, (count, len(together.times)))
     )
     parts = list(zip(*(np.split(sums, len(ones) + len(others), axis=-1) for sums in (total, moved)), strict=True))
     found: dict[str, list[Floats]] = {}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ftkit.metrics.intervals import USUAL, Spread, draws
+from ftkit.metrics.intervals import USUAL, Resampling, draws
 from ftkit.metrics.tally import Floats, Tally
 
 
@@ -29,7 +29,7 @@ def paired(
     with_it: Sequence[Tally],
     metric: str,
     groups: Sequence[int] | None = None,
-    spread: Spread = USUAL,
+    resampling: Resampling = USUAL,
 ) -> Paired:
     """The mean difference of pairs of trainings, and an interval over both trainings and test rows.
 
@@ -43,7 +43,7 @@ def paired(
     count = len(without)
     if count < 2 or len(with_it) != count:
         raise ValueError(f"{count} trainings without and {len(with_it)} with the change are no pairs")
-    values, drawn = draws([*without, *with_it], metric, groups, spread)
+    values, drawn = draws([*without, *with_it], metric, groups, resampling)
     each: Floats = values[count:] - values[:count]
     of_rows = (drawn[count:] - drawn[:count]).mean(0).var(ddof=1) if drawn.shape[1] > 1 else 0.0
     of_pairs = each.var(ddof=1) / count
@@ -51,7 +51,7 @@ def paired(
     units = len(without[0]) if groups is None else len(set(groups))
     lost = of_pairs**2 / (count - 1) + of_rows**2 / max(1, units - 1)
     freedom = variance**2 / lost if lost else 1.0
-    reach = t.ppf((1 + spread.level) / 2, freedom) * np.sqrt(variance)
+    reach = t.ppf((1 + resampling.level) / 2, freedom) * np.sqrt(variance)
     value = float(each.mean())
     return Paired(
         float(values[:count].mean()), value, value - float(reach), value + float(reach), tuple(map(float, each))

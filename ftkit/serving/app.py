@@ -21,7 +21,7 @@ from ftkit.serving.batching import Batcher, Closed, Full, Job
 from ftkit.serving.guard import OPEN, App, Guard, Refused
 from ftkit.serving.limits import Limits
 from ftkit.serving.metrics import Metrics
-from ftkit.serving.served import Served, TooLarge
+from ftkit.serving.model import ServedModel, TooLarge
 
 _SHOWN = 5
 """Faults of one request that are told."""
@@ -44,7 +44,7 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 class Server:
     """A model with its queue, metrics and paths."""
 
-    def __init__(self, model: Served, limits: Limits, key: str | None = None) -> None:
+    def __init__(self, model: ServedModel, limits: Limits, key: str | None = None) -> None:
         self.model, self.limits = model, limits
         self.metrics = Metrics()
         self.batcher = Batcher(model.predictor.each, limits, self.metrics.batch)

@@ -23,4 +23,4 @@ class Limits(Section):
     open: int = Field(512, gt=0)
     """Requests that are being read, waiting or answered; those beyond get 429."""
     timeout: float = Field(30.0, gt=0)
-    """Seconds that a request may take, the wait for its turn included; half of them to arrive."""
+    """Seconds that an answer may take, the wait for its turn included; a request has half as many to arrive."""

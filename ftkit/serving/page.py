@@ -8,14 +8,14 @@ import ftkit
 from ftkit import reporting
 from ftkit.reporting.templates import templates
 from ftkit.serving.messages import is_plain
-from ftkit.serving.served import Served
+from ftkit.serving.model import ServedModel
 from ftkit.tasks._base import Column, Task
 
 _FOLDER = Path(__file__).parent
 _REPORT = Path(reporting.__file__).parent
 
 
-def files(model: Served, needs_key: bool) -> list[tuple[str, str, str]]:
+def files(model: ServedModel, needs_key: bool) -> list[tuple[str, str, str]]:
     """Path, media type and text of each file."""
     style = [(folder / "page.css").read_text(encoding="utf-8") for folder in (_REPORT, _FOLDER)]
     return [
@@ -25,7 +25,7 @@ def files(model: Served, needs_key: bool) -> list[tuple[str, str, str]]:
     ]
 
 
-def _html(model: Served, needs_key: bool) -> str:
+def _html(model: ServedModel, needs_key: bool) -> str:
     columns = _columns(model.task)
     return (
         templates(_FOLDER)

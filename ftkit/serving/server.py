@@ -18,7 +18,7 @@ from ftkit.engine.predict import Predictor
 from ftkit.errors import DataError, Interrupted, MachineError
 from ftkit.serving.app import Server
 from ftkit.serving.limits import Limits
-from ftkit.serving.served import Served
+from ftkit.serving.model import ServedModel
 from ftkit.terminal import Say, silence
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -48,7 +48,7 @@ def serve(
         )
     listening = _bound(host, port)
     with listening:
-        model = Served(load(), Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
+        model = ServedModel(load(), Path(os.path.abspath(source)).name if os.path.exists(source) else source, limits)
         model.warm_up()
         gc.collect()
         gc.freeze()  # or all that was imported is looked through now and then, for half a second

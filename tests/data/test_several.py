@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ftkit.data.identity import hashes, stamps
 from ftkit.data.load import Splits, load, load_file
-from ftkit.data.several import expand, hashes, is_data
-from ftkit.data.stream import stamps
+from ftkit.data.several import expand, is_data
 from ftkit.engine.evaluate import evaluate
 from ftkit.engine.prepare import prepare
 from ftkit.errors import DataError, RecipeError

@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data import mapped, stream
+from ftkit.data import identity, mapped, stream
 from ftkit.data.formats import _base
+from ftkit.data.identity import stamps
 from ftkit.data.load import load
-from ftkit.data.stream import stamps
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
@@ -261,7 +261,7 @@ def test_no_row_is_given_of_a_file_that_was_written_meanwhile(tmp_path: Path, co
 
 
 def test_stamps_tell_ends_and_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_PROBE", 4)
+    monkeypatch.setattr(identity, "_PROBE", 4)
     path, found = tmp_path / "a.csv", set()
     for content in (b"0123456789", b"x123456789", b"012345678x", b"0123x456789"):
         path.write_bytes(content)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from ftkit.engine.callbacks import Best
+from ftkit.engine import machine
+from ftkit.engine.callbacks import Best, Tidy
 from ftkit.errors import RecipeError
 
 
@@ -67,3 +68,12 @@ def test_the_step_of_the_model_that_is_kept_is_told_after_going_on_too() -> None
     later = Best(lambda: None, "metric", True, None)
     later.put_state(best.state())
     assert later.told(9) == best.told(9) == "kept: the model of step 6 of 9, the best validation metric, 0.2500"
+
+
+def test_freed_memory_goes_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    state = TrainerState()
+    monkeypatch.setattr(machine, "give_back", lambda: given.append(state.global_step))
+    for state.global_step in range(1, 2 * Tidy.every + 50):
+        Tidy().on_step_end(None, state, TrainerControl())
+    assert given == [Tidy.every, 2 * Tidy.every]

@@ -74,3 +74,26 @@ def test_what_was_held_before_is_no_part_of_a_later_peak() -> None:
     assert machine.peak_memory() > before + 2**27
     machine.forget_peak()
     assert machine.peak_memory() < before + 2**27
+
+
+KEPT = """
+from pathlib import Path
+from ftkit.engine import machine
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+with machine.memory_kept():
+    rows = [bytes(1000) for _ in range(100_000)]
+    some = rows[::100]
+    del rows
+    before = held()
+    machine.give_back()
+    print(4096 * (before - held()))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_what_is_kept_can_be_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000_000

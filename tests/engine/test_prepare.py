@@ -225,8 +225,10 @@ def test_settings_that_do_nothing_without_validation_are_a_note(lab: Lab) -> Non
         notes = prepare(lab.recipe("single", "data.validation=0", *settings)).notes
         return [note for note in notes if "does nothing" in note]
 
-    (note,) = said("train.patience=2", "train.metric=f1")
+    (note,) = said("train.patience=2", "train.metric=f1", "data.test=null")
     assert "no validation rows" in note and "train.metric, train.patience" in note
+    (note,) = said("train.patience=2", "train.metric=f1")
+    assert "train.patience" in note and "train.metric" not in note, "test rows are scored by it"
     assert said() == []
 
 

@@ -361,3 +361,19 @@ def test_what_json_tells(online: Hub, exported: Path) -> None:
     told = push(exported, "reviews").as_json()
     assert told.keys() == {"repo", "url", "revision", "commit", "private", "files", "changed", "removed"}
     assert isinstance(told["commit"], str) and Pushed(**told).as_json() == told
+
+
+def test_a_short_path_stands_among_weights_by_chance_and_a_long_one_does_not(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
+    (folder / "weights.bin").write_bytes(b"\0\1/w/\2")
+    (folder / "notes.txt").write_text("all lies in /w/data")
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/w"))
+    pushing._refuse_private(folder, ["weights.bin"], folder)
+    with pytest.raises(RunError, match=r"notes\.txt names /w/"):
+        pushing._refuse_private(folder, ["notes.txt"], folder)
+    (folder / "weights.bin").write_bytes(b"\0\1/home/ada/\2\0")
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/home/ada"))
+    with pytest.raises(RunError, match=r"weights\.bin names /home/ada/"):
+        pushing._refuse_private(folder, ["weights.bin"], folder)

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import t as student
 
 from ftkit.metrics import intervals, tally
-from ftkit.metrics.intervals import Spread, differences
+from ftkit.metrics.intervals import Resampling, differences
 from ftkit.metrics.tally import LabelTally, MeanTally
 
 RANDOM = np.random.default_rng(5)
@@ -69,7 +69,7 @@ def test_randomization_agrees_with_all_ways_to_change_sides() -> None:
     one, other = random.random(9), random.random(9) - 0.3
     signs = np.array(list(product((-1, 1), repeat=9)))
     exact = (np.abs(signs @ (one - other)) >= abs((one - other).sum()) - 1e-12).mean()
-    found = differences(means(one.tolist()), means(other.tolist()), spread=Spread(resamples=20_000))["value"]
+    found = differences(means(one.tolist()), means(other.tolist()), resampling=Resampling(resamples=20_000))["value"]
     assert found.p == pytest.approx(exact, abs=0.01)
 
 
@@ -129,14 +129,14 @@ def test_other_numbers_of_rows_or_kinds_are_refused() -> None:
 
 def test_equal_rows_counted_give_what_rows_alone_give() -> None:
     one, other = labels(["a"] * 300 + ["b"] * 100, ["a"] * 400), labels(["a"] * 320 + ["b"] * 80, ["a"] * 400)
-    pooled = differences(one, other, spread=Spread(resamples=4000))["f1"]
-    alone = differences(one, other, list(range(400)), Spread(resamples=4000))["f1"]
+    pooled = differences(one, other, resampling=Resampling(resamples=4000))["f1"]
+    alone = differences(one, other, list(range(400)), Resampling(resamples=4000))["f1"]
     assert pooled.value == alone.value
     assert pooled[1:3] == pytest.approx(alone[1:3], abs=0.006)
 
 
 def test_interval_of_few_normal_values_is_about_students() -> None:
     values = student.ppf((np.arange(8) + 0.5) / 8, 50)
-    score = intervals.scores(means(values.tolist()), spread=Spread(resamples=20_000))[0]["value"]
+    score = intervals.scores(means(values.tolist()), resampling=Resampling(resamples=20_000))[0]["value"]
     reach = student.ppf(0.975, 7) * values.std(ddof=1) / np.sqrt(8)
     assert (score["high"] - score["low"]) / 2 == pytest.approx(reach, rel=0.1)

@@ -14,10 +14,10 @@ from scipy.stats import t as student
 
 from ftkit.metrics import intervals, tally
 from ftkit.metrics.classification import regression_tally, single_label_tally
-from ftkit.metrics.intervals import Spread
+from ftkit.metrics.intervals import Resampling
 from ftkit.metrics.tally import Floats, LabelTally, Tally
 
-WIDE = Spread(0.95, 20_000)
+WIDE = Resampling(0.95, 20_000)
 
 
 def labels(n: int, right: float, count: int = 2, seed: int = 0) -> LabelTally:
@@ -54,7 +54,7 @@ def test_a_correlation_has_the_interval_of_scipys_bootstrap() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 400), st.floats(0, 1), st.integers(2, 5), st.integers(0, 2**20))
 def test_every_score_lies_in_its_interval(n: int, right: float, count: int, seed: int) -> None:
-    found, rows = intervals.scores(labels(n, right, count, seed), None, Spread(0.95, 200))
+    found, rows = intervals.scores(labels(n, right, count, seed), None, Resampling(0.95, 200))
     assert "low" in found["accuracy"]
     for score in found.values():
         assert "low" not in score or score["low"] <= score["value"] <= score["high"] != score["low"]
@@ -96,17 +96,17 @@ def test_all_right_and_all_wrong_are_not_certain(value: float, low: float, high:
 
 def test_levels_are_kept_and_draws_are_repeatable() -> None:
     whole = labels(300, 0.7, 4)
-    narrow, wide = (intervals.scores(whole, None, Spread(level))[0]["f1"] for level in (0.5, 0.99))
+    narrow, wide = (intervals.scores(whole, None, Resampling(level))[0]["f1"] for level in (0.5, 0.99))
     assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
     assert intervals.scores(whole) == intervals.scores(whole)
-    assert "low" not in intervals.scores(whole, None, Spread(0.95, 0))[0]["f1"]
+    assert "low" not in intervals.scores(whole, None, Resampling(0.95, 0))[0]["f1"]
 
 
 def test_equal_rows_are_counted_and_drawn_as_often() -> None:
     whole = labels(5000, 0.9)
     found = intervals.units(whole.rows)
     assert found.rows.shape[0] == 4 and len(found) == 5000
-    values = whole.measure(intervals.drawn(found, Spread(0.95, 4000)))["accuracy"]
+    values = whole.measure(intervals.drawn(found, Resampling(0.95, 4000)))["accuracy"]
     share = whole.scores()["accuracy"]["value"]
     assert values.std() == pytest.approx((share * (1 - share) / 5000) ** 0.5, rel=0.1)
 
@@ -212,5 +212,5 @@ def test_parts_left_out_have_the_jackknifes_standard_error() -> None:
 
 def test_another_seed_draws_otherwise() -> None:
     whole = labels(60, 0.7, 3)
-    one, other = (intervals.scores(whole, None, Spread(0.95, 300, seed))[0]["f1"] for seed in (1, 2))
+    one, other = (intervals.scores(whole, None, Resampling(0.95, 300, seed))[0]["f1"] for seed in (1, 2))
     assert (one["low"], one["high"]) != (other["low"], other["high"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftkit.metrics.classification import single_label_tally
-from ftkit.metrics.intervals import Spread
+from ftkit.metrics.intervals import Resampling
 from ftkit.metrics.paired import paired
 from ftkit.metrics.tally import Tally
 
@@ -50,7 +50,7 @@ def test_the_true_difference_lies_in_the_interval(gain: float) -> None:
         for more in (0.0, gain):
             chances = [np.clip(0.7 + more + random.normal(0, 0.03) + hard, 0, 1) for _ in range(3)]
             pairs.append([tally(random.random(400) < chance) for chance in chances])
-        found = paired(*pairs, "accuracy", spread=Spread(resamples=200))
+        found = paired(*pairs, "accuracy", resampling=Resampling(resamples=200))
         held += found.low <= gain <= found.high
     assert held / trials >= 0.93
 

@@ -10,12 +10,12 @@ import pytest
 from scipy.sparse import csr_array
 
 from ftkit.metrics import intervals, tally
-from ftkit.metrics.intervals import LEVEL, Spread
+from ftkit.metrics.intervals import LEVEL, Resampling
 from ftkit.metrics.tally import LabelTally, Tally
 
 Random = np.random.Generator
 UNEVEN = (0.6, 0.25, 0.1, 0.05)
-QUICK = Spread(resamples=400)
+QUICK = Resampling(resamples=400)
 
 
 class Case(NamedTuple):

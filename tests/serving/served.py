@@ -15,13 +15,13 @@ import uvicorn
 from ftkit.engine.predict import Predictor
 from ftkit.serving.app import Server
 from ftkit.serving.limits import Limits
-from ftkit.serving.served import Served
+from ftkit.serving.model import ServedModel
 
 
 def server_of(run: Path, limits: Limits | None = None, key: str | None = None) -> Server:
     """What `serve` makes of a run."""
     limits = limits or Limits()
-    return Server(Served(Predictor(run), run.name, limits), limits, key)
+    return Server(ServedModel(Predictor(run), run.name, limits), limits, key)
 
 
 @contextmanager

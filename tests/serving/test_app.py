@@ -16,7 +16,7 @@ import pytest
 
 from ftkit.engine import attribution
 from ftkit.engine.predict import Predictor
-from ftkit.serving import served
+from ftkit.serving import model
 from ftkit.serving.app import Server
 from ftkit.serving.limits import Limits
 from tests.command import ftkit
@@ -147,7 +147,7 @@ def test_a_graph_has_answers_and_no_words(lab: Lab, monkeypatch: pytest.MonkeyPa
     """It tells no gradients; the page then has no box for them."""
     server = server_of(run_of(lab, "single"))
     assert server.model.explains
-    for module in (attribution, served):
+    for module in (attribution, model):
         monkeypatch.setattr(module, "is_served", lambda _: True)
     assert not server.model.explains
     with listening(server) as client:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.tasks._base import Task, Weighting
-from ftkit.tasks._truncation import encode, ends, rooms, token_places, windows
+from ftkit.tasks._truncation import encode, ends, never_empty, rooms, token_places, windows
 from ftkit.tasks.classification import Classification
 from tests.tiny import CAUSAL, ENCODERS, SENTENCES, SEQ2SEQ, tiny, tiny_tokenizer
 
@@ -62,6 +62,7 @@ def test_texts_and_pairs_are_cut_as_transformers_does(name: str, text: str, pair
             theirs = tokenizer(*texts, truncation="longest_first", max_length=most)
         finally:
             tokenizer.truncation_side = "right"
+        never_empty(theirs, tokenizer)
         assert {column: ours[column] for column in tokenizer.model_input_names} == dict(theirs)
         assert ours["truncated"] == [bool(theirs.encodings[0].overflowing)]
 
@@ -73,6 +74,7 @@ def test_windows_are_those_of_transformers(name: str, text: str, most: int, data
     tokenizer, stride = TOKENIZERS[name], data.draw(st.integers(0, (most - 4) // 2))
     ours = encode([[text]], tokenizer, "window", most, stride)
     theirs = tokenizer([text], truncation=True, max_length=most, stride=stride, return_overflowing_tokens=True)
+    never_empty(theirs, tokenizer)
     assert all(ours[column] == theirs[column] for column in tokenizer.model_input_names)
     assert not any(ours["truncated"])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ftkit.data.identity import hashes
 from ftkit.data.load import load, load_file
 from ftkit.data.read import read
-from ftkit.data.several import hashes
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column

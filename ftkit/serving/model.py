@@ -22,7 +22,7 @@ class TooLarge(Exception):
     """A row of more characters than are taken."""
 
 
-class Served:
+class ServedModel:
     """A predictor in the terms of requests."""
 
     def __init__(self, predictor: Predictor, name: str, limits: Limits) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ftkit import api
+from ftkit.engine import device_map
 from ftkit.engine import model as models
-from ftkit.engine import spread
 from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
 from ftkit.errors import CheckpointError
@@ -35,7 +35,7 @@ def test_parts_on_the_disk_give_the_same_scores_and_logits(lab: Lab, tmp_path: P
     run, before = lab.trained("single", "full").run, offload_folders()
     texts = [str(row["text"]) for row in lab.prepared("single").splits["test"]]
     whole, parts = Predictor(run, precision="fp32"), Predictor(run, precision="fp32", device_map=PARTS)
-    assert spread.is_spread(parts.trained.model) and not spread.is_spread(whole.trained.model)
+    assert device_map.is_spread(parts.trained.model) and not device_map.is_spread(whole.trained.model)
     devices = {name: weight.device.type for name, weight in parts.trained.model.named_parameters()}
     assert devices["bert.pooler.dense.weight"] == "meta" and devices["classifier.weight"] == "cpu"
     assert_close(list(parts(texts)), list(whole(texts)), 1e-5)
@@ -48,7 +48,7 @@ def test_parts_on_the_disk_give_the_same_scores_and_logits(lab: Lab, tmp_path: P
 @pytest.mark.parametrize("kind", ["seq2seq", "causal", "ner"])
 def test_memory_that_does_not_suffice_is_made_up_for_by_the_disk(lab: Lab, kind: str) -> None:
     run = lab.trained(kind, "full").run
-    over = spread.read("auto", "{cpu: 40KB}")
+    over = device_map.read("auto", "{cpu: 40KB}")
     trained = models.load(run, over)
     assert "disk" in trained.model.hf_device_map.values()
     ours = api.evaluate(run, precision="fp32", device_map="auto", max_memory="{cpu: 40KB}").scores
@@ -63,10 +63,10 @@ def test_auto_where_one_device_holds_all_changes_nothing(lab: Lab) -> None:
 def test_adapter_has_to_be_merged_first(lab: Lab, tmp_path: Path) -> None:
     run = lab.trained("single", "lora").run
     with pytest.raises(CheckpointError, match="--device-map") as caught:
-        models.load(run, spread.read("auto", None))
+        models.load(run, device_map.read("auto", None))
     assert "ftkit export" in caught.value.hint
     merged = export(run, tmp_path / "merged")
-    assert models.load(merged, spread.read("{'': disk}", None)).model.hf_device_map == {"": "disk"}
+    assert models.load(merged, device_map.read("{'': disk}", None)).model.hf_device_map == {"": "disk"}
 
 
 @pytest.mark.parametrize(

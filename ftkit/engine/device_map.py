@@ -16,16 +16,16 @@ from ftkit.yaml12 import load
 
 
 @dataclass(frozen=True)
-class Spread:
+class DeviceMap:
     """Where a model's parts go, in Accelerate's words."""
 
-    device_map: str | dict[str, Any]
+    modules: str | dict[str, Any]
     """`auto`, or module name -> GPU number, `cpu` or `disk`."""
     max_memory: dict[str | int, int | str] | None = None
     """GPU number or `cpu` -> bytes, or `10GiB`: what `auto` takes of it at most."""
 
 
-def read(device_map: str | None, max_memory: str | None) -> Spread | None:
+def read(device_map: str | None, max_memory: str | None) -> DeviceMap | None:
     """What `--device-map` and `--max-memory` say, in YAML. Raises MachineError for what is no such thing."""
     if device_map is None:
         if max_memory is not None:
@@ -38,20 +38,20 @@ def read(device_map: str | None, max_memory: str | None) -> Spread | None:
         )
     if max_memory is not None and not (isinstance(most, dict) and most):
         raise MachineError(f"--max-memory {max_memory}: it must say how much of each device: {{0: 10GiB, cpu: 30GiB}}")
-    return Spread(named, most or None)
+    return DeviceMap(named, most or None)
 
 
 def _yaml(flag: str, text: str) -> Any:
     return load(text, f"{flag} {text}", "quote it")
 
 
-def settings(spread: Spread | None) -> dict[str, Any]:
+def settings(over: DeviceMap | None) -> dict[str, Any]:
     """What `from_pretrained` is told."""
-    if spread is None:
+    if over is None:
         return {}
     folder = tempfile.mkdtemp(prefix="ftkit-offload-")
-    told = {"device_map": spread.device_map, "offload_folder": folder}
-    return {**told, **({"max_memory": spread.max_memory} if spread.max_memory else {})}
+    told = {"device_map": over.modules, "offload_folder": folder}
+    return {**told, **({"max_memory": over.max_memory} if over.max_memory else {})}
 
 
 def tidy(model: Any, told: dict[str, Any]) -> None:
@@ -79,9 +79,9 @@ def device(model: Any) -> torch.device:
     return torch.device(getattr(hook, "execution_device", None) or next(model.parameters()).device)
 
 
-def refuse_adapter(spread: Spread | None, standalone: bool, source: object) -> None:
+def refuse_adapter(over: DeviceMap | None, standalone: bool, source: object) -> None:
     """Raises CheckpointError for a model that stands on another one: parts of it would lie in two places."""
-    if spread and not standalone:
+    if over and not standalone:
         raise CheckpointError(
             f"--device-map: {source} holds an adapter, and only a plain checkpoint is laid over several devices",
             f"`ftkit export {source} --to DIR` merges it into one",
