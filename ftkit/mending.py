@@ -10,7 +10,7 @@ from ftkit.checks.encoding import CONTROL
 from ftkit.checks.variants import nearest_label
 from ftkit.data.values import Refused, answer_pairs, label_list, parsed
 from ftkit.metrics import spans
-from ftkit.metrics.schemes import BARE, Scheme
+from ftkit.metrics.schemes import BARE, Scheme, is_tag
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
 
@@ -116,10 +116,10 @@ def _tags(value: Any, column: Column, meant: Meant, scheme: Scheme | None) -> It
             yield column.name, bare, "a label that was meant to be another"
         return
     spelled = [_tag(tag.strip()) for tag in tags]
-    if not all(map(spans.is_tag, spelled)):
+    if not all(map(is_tag, spelled)):
         return
     named = [tag if tag == "O" else f"{tag[:2]}{meant.label(tag[2:])}" if tag[1:2] == "-" else tag for tag in spelled]
-    after = spell(spans.entities(named), len(named), scheme) if scheme.breaks(named) else named
+    after = scheme.spell(spans.entities(named), len(named)) if scheme.breaks(named) else named
     if after != [tag.strip() for tag in tags]:
         yield (
             column.name,
@@ -130,35 +130,12 @@ def _tags(value: Any, column: Column, meant: Meant, scheme: Scheme | None) -> It
 
 def _tag(tag: str) -> str:
     """A tag as the schemes write it, where it can be told: `b-per` is `B-per`, `o` and `0` are `O`."""
-    if spans.is_tag(tag):
+    if is_tag(tag):
         return tag
     if tag in ("o", "0"):
         return "O"
     found = _LOOSE_TAG.fullmatch(tag)
     return f"{found[1].upper()}-{found[2]}" if found and tag[1:2] in "-_ " else tag
-
-
-_ENDS = {"BIOES": ("I", "E", "S"), "BILOU": ("I", "L", "U"), "BMEWO": ("M", "E", "W")}
-"""Letters of words inside, at the end, and alone."""
-
-
-def spell(entities: Sequence[spans.Entity], size: int, scheme: Scheme) -> list[str]:
-    """The tags of a sentence's entities in a scheme."""
-    tags = ["O"] * size
-    found = sorted(entities, key=lambda entity: entity[1])
-    nothing: spans.Entity = ("", -1, -1)
-    for before, (kind, start, end), after in zip([nothing, *found], found, [*found[1:], nothing], strict=False):
-        inside, last, alone = _ENDS.get(scheme.name, ("I", "I", "I"))
-        first = "B" if scheme.name in (*_ENDS, "IOB2") else "I"
-        if scheme.name == "IOB1" and (before[0], before[2]) == (kind, start):
-            first = "B"
-        if scheme.name == "IOE2" or (scheme.name == "IOE1" and (after[0], after[1]) == (kind, end)):
-            last = alone = "E"
-        elif scheme.name not in _ENDS:
-            last, alone = "I", first
-        letters = alone if end - start == 1 else first + inside * (end - start - 2) + last
-        tags[start:end] = [f"{letter}-{kind}" for letter in letters]
-    return tags
 
 
 # ---------------------------------------------------------------------- places

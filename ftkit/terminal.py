@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 Say = Callable[[str], None]
@@ -55,6 +55,15 @@ class Progress:
         self._line = Line(*columns, console=Console(file=self.stream), transient=True)
         self._line.start()
         self._task = self._line.add_task(what, total=steps, text="")
+
+    @contextmanager
+    def over(self, size: int, what: str) -> Iterator[Callable[[int], None]]:
+        """A line for `size` things, which ends however they do; gives what is told how many are done."""
+        self.start(size, what)
+        try:
+            yield self.advance
+        finally:
+            self.stop()
 
     def step(self, done: int, loss: float, rate: float, speed: float, left: float) -> None:
         """Show where training is."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ftkit.data.load import load, load_file
 from ftkit.errors import DataError
 from ftkit.inspection import inspect
-from ftkit.mending import Meant, mend, spell
+from ftkit.mending import Meant, mend
 from ftkit.metrics import spans
 from ftkit.metrics.schemes import Scheme
 from ftkit.plugins import resolve
@@ -178,7 +178,7 @@ SCHEMES = st.sampled_from(["IOB1", "IOB2", "IOE1", "IOE2", "BIOES", "BILOU", "BM
 @given(st.lists(st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"]), max_size=9), SCHEMES)
 def test_spelled_entities_are_read_again_and_break_nothing(tags: list[str], scheme: Scheme) -> None:
     found = spans.entities(tags)
-    spelled = spell(found, len(tags), scheme)
+    spelled = scheme.spell(found, len(tags))
     assert spans.entities(spelled) == found
     assert scheme.breaks(spelled) == []
 

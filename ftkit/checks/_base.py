@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ftkit.errors import one_line
 from ftkit.findings import Finding, Place
-from ftkit.metrics.spans import entities, is_tag
+from ftkit.metrics.schemes import is_tag
+from ftkit.metrics.spans import entities
 from ftkit.tasks._base import LABELLED_KINDS, Column, Labels, Limit
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ftkit.checks._base import FIXES, Check, Data
 from ftkit.findings import Finding
-from ftkit.metrics.schemes import scheme_of
-from ftkit.metrics.spans import is_tag
+from ftkit.metrics.schemes import is_tag, scheme_of
 
 
 class Tags(Check):

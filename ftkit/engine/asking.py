@@ -119,12 +119,9 @@ def answer(
         for other in observers:
             other(outputs, encoded, examples)
 
-    progress.start(len(rows), "answering")
     t = trained
-    try:
-        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, progress.advance, observe)
-    finally:
-        progress.stop()
+    with progress.over(len(rows), "answering") as advance:
+        yield from infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, advance, observe)
     if any(cut):
         say(too_long(sum(cut), len(rows), "rows", t.task))
 

@@ -208,12 +208,9 @@ class _Sample:
 def _decisions(trained: models.Trained, rows: Dataset, settings: EvaluateSpec, progress: Progress) -> Decisions:
     """The decisions that the model takes on the way to its answers, or a sample of them."""
     t, sample = trained, _Sample(trained.task, trained.labels)
-    progress.start(len(rows), "calibrating")
-    try:
-        for _ in infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, progress.advance, sample):
+    with progress.over(len(rows), "calibrating") as advance:
+        for _ in infer.predict(t.model, t.task, t.tokenizer, t.labels, rows, settings, advance, sample):
             pass
-    finally:
-        progress.stop()
     return Decisions.joined(part for part, _ in sample.parts)
 
 

@@ -17,7 +17,7 @@ from ftkit.engine import pretrained
 from ftkit.errors import CheckpointError, one_line, some
 from ftkit.files import amend
 from ftkit.methods._base import Method
-from ftkit.metrics.spans import is_tag
+from ftkit.metrics.schemes import is_tag
 from ftkit.plugins import explain_errors
 from ftkit.tasks._base import Labels, Task
 

@@ -71,13 +71,13 @@ class Embedder:
         lengths = [len(ids) for ids in self.tokenizer(*columns, **settings)["input_ids"]]
         low = machine.precision("auto") == "bf16"
         done = 0
-        self.progress.start(len(lengths), "reading")
-        for places in batches(lengths, Limit(_TOKENS)):
-            some = [[column[i] for i in places] for column in columns]
-            encoded = self.tokenizer(*some, padding=True, return_tensors="pt", **settings)
-            inputs = {name: value.to(machine.device()) for name, value in encoded.items()}
-            with torch.inference_mode(), torch.autocast(machine.device().type, torch.bfloat16, enabled=low):
-                states = self.model(**inputs).last_hidden_state.float()
-            yield places, states, inputs["attention_mask"].float(), [encoded.word_ids(i) for i in range(len(places))]
-            self.progress.advance(done := done + len(places))
-        self.progress.stop()
+        with self.progress.over(len(lengths), "reading") as advance:
+            for places in batches(lengths, Limit(_TOKENS)):
+                some = [[column[i] for i in places] for column in columns]
+                encoded = self.tokenizer(*some, padding=True, return_tensors="pt", **settings)
+                inputs = {name: value.to(machine.device()) for name, value in encoded.items()}
+                with torch.inference_mode(), torch.autocast(machine.device().type, torch.bfloat16, enabled=low):
+                    states = self.model(**inputs).last_hidden_state.float()
+                words = [encoded.word_ids(i) for i in range(len(places))]
+                yield places, states, inputs["attention_mask"].float(), words
+                advance(done := done + len(places))

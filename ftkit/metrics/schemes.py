@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-_TAG = re.compile(r"O|[BIESLUMW]-\S+")
-_LETTERED = re.compile(r"^[BIESLUMW](\W|_|$)|[\W_][BIESLUMW]$|^$")
+if TYPE_CHECKING:
+    from ftkit.metrics.spans import Entity
+
+_ALL = "BIESLUMW"
+"""Letters of one scheme or another."""
+_TAG = re.compile(rf"O|[{_ALL}]-\S+")
+_LETTERED = re.compile(rf"^[{_ALL}](\W|_|$)|[\W_][{_ALL}]$|^$")
 """A letter at either end of a tag, as in B-PER, B_PER and PER-B."""
 _BIOES = {"L": "E", "U": "S", "M": "I", "W": "S"}
 """Letters of BILOU and BMEWO -> those of BIOES."""
@@ -55,6 +60,24 @@ class Scheme(NamedTuple):
             return list(tags)
         return [tag if tag == "O" or _LETTERED.search(tag) else f"I-{tag}" for tag in tags]
 
+    def spell(self, entities: Sequence[Entity], size: int) -> list[str]:
+        """The tags of a sentence of `size` words with these entities."""
+        tags = ["O"] * size
+        found = sorted(entities, key=lambda entity: entity[1])
+        nothing: Entity = ("", -1, -1)
+        for before, (kind, start, end), after in zip([nothing, *found], found, [*found[1:], nothing], strict=False):
+            inside, last, alone = _ENDS.get(self.name, ("I", "I", "I"))
+            first = "B" if self.name in (*_ENDS, "IOB2") else "I"
+            if self.name == "IOB1" and (before[0], before[2]) == (kind, start):
+                first = "B"
+            if self.name == "IOE2" or (self.name == "IOE1" and (after[0], after[1]) == (kind, end)):
+                last = alone = "E"
+            elif self.name not in _ENDS:
+                last, alone = "I", first
+            letters = alone if end - start == 1 else first + inside * (end - start - 2) + last
+            tags[start:end] = [f"{letter}-{kind}" for letter in letters]
+        return tags
+
 
 BARE = "bare types"
 WHAT = {
@@ -79,6 +102,8 @@ _LETTERS = {
     "BILOU": "BILU",
     "BMEWO": "BMEW",
 }
+_ENDS = {"BIOES": ("I", "E", "S"), "BILOU": ("I", "L", "U"), "BMEWO": ("M", "E", "W")}
+"""Letters of words inside, at the end, and alone."""
 _OWN = {"IOB2": "B", "IOB1": "B", "IOE2": "E", "IOE1": "E", "BIOES": "ES", "BILOU": "LU", "BMEWO": "MW"}
 """Letters of which a file has at least one where it may keep to the scheme."""
 
@@ -86,6 +111,12 @@ _OWN = {"IOB2": "B", "IOB1": "B", "IOE2": "E", "IOE1": "E", "BIOES": "ES", "BILO
 def is_typed_tag(text: str) -> bool:
     """Whether `text` is `O`, or a letter of BIO, BIOES, BILOU or BMEWO with a type (`B-PER`)."""
     return _TAG.fullmatch(text) is not None
+
+
+def is_tag(tag: str) -> bool:
+    """The same of tags that lack a type (`B`, `B-`): a model may have them, and a file hardly does."""
+    mark, dash, _ = tag.partition("-")
+    return mark in {*_ALL} or (mark == "O" and not dash)
 
 
 def letter(tag: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from ftkit.metrics import Scores, tally
-from ftkit.metrics.schemes import letter
+from ftkit.metrics.schemes import is_tag, letter
 from ftkit.metrics.tally import LabelTally
 
 Entity = tuple[str, int, int]
@@ -66,12 +66,6 @@ def entity_scores(truth: Sequence[Collection[Entity]], predicted: Sequence[Colle
 
 def _type(entity: Entity) -> str:
     return entity[0]
-
-
-def is_tag(tag: str) -> bool:
-    """Whether a tag is one that `entities` reads."""
-    mark, dash, _ = tag.partition("-")
-    return mark in {*"BIESLUMW"} or (mark == "O" and not dash)
 
 
 def _split(tag: str) -> tuple[str, str]:

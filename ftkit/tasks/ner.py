@@ -18,6 +18,7 @@ from ftkit.errors import DataError
 from ftkit.findings import Finding, Place
 from ftkit.metrics import spans
 from ftkit.metrics.calibration import Decisions, softmax
+from ftkit.metrics.schemes import is_tag
 from ftkit.tasks._base import (
     Batch,
     Column,
@@ -115,7 +116,7 @@ class NamedEntities(Task):
             Place(row, text=repr(tag))
             for tags, row in zip(batch.get("tags", ()), batch["row"], strict=False)
             for tag in dict.fromkeys(tags)
-            if not spans.is_tag(tag)
+            if not is_tag(tag)
         ]
         if bad:
             yield Finding("tag", "error", "a tag is none of BIO, BIOES or BILOU", tuple(bad), _TAG_HINT)
@@ -336,7 +337,7 @@ class NamedEntities(Task):
 def _of_type_o(batch: Batch) -> Iterator[Place]:
     """The rows with an entity of the type `O`, as tags or by its place."""
     for tags, row in zip(batch.get("tags", ()), batch["row"], strict=False):
-        if tag := next((tag for tag in tags if tag[1:] == "-O" and spans.is_tag(tag)), None):
+        if tag := next((tag for tag in tags if tag[1:] == "-O" and is_tag(tag)), None):
             yield Place(row, text=repr(tag))
     for entities, row in zip(batch.get("entities", ()), batch["row"], strict=False):
         if entity := next((entity for entity in entities if entity["type"] == "O"), None):
