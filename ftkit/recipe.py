@@ -25,8 +25,6 @@ from ftkit.tasks._base import LABELLED_KINDS, Task
 
 PLUGIN_BASES: dict[str, type] = {"task": Task, "method": Method, "objective": Objective}
 """The base class of each kind of plug-in of which a recipe chooses one."""
-_LEAST_RESAMPLES = 100
-"""Fewer draws have no ends of 95 % to speak of."""
 
 
 class Recipe(Section):
@@ -270,8 +268,6 @@ def _as_set(problem: str, choice: str | dict[str, Any]) -> str:
 def _contradictions(recipe: Recipe) -> Iterator[str]:
     """Settings that are well-formed one by one and can't go together."""
     train = recipe.train
-    if train.epochs != "auto" and float(train.epochs) < 0:
-        yield f"train.epochs: must be 0 or more, and it is {train.epochs}"
     if recipe.data.balance and train.class_weights is not None:
         yield "data.balance and train.class_weights: both say how much labels count; set one of them"
     if train.layer_decay != 1 and train.bottom_rate is not None:
@@ -290,10 +286,6 @@ def _contradictions(recipe: Recipe) -> Iterator[str]:
         yield f"train.sharding and train.optimizer: {train.optimizer} looks at whole weights; take adamw or sgd"
     if train.sharding.name == "fsdp" and train.sharding.stage == 1:
         yield "train.sharding.stage: fsdp splits gradients too; take 2 or 3"
-    if isinstance(train.evaluate_every, int) and train.evaluate_every < 1:
-        yield f"train.evaluate_every: must be `auto`, `epoch`, or 1 or more steps, and it is {train.evaluate_every}"
-    if 0 < recipe.evaluate.resamples < _LEAST_RESAMPLES:
-        yield f"evaluate.resamples: must be 0, or {_LEAST_RESAMPLES} or more, and it is {recipe.evaluate.resamples}"
     wished = [name for name in ("wished_precision", "wished_coverage") if getattr(recipe.evaluate, name) is not None]
     if len(wished) > 1:
         yield "evaluate.wished_precision and evaluate.wished_coverage: both say what to withhold; set one of them"

@@ -240,6 +240,20 @@ class TrainSpec(Section):
     patience: int | None = Field(None, gt=0)
     """Evaluations without a better score after which training stops."""
 
+    @field_validator("epochs")
+    @classmethod
+    def _never_backwards(cls, epochs: Any) -> Any:
+        if epochs != "auto" and epochs < 0:
+            raise PydanticCustomError("epochs", "must be 0 or more")
+        return epochs
+
+    @field_validator("evaluate_every")
+    @classmethod
+    def _some_steps(cls, every: Any) -> Any:
+        if isinstance(every, int) and every < 1:
+            raise PydanticCustomError("evaluate_every", "must be `auto`, `epoch`, or 1 or more steps")
+        return every
+
     @field_validator("class_weights")
     @classmethod
     def _weigh_nothing_negatively(cls, weights: Any) -> Any:
@@ -272,3 +286,10 @@ class EvaluateSpec(Section):
     # What `auto` takes for finding out: see SAME, NEAR and ENOUGH in engine/calibrate.py.
     precision: Precision = "auto"
     """Of the answers: fp32 gives plain transformers'; bf16 is faster; `auto` is bf16 where training found it alike."""
+
+    @field_validator("resamples")
+    @classmethod
+    def _none_or_enough(cls, resamples: int) -> int:
+        if 0 < resamples < 100:  # so few have no ends of 95 % to speak of
+            raise PydanticCustomError("resamples", "must be 0, or 100 or more")
+        return resamples
