@@ -17,7 +17,7 @@ from ftkit.tasks._base import Column, Task
 from ftkit.tasks.classification import Classification
 from ftkit.testing import check_task
 from tests.runs import KINDS, rows
-from tests.test_task_contract import truth
+from tests.tasks.test_contract import truth
 
 EXAMPLES = rows("single", "test")
 

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import save_tiny
 from typer.testing import CliRunner
 
 from ftkit import checkpoints
@@ -27,6 +26,7 @@ from ftkit.checkpoints.starters import STARTERS, Starter, fetch
 from ftkit.cli.checkpoints import app
 from ftkit.errors import CheckpointError, MachineError
 from tests.faults.harness import flip
+from tests.tiny import save_tiny
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
