@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftkit.engine.world import environment_kept
+from ftkit.engine.world import alone, environment_kept
 from ftkit.errors import RunError
 from ftkit.files import expanded
 from ftkit.jobs import Launcher
@@ -214,6 +214,7 @@ def _ready(recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path
     return checked, path
 
 
+@environment_kept()
 def curve(
     recipe: str | Path | Recipe,
     settings: Iterable[str] = (),
@@ -249,7 +250,8 @@ def _checked(recipe: str | Path | Recipe, settings: Iterable[str]) -> tuple[Reci
 def _study(
     recipe: str | Path | Recipe, settings: Iterable[str], run: str | Path | None, kind: str, command: str
 ) -> tuple[Recipe, Path]:
-    """The recipe and the folder of a study, which may be there already."""
+    """The recipe and the folder of a study, which may be there already; its trainings are this process's alone."""
+    alone()
     checked, name = _checked(recipe, settings)
     refuse_stream(checked, command)
     default = default_path(name)
@@ -272,6 +274,7 @@ def augment(recipe: str | Path | Recipe, settings: Iterable[str] = (), *, say: S
     return found
 
 
+@environment_kept()
 def lift(
     recipe: str | Path | Recipe,
     settings: Iterable[str] = (),

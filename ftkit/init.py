@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ def write_recipe(
     encoding = parse_data({"encoding": encoding}).encoding
     table, numbered = read_table([str(one) for one in (file, *more)], task, encoding)
     path = to or _beside(file)
-    if path.exists():
+    if os.path.lexists(path):
         raise RecipeError(f"{path} exists already", "name another file: --to RECIPE.yaml")
     guess = recognise(table, task, file)
     data = _data(guess, numbered, encoding, file, more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def write_repaired(found: Inspection, to: Path) -> str:
     where no training row is left.
     """
     to = expanded(to, DataError)
-    if to.exists():
+    if os.path.lexists(to):
         raise DataError(f"{to} exists already", "name a new folder: --fix TO")
     if any(finding.kind == UNREADABLE for finding in found.findings):
         raise DataError("no copy is written: there are lines that can't be read", "mend these lines first")

@@ -256,9 +256,9 @@ class TrainSpec(Section):
 
     @field_validator("class_weights")
     @classmethod
-    def _weigh_nothing_negatively(cls, weights: Any) -> Any:
-        if isinstance(weights, dict) and min(weights.values(), default=0) < 0:
-            raise PydanticCustomError("weights", "must be 0 or more")
+    def _weigh_in_reason(cls, weights: Any) -> Any:
+        if isinstance(weights, dict) and not all(w == 0 or 1e-6 <= w <= 1e6 for w in weights.values()):
+            raise PydanticCustomError("weights", "must be 0, or lie between 1e-6 and 1e6")
         return weights
 
 

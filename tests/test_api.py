@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,3 +81,52 @@ def test_file_is_scored_as_settings_say_it_is_read(lab: Lab, tmp_path: Path) -> 
 def test_run_of_a_name_too_long_is_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"can't be made: .*too long"):
         api.plan(lab.recipe("single"), run=tmp_path / ("x" * 300))
+
+
+def test_a_study_trains_alone_whatever_a_launcher_has_left(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555"}
+    for name, value in left.items():
+        monkeypatch.setenv(name, value)
+    recipe = lab.recipe("single", "augment.by=[swap]", "train.epochs=1")
+    assert ftkit.lift(recipe, run=tmp_path / "study", seeds=2, per_label=3).seeds == 2
+    assert {name: os.environ[name] for name in left} == left
+
+
+@pytest.mark.parametrize("call", ["check_data", "resume", "launch"])
+def test_code_that_was_edited_is_loaded_anew_at_each_call(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    forgotten: list[None] = []
+    monkeypatch.setattr(api, "forget_changed", lambda: forgotten.append(None))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(lab.recipe("single").dump())
+    if call == "check_data":
+        api.check_data(str(recipe))
+    elif call == "resume":
+        api.resume(lab.trained("single", "full").run)
+    else:
+        api.launch(str(recipe), "torchrun", machines=1, processes=1)
+    assert forgotten
+
+
+@pytest.mark.parametrize("call", [api.curve, api.lift])
+def test_a_study_of_a_stream_is_refused_by_its_command(lab: Lab, tmp_path: Path, call: Any) -> None:
+    recipe = lab.recipe("single", "data.stream=true", "train.steps=2", "train.epochs=auto", "augment.by=[]")
+    name = "ftkit data curve" if call is api.curve else "ftkit augment --lift"
+    with pytest.raises(RecipeError, match=f"`{name}` goes over all rows"):
+        call(recipe, run=tmp_path / "study")
+
+
+@pytest.mark.parametrize("call", [api.train, api.plan, api.resume])
+def test_each_call_gives_its_place_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, call: Any) -> None:
+    def taken(*_: Any) -> None:
+        os.environ.pop("WORLD_SIZE", None)
+        raise RunError("it has begun")
+
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setattr(api, "_checked", taken)
+    with pytest.raises(RunError, match="it has begun"):
+        call(*([tmp_path] if call is api.resume else []), "mine.yaml")
+    assert os.environ.get("WORLD_SIZE") == "1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def copy(name: Name, to: Annotated[Path, typer.Argument(help="The new file.")]) 
     source = find_recipe(name)
     if to.is_dir():
         to = to / source.name
-    if to.exists():
+    if os.path.lexists(to):
         raise RecipeError(f"{to} exists already", "name another file")
     try:
         to.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")

@@ -74,7 +74,7 @@ class Augmentation:
             raise DataError(f"{path} is a folder", "name a file with --to")
         if path.exists() and any(os.path.samefile(path, source) for source in self.sources if source.exists()):
             raise DataError(f"{path} is the file that is read", "name another file with --to")
-        if path.exists():
+        if os.path.lexists(path):
             raise DataError(f"{path} exists already", "name another file with --to; none is overwritten")
         rows = list(self._written())
         try:

@@ -68,16 +68,24 @@ def _kind(task: Task) -> Any:
     return getattr(task.options, "kind", None)
 
 
+def _reads_pairs(task: Task) -> bool | None:
+    """Whether its rows are pairs of texts; None where nobody knows, as of a plain checkpoint."""
+    pairs = getattr(task.options, "pairs", "auto")
+    if pairs == "auto":
+        return None if any(column.name == "text_pair" for column in task.columns) else False
+    return bool(pairs)
+
+
 def _refuse_other_texts(prepared: Prepared, teacher: models.Trained) -> None:
     """Raises RecipeError where the teacher would be asked otherwise than it learned to answer."""
-    ours, theirs = (getattr(task.options, "pairs", "auto") for task in (prepared.task, teacher.task))
-    if "auto" not in (ours, theirs) and ours != theirs:
+    ours, theirs = (_reads_pairs(task) for task in (prepared.task, teacher.task))
+    if None not in (ours, theirs) and ours != theirs:
         read, had = ("pairs of texts" if pairs else "single texts" for pairs in (theirs, ours))
         raise _refused(teacher, f"reads {read}, and the data has {had}", "train it on texts like these")
-    cleaning = [step for step in teacher.contract.data.get("clean") or () if step not in prepared.recipe.data.clean]
-    if cleaning:
-        what = f"learned from texts after data.clean: {', '.join(cleaning)}, which the recipe does not do"
-        raise _refused(teacher, what, f"--set 'data.clean=[{', '.join([*prepared.recipe.data.clean, *cleaning])}]'")
+    cleaned = [", ".join(steps or ()) for steps in (teacher.contract.data.get("clean"), prepared.recipe.data.clean)]
+    if cleaned[0] != cleaned[1]:
+        what = f"reads texts after data.clean=[{cleaned[0]}], and the recipe has [{cleaned[1]}]"
+        raise _refused(teacher, what, f"--set 'data.clean=[{cleaned[0]}]'")
 
 
 def _refuse_other_tokens(prepared: Prepared, teacher: models.Trained) -> None:

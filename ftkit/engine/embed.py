@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ftkit.engine import machine
 from ftkit.engine.infer import batches
 from ftkit.engine.memory import Limit
+from ftkit.engine.pretrained import refuse_token
 from ftkit.errors import CheckpointError, one_line
 from ftkit.terminal import Progress
 
@@ -75,6 +76,7 @@ class Embedder:
             for places in batches(lengths, Limit(_TOKENS)):
                 some = [[column[i] for i in places] for column in columns]
                 encoded = self.tokenizer(*some, padding=True, return_tensors="pt", **settings)
+                refuse_token(self.model, int(encoded["input_ids"].max()), self.tokenizer)
                 inputs = {name: value.to(machine.device()) for name, value in encoded.items()}
                 with torch.inference_mode(), torch.autocast(machine.device().type, torch.bfloat16, enabled=low):
                     states = self.model(**inputs).last_hidden_state.float()

@@ -18,6 +18,7 @@ from ftkit.engine import model as models
 from ftkit.errors import GateError, one_line
 from ftkit.exporters._base import Exporter
 from ftkit.settings import EvaluateSpec
+from ftkit.tasks._base import Task
 
 if TYPE_CHECKING:
     from ftkit.engine.parity import Measured
@@ -35,8 +36,8 @@ class Allowed:
     def of(self, exporter: Exporter, run: Measured, error: float | None = None) -> tuple[float, float]:
         """Tolerance and drop for a format. Rounding may tip one answer, which of few rows is more than its drop.
 
-        `error` is the run's deciding score where that is no share but an error, in the unit of what is told: it may
-        grow by a share of itself.
+        `error` is the run's deciding score where that has the unit of what is told, squared or not: it may grow by a
+        share of itself.
         """
         rounds = exporter.tolerance is None
         usual = exporter.share * run.spread if exporter.tolerance is None else exporter.tolerance
@@ -175,7 +176,7 @@ def prove(
             measured,
             metric,
             trained.task.sign(metric),
-            *allowed.of(exporter, run, run.scores[metric]["value"] if trained.task.sign(metric) < 0 else None),
+            *allowed.of(exporter, run, run.scores[metric]["value"] if metric in Task.lower_is_better else None),
             average=allowed.average(exporter, run),
         )
         for (exporter, format, _), measured in zip(folders, found, strict=True)

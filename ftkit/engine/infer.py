@@ -16,6 +16,7 @@ from ftkit.engine.generate import write
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
 from ftkit.engine.nonfinite import not_finite
+from ftkit.engine.pretrained import refuse_token
 from ftkit.engine.served import is_served, takes_one
 from ftkit.engine.unpad import unpadded
 from ftkit.settings import EvaluateSpec
@@ -64,6 +65,12 @@ def encode(task: Task, examples: Sequence[Example], tokenizer: Any, labels: Labe
     return encoded
 
 
+def _refuse_unknown(model: torch.nn.Module, tokenizer: Any, ids: Iterable[Sequence[int]]) -> None:
+    """Raises CheckpointError where a text has a token that the model has no embedding of."""
+    if not is_served(model):  # a graph says so itself
+        refuse_token(model, max((max(row, default=0) for row in ids), default=0), tokenizer)
+
+
 def truncated_rows(encoded: Batch, count: int) -> list[bool]:
     """Of each of `count` examples that were encoded together whether something of it was cut."""
     cut = {i for i, was in zip(encoded["example"], encoded.get("truncated", ()), strict=False) if was}
@@ -82,6 +89,7 @@ def run(
 
     A batch that memory does not hold is halved, and `limit` lowered for those that follow.
     """
+    _refuse_unknown(model, tokenizer, encoded["input_ids"])
     lengths = [len(ids) for ids in encoded["input_ids"]]
     writes = task.generation(model.config, tokenizer)
     room = int(writes["max_new_tokens"]) * int(writes.get("candidates", 1)) if writes else 0

@@ -91,6 +91,8 @@ def of_parts(prepared: Prepared) -> Iterator[str]:
     """Of what trainings on parts of the rows begin with, that which knows the other rows as well."""
     rows = asked(prepared.splits["train"], prepared.task.texts)
     for source in _origins(prepared):
+        if (run := _run(source)) and run.learned() is None:
+            yield f"{_untold(source)}: the other rows of a part may be among them"
         if count := len(places(by(source), rows)):
             many = f"{count} of the {len(rows)} training rows"
             yield f"{source} has learned from {many}: trainings on a part of them know the rest, too"
@@ -98,7 +100,9 @@ def of_parts(prepared: Prepared) -> Iterator[str]:
 
 def untold(prepared: Prepared) -> tuple[str, ...]:
     """Of the runs that a training with held-out rows begins with, those of which nothing is known, a note for each."""
-    runs = {source: run for source in _origins(prepared) if (run := _run(source)) and len(prepared.splits) > 1}
+    if len(prepared.splits) < 2 and not prepared.recipe.train.folds:
+        return ()
+    runs = {source: run for source in _origins(prepared) if (run := _run(source))}
     unknown = [source for source, run in runs.items() if run.learned() is None]
     return tuple(f"{_untold(source)}: held-out rows may be among them" for source in unknown)
 

@@ -207,12 +207,17 @@ def refuse_unknown_tokens(model: Any, encoded: Dataset, tokenizer: Any) -> None:
     """Raises CheckpointError where a row has a token that the model has no embedding of."""
     import pyarrow.compute as pc
 
-    known = model.get_input_embeddings().weight.shape[0]
     parts = encoded.select_columns(["input_ids"]).with_format("arrow").iter(AT_ONCE)
     highest = max((pc.max(pc.list_flatten(part["input_ids"])).as_py() or 0 for part in parts), default=0)
-    if highest >= known:
-        token = tokenizer.convert_ids_to_tokens(highest)
+    refuse_token(model, highest, tokenizer)
+
+
+def refuse_token(model: Any, token: int, tokenizer: Any) -> None:
+    """Raises CheckpointError where the model has no embedding of a token, by its number."""
+    known = model.get_input_embeddings().num_embeddings
+    if token >= known:
+        name = tokenizer.convert_ids_to_tokens(token)
         raise CheckpointError(
-            f"model.checkpoint: the token {token!r} is number {highest} in the tokenizer, and the model knows {known}",
+            f"model.checkpoint: the token {name!r} is number {token} in the tokenizer, and the model knows {known}",
             "a token was added to the tokenizer alone: model.resize_token_embeddings(len(tokenizer)), and save both",
         )

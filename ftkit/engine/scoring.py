@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,15 +104,12 @@ def _own(
 def _beside(known: Scores, name: str, found: Scores) -> Scores:
     """What a named metric adds to the scores that are known, none of which it may take the place of.
 
-    A score that is called as one of them, and says otherwise, has the metric's name before its own. ftkit's own
-    metrics say what the tally does, which is over all labels.
+    A score that is called as one of them has the metric's name before its own. ftkit's own metrics say what the tally
+    does, which is over all labels.
     """
-    own = name.startswith("ftkit/")
-    return {
-        metric if metric not in known else f"{Path(name).stem}/{metric}": score
-        for metric, score in found.items()
-        if metric not in known or not (own or math.isclose(score["value"], known[metric]["value"], rel_tol=1e-9))
-    }
+    if name.startswith("ftkit/"):
+        return {metric: score for metric, score in found.items() if metric not in known}
+    return {f"{Path(name).stem}/{metric}" if metric in known else metric: score for metric, score in found.items()}
 
 
 def _more(

@@ -159,10 +159,12 @@ class Study:
         part = RunDirectory.open(folder)
         examples = int(part.read_json(SCORES)["examples"])
         given = int(part.read_json(GIVEN)["rows"]) if part.has(GIVEN) else examples  # older studies do not tell
+        if not part.evidence(self.split).is_file():
+            raise RecipeError(_UNTOLD, "write its method `tally` with what ftkit.metrics.tally makes")
         done = Done(Evidence.load(part.evidence(self.split)), given)
         if (metric := self.prepared.metric) not in (scores := done.evidence.tally.scores()):
-            what = f"train.metric: the {self.split} rows of {folder} have no score {metric!r}"
-            raise RecipeError(what, f"there are: {', '.join(scores)}")
+            what = f"the score that decides, {metric!r}, is none of those that the {self.split} rows are tallied by"
+            raise RecipeError(what, f"set train.metric to one of {', '.join(scores)}")
         shutil.rmtree(folder / "model", ignore_errors=True)
         return done
 
@@ -240,8 +242,10 @@ def _refuse_untold(prepared: Prepared) -> None:
     """Raises RunError where there is nothing to score on, RecipeError where scores can't be drawn again."""
     _scored_split(prepared)
     if type(prepared.task).tally is Task.tally:
-        what = "task: it scores for itself and keeps no tally, of which alone it can be told how sure a score is"
-        raise RecipeError(what, "write its method `tally` (see ftkit.metrics.tally)")
+        raise RecipeError(_UNTOLD, "write its method `tally` with what ftkit.metrics.tally makes")
+
+
+_UNTOLD = "task: it keeps no tally that a file can hold, of which alone it can be told how sure a score is"
 
 
 def _refuse_several(recipe: Recipe) -> None:

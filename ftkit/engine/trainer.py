@@ -16,8 +16,9 @@ from ftkit.engine.callbacks import Keeping
 from ftkit.engine.checkpoint import put_optimizer_and_schedule, put_random
 from ftkit.engine.lowered import LowWeights
 from ftkit.engine.memory import Limit
+from ftkit.engine.pretrained import refuse_token
 from ftkit.engine.rates import param_groups
-from ftkit.engine.steps import Row, Rows
+from ftkit.engine.steps import AtHand, Row, Rows
 from ftkit.errors import FTKitError
 from ftkit.objectives._base import Objective
 from ftkit.settings import TrainSpec
@@ -111,7 +112,10 @@ class FTTrainer(Trainer):
 
     def collated(self, rows: list[Row]) -> Tensors:
         """Encoded rows as tensors, with what the objective reads."""
-        return self.objective.collate(self.task, rows, self.tokenizer)
+        batch = self.objective.collate(self.task, rows, self.tokenizer)
+        if not isinstance(self.rows, AtHand):  # nobody has looked at them before
+            refuse_token(self.model, int(batch["input_ids"].max()), self.tokenizer)
+        return batch
 
     def _parts(self, share: list[Row]) -> list[list[int]]:
         size = self.args.per_device_train_batch_size
@@ -186,7 +190,7 @@ class FTTrainer(Trainer):
 
     @staticmethod
     def _counted(size: torch.Tensor) -> torch.Tensor:
-        """What the losses of a step are divided by: one of targets that weigh nothing moves nothing."""
+        """What the losses of a step are divided by: of targets that weigh nothing the loss is 0."""
         return torch.where(size > 0, size, torch.inf)
 
     def floating_point_ops(self, inputs: Any) -> int:

@@ -264,20 +264,22 @@ def differences(
     """`one` minus `other` in each score that both have, drawn together: a draw takes the same rows of both.
 
     Of several tallies a side (seeds) the scores are averaged, in each draw anew; the seeds themselves are not drawn.
+    Of fewer than FEWEST groups the rows are drawn for the interval, as groups would show certainty; `p` is of groups.
     Raises ValueError where the tallies have different numbers of rows or are of different kinds.
     """
     ones, others = ([side] if isinstance(side, Tally) else list(side) for side in (one, other))
     both = set.intersection(*(set(tally.scores()) for tally in (*ones, *others)))
     ones, others = _alike(ones, others)
     together, total = _joined([*ones, *others], groups)
-    sums, left = drawn(together, resampling), _left_out(together, total)
+    resampled = together if len(together) >= FEWEST else _joined([*ones, *others], None)[0]
+    sums, left = drawn(resampled, resampling), _left_out(resampled, total)
     whole, draws, out = (_less(ones, others, found) for found in (total, sums, left))
     swapped = _swapped(ones, others, together, total, resampling)
     found = {}
     for name, value in whole.items():
         if name not in both:
             continue
-        low, high = bca(float(value), draws[name], out[name], together.times, resampling.level, bounded=False)
+        low, high = bca(float(value), draws[name], out[name], resampled.times, resampling.level, bounded=False)
         p, test = _p(float(value), swapped[name]), "randomization"
         least, apart = _least(swapped[name], resampling.level), None
         mine, yours = ones[0], others[0]

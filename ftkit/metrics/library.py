@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -94,7 +95,7 @@ def load(name: str, labels: Sequence[str] = ()) -> Callable[[list[Any], list[Any
     `name` is `ftkit/<one of its own>`, a path to a script that defines one `evaluate.Metric` (or to a folder
     with a script of its name), or what `evaluate.load` finds on the Hub or in its cache. Where a metric wants
     class numbers and the rows hold names out of `labels`, their places there are passed. Numbers in a nested
-    result are called `outer.inner`; what is not a number is left out. A script, or a metric from the Hub, is
+    result are called `outer.inner`; what is not a finite number is left out. A script, or a metric from the Hub, is
     code that runs here.
 
     Raises RecipeError for a metric that does not exist, can't be loaded, or (on the call) can't take the
@@ -110,14 +111,14 @@ def load(name: str, labels: Sequence[str] = ()) -> Callable[[list[Any], list[Any
             result = metric.compute(**rows)
         except FTKitError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RecipeError(
                 f"{_SETTING}: {name} could not score the predictions: {_said(error)}",
                 "it may be made for another task; name another metric, or wrap it in a script of your own",
             ) from error
         found = dict(_flat(result)) if isinstance(result, Mapping) else {}
         if not found:
-            raise RecipeError(f"{_SETTING}: {name} gave {result!r}, not a dict of numbers by name")
+            raise RecipeError(f"{_SETTING}: {name} gave {result!r}, not a dict of finite numbers by name")
         return found
 
     return compute
@@ -215,9 +216,9 @@ def _flat(result: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, fl
     for name, value in result.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, Real):
+        elif isinstance(value, Real) and math.isfinite(value):
             yield f"{prefix}{name}", float(value)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}")

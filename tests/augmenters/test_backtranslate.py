@@ -10,6 +10,7 @@ import pytest
 from ftkit import plugins
 from ftkit.augmenters._base import Augmenter
 from ftkit.augmenters._words import Words
+from ftkit.augmenters.backtranslate import Backtranslate
 from ftkit.edits import Edited
 from ftkit.errors import CheckpointError
 from ftkit.plugins import Choice
@@ -44,3 +45,7 @@ def test_a_checkpoint_that_is_not_there_is_told(tools: Tools, tmp_path: Path) ->
     choice = Choice(name="backtranslate", there=str(tools.checkpoint("bart")), back=str(tmp_path / "none"))
     with pytest.raises(CheckpointError, match="there is no folder"):
         plugins.resolve("augmenter", choice, Augmenter).prepare()
+
+
+def test_strength_of_sentences_is_the_recipes_unless_it_is_set() -> None:
+    assert Backtranslate.Options(there="a", back="b").strength is None

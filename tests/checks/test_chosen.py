@@ -48,3 +48,19 @@ def test_repeats_are_a_share_of_all_rows(lab: Lab, tmp_path: Path, monkeypatch: 
     some = inspected(tmp_path, lab.checkpoint("bert"), "classification", rows)
     told = [{f.kind: (len(f.places), f.of) for f in found.findings}["duplicate"] for found in (whole, some)]
     assert told[0] == told[1] == (3, sum(map(len, rows.values())))
+
+
+def test_as_many_repeats_as_are_drawn_are_all_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_chosen, "ALL", 100)
+    monkeypatch.setattr(_chosen, "DRAWN", 20)
+    assert _chosen.chosen(SPLITS, ["text"], []).repeats_of == 200
+
+
+def test_conflicts_and_leaks_are_a_share_of_all_rows(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = clean("classification")
+    rows["train"].append({**rows["train"][0], "label": rows["train"][1]["label"]})
+    rows["test"].append(rows["train"][2])
+    monkeypatch.setattr(_chosen, "ALL", 10)
+    monkeypatch.setattr(_chosen, "DRAWN", 12)
+    found = {f.kind: f.of for f in inspected(tmp_path, lab.checkpoint("bert"), "classification", rows).findings}
+    assert found["conflict"] == found["leak"] == sum(map(len, rows.values()))

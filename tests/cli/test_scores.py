@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ftkit.cli._scores import baselines_table, breakdown_table, calibration_note, scores_table
+from ftkit.metrics import percent
 
 
 def test_scores_have_a_row_each_and_a_column_for_each_split() -> None:
@@ -76,3 +77,7 @@ def test_baselines_stand_beside_the_model(verdict: str) -> None:
         and "accuracy +0.3000 [+0.200, +0.400], p = 0.012 (McNemar's exact test), n = 40" in sentence
     )
     assert baselines_table(scores, baselines, {}, "accuracy") == "\n".join([header, model, majority])  # type: ignore[arg-type]
+
+
+def test_levels_are_told_as_they_were_set() -> None:
+    assert [percent(level) for level in (0.95, 0.995, 0.9)] == ["95%", "99.5%", "90%"]

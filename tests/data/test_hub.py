@@ -205,3 +205,23 @@ def test_a_stream_whose_connection_is_lost_is_told(kind: type[Exception]) -> Non
 
     with pytest.raises(DataError, match=r"acme/names can't be read on: the cable was cut"):
         list(HubRows("acme/names", COMMIT, Lost()).tables())
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_stream_that_the_hub_library_gives_up_is_told(kind: type[Exception]) -> None:
+    import datasets
+
+    from tests.data.test_hub import COMMIT
+
+    class Lost:
+        features = datasets.Features({"text": datasets.Value("string")})
+
+        def with_format(self, name):
+            return self
+
+        def iter(self, size):
+            raise kind("the client is closed")
+            yield
+
+    with pytest.raises(DataError, match="can't be read on: the client is closed"):
+        list(HubRows("acme/names", COMMIT, Lost()).tables())

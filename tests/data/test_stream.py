@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 
 from ftkit.data import identity, mapped, stream
 from ftkit.data.formats import _base
-from ftkit.data.identity import stamps
+from ftkit.data.identity import hashes, stamps
 from ftkit.data.load import load
+from ftkit.data.read import read
+from ftkit.data.read import stream as stream_table
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
 from ftkit.tasks._base import Column
@@ -333,3 +335,17 @@ def test_leaving_rows_out_is_named_where_it_helps(tmp_path: Path, content: bytes
     with pytest.raises(DataError) as caught:
         load(spec, [[Column("text", "text"), Column("label", "label")]])
     assert ("data.bad_rows=skip" in caught.value.hint) == named
+
+
+@pytest.mark.parametrize("content", ["one\rtwo,x\nthree,y\n", "one,x\n   \ntwo,y\n", 'one\rtwo,x\n"three",y\n'])
+def test_small_streams_are_read_as_files_are(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + content, newline="")
+    (file,), parts = [read(path, header=True).rows], [t.rows for t in stream_table(path, header=True)]
+    assert [row for part in parts for row in part] == file
+
+
+def test_stamps_say_that_they_are_of_the_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x")
+    names = [str(tmp_path / "a.csv")]
+    assert stamps(names)[names[0]].startswith("ends:") and not hashes(names)[names[0]].startswith("ends:")

@@ -381,6 +381,7 @@ def test_two_commands_do_not_write_one_file(predictor: Predictor, tmp_path: Path
     assert len(written(tmp_path / "out.jsonl")) == len(texts())
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
 def test_names_of_files_may_be_of_any_bytes(predictor: Predictor, tmp_path: Path) -> None:
     for number in (1, 2):
         write_rows(

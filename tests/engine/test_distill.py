@@ -21,7 +21,7 @@ from ftkit.recipe import load_recipe
 from ftkit.settings import EvaluateSpec
 from tests.engine.test_resume import Stops, same, stopped
 from tests.engine.test_trainer import SGD, assert_same_training, assert_same_weights
-from tests.runs import KINDS, METHODS, Lab, answers, curve, refused, rows, slow_but, write_rows
+from tests.runs import KINDS, METHODS, Lab, answers, curve, read_jsonl, refused, rows, slow_but, write_rows
 from tests.tiny import save_tiny
 
 
@@ -231,16 +231,32 @@ def test_the_teacher_teaches(lab: Lab, tmp_path: Path) -> None:
     assert np.mean([a == b for a, b in zip(*said, strict=True)]) > 0.9
 
 
+def signs(folder: Path) -> Path:
+    """Texts with signs, which the task of sentiments reads."""
+    some = [{**row, "label": ("negative", "positive")[i % 2]} for i, row in enumerate(rows("single", "train"))]
+    return write_rows(folder / "signs.jsonl", some)
+
+
 def test_teacher_that_reads_otherwise_is_refused(lab: Lab, tmp_path: Path) -> None:
     pairs = [{**row, "text_pair": "Is it so?"} for row in rows("single", "train")]
     data = f"data={json.dumps({'train': str(write_rows(tmp_path / 'pairs.jsonl', pairs)), 'test': None})}"
     (setting,) = taught(lab, "single")
     error = refused(lab.recipe("single", data, "data.validation=null", setting), tmp_path / "run")
     assert "reads single texts, and the data has pairs of texts" in error.message
+    sentiment = lab.train(
+        "single", "task=sentiment", f"data.train={signs(tmp_path)}", "data.validation=0.3", "data.test=null"
+    ).run
+    objective = f"objective={json.dumps({'name': 'distill', 'teacher': str(sentiment)})}"
+    pairs = [{**row, "text_pair": "Is it so?"} for row in read_jsonl(signs(tmp_path))]
+    data = f"data={json.dumps({'train': str(write_rows(tmp_path / 'two.jsonl', pairs)), 'test': None})}"
+    error = refused(lab.recipe("single", data, "data.validation=null", objective), tmp_path / "run")
+    assert "reads single texts, and the data has pairs of texts" in error.message
     cleaner = lab.train("single", "data.clean=[html]").run
     objective = f"objective={json.dumps({'name': 'distill', 'teacher': str(cleaner)})}"
     error = refused(lab.recipe("single", objective), tmp_path / "run")
-    assert "learned from texts after data.clean: html" in error.message and "data.clean=[html]" in error.hint
+    assert "reads texts after data.clean=[html]" in error.message and "data.clean=[html]" in error.hint
+    error = refused(lab.recipe("single", setting, "data.clean=[html]"), tmp_path / "run")
+    assert "reads texts after data.clean=[], and the recipe has [html]" in error.message
 
 
 def test_plain_checkpoint_that_gives_a_number_teaches(lab: Lab, tmp_path: Path) -> None:

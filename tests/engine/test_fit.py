@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from ftkit.engine import pretrained
+from ftkit.engine import machine, pretrained
+from ftkit.engine.callbacks import Tidy
 from ftkit.engine.predict import Predictor
+from ftkit.engine.train import train
+from ftkit.errors import CheckpointError
 from ftkit.methods._layers import trainable
 from tests.runs import CASES, Lab, curve, log, refused, rows, write_rows
 
@@ -49,6 +52,12 @@ def test_token_that_the_model_does_not_know_is_named(lab: Lab, tmp_path: Path) -
     settings = (f"model.checkpoint={tmp_path / 'more'}", f"data.train={data}")
     error = refused(lab.recipe("single", *settings), tmp_path / "run")
     assert "the token 'quagga'" in error.message and "resize_token_embeddings" in error.hint
+    streamed = ("data.stream=true", "data.labels=[arts, sport, trade]", "train.steps=9", "train.epochs=auto")
+    with pytest.raises(CheckpointError, match="the token 'quagga'"):
+        train(lab.recipe("single", *settings, *streamed), tmp_path / "streamed")
+    run = lab.train("single", settings[0]).run
+    with pytest.raises(CheckpointError, match="the token 'quagga'"):
+        list(Predictor(run)(["A quagga!"]))
 
 
 @pytest.mark.parametrize("kind", ["single", "ner"])
@@ -63,3 +72,11 @@ def test_texts_without_a_token_are_learned_and_answered(lab: Lab, tmp_path: Path
     assert all(math.isfinite(loss) for loss in curve(done.run)["loss"])
     found = list(Predictor(done.run)(["", "The film was"] if kind == "single" else [" ", "The film was"]))
     assert len(found) == 2
+
+
+def test_each_training_gives_memory_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(Tidy, "every", 1)
+    monkeypatch.setattr(machine, "give_back", lambda: given.append(None))
+    done = train(lab.recipe("single"), lab.new())
+    assert len(given) >= done.steps

@@ -119,3 +119,14 @@ def test_an_error_may_grow_by_a_share_of_itself_whatever_its_unit() -> None:
         _, drop = Allowed().of(bf16, RUN, unit)
         assert drop == bf16.allow_drop * unit
     assert Allowed(allow_drop=0.1).of(bf16, RUN, 5.0)[1] == 0.1
+
+
+def test_an_errors_drop_is_a_share_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "in_a_fresh_process", lambda *given: (RUN, [RUN]))
+    trained: Any = SimpleNamespace(source=Path("run"), task=SimpleNamespace(sign={"mse": -1, "accuracy": 1}.get))
+    onnx, rows = exporters.find("onnx"), None
+    told = []
+    for metric in ("mse", "accuracy"):
+        (proof,) = gate.prove(trained, [(onnx, "onnx", Path("out"))], rows, EvaluateSpec(), metric, Allowed())
+        told.append(proof.allow_drop)
+    assert told == [onnx.allow_drop * 0.2, onnx.allow_drop]

@@ -19,7 +19,7 @@ from ftkit.engine.train import train
 from ftkit.errors import RunError
 from ftkit.metrics.evidence import asked
 from ftkit.run import RunDirectory
-from tests.runs import KINDS, Lab, rows, write_rows
+from tests.runs import KINDS, Lab, loose, rows, write_rows
 
 
 def mixed(lab: Lab, folder: Path, kind: str = "single", old: int = 3, turned: bool = False) -> Path:
@@ -148,3 +148,32 @@ def test_rows_that_folds_hold_out_are_no_new_ones_either(lab: Lab) -> None:
     recipe = lab.recipe("single", f"model.checkpoint={run}", "train.folds=3", "data.validation=0", "data.test=null")
     (warning,) = (each for each in cleared(recipe).warnings if each.kind == "learned")
     assert len(warning.places) == len(rows("single", "train")) and "folds" in warning.fix
+
+
+def test_a_run_of_which_nothing_is_known_is_told_for_folds_and_parts(lab: Lab, tmp_path: Path) -> None:
+    run = loose(lab.trained("single", "full").run, tmp_path / "run")
+    (run / "learned.npy").unlink()
+    recipe = lab.recipe("single", f"model.checkpoint={run}", "train.folds=3", "data.validation=0", "data.test=null")
+    assert any("nothing tells which rows" in note for note in cleared(recipe).notes)
+    assert any("nothing tells which rows" in line for line in learned.of_parts(cleared(recipe)))
+
+
+def test_beside_folds_other_rows_are_held_out_as_well(lab: Lab, tmp_path: Path) -> None:
+    many = rows("single", "train")
+    run = lab.train(
+        "single",
+        f"data.train={write_rows(tmp_path / 'one.jsonl', many[:12])}",
+        "data.validation=null",
+        "data.test=null",
+    ).run
+    train, test = write_rows(tmp_path / "train.jsonl", many[12:]), write_rows(tmp_path / "test.jsonl", many[:3])
+    recipe = lab.recipe(
+        "single",
+        f"model.checkpoint={run}",
+        f"data.train={train}",
+        f"data.test={test}",
+        "data.validation=null",
+        "train.folds=2",
+    )
+    (warning,) = (each for each in cleared(recipe).warnings if each.kind == "learned")
+    assert {place.split for place in warning.places} == {"test"} and "data.seed as in its recipe" in warning.fix

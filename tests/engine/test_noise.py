@@ -10,6 +10,7 @@ import pytest
 
 from ftkit.data.load import load
 from ftkit.engine import noise
+from ftkit.engine.noise import Judged, out_of_fold
 from ftkit.errors import RecipeError
 from ftkit.findings import Finding
 from ftkit.plugins import resolve
@@ -122,3 +123,10 @@ def test_checkpoint_that_has_learned_may_know_the_labels(lab: Lab) -> None:
     run = lab.train("single", *settings).run
     _, note = found_in(lab.recipe("single", *settings, f"model.checkpoint={run}"))
     assert f"(but {run} may have, in its own training)" in note
+
+
+def test_rows_are_judged_by_the_one_label_that_the_others_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "part", lambda *_, **__: [(range(4, 8), range(4)), (range(4), range(4, 8))])
+    judged = Judged([], ["a"] * 4 + ["b"] * 4, np.eye(8), [str(i // 2) for i in range(8)], "label")
+    given = np.array([0] * 4 + [1] * 4)
+    assert out_of_fold(judged, given, 2).tolist() == [[0, 1]] * 4 + [[1, 0]] * 4

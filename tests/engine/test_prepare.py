@@ -309,3 +309,13 @@ def test_another_tokenizer_and_other_variants_than_a_run_began_with_are_told(lab
     fewer = replace(prepared.augmented, rows=prepared.augmented.rows.select(range(2)))
     (told,) = begun.changes(before, replace(prepared, augmented=fewer))
     assert "variants of the training rows are other ones" in told
+
+
+def test_baselines_are_told_to_be_missing_beside_a_stream_alone(lab: Lab) -> None:
+    def told(*settings: str) -> list[str]:
+        return [note for note in prepare(lab.recipe("single", *settings)).notes if "no baselines" in note]
+
+    assert (
+        told("data.stream=true", "data.labels=[arts, sport, trade]", "train.steps=2", "train.epochs=auto")
+        and not told()
+    )

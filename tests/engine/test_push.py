@@ -377,3 +377,13 @@ def test_a_short_path_stands_among_weights_by_chance_and_a_long_one_does_not(
     monkeypatch.setattr(Path, "cwd", lambda: Path("/home/ada"))
     with pytest.raises(RunError, match=r"weights\.bin names /home/ada/"):
         pushing._refuse_private(folder, ["weights.bin"], folder)
+
+
+def test_the_home_of_root_is_long_enough(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftkit.engine.export import export
+
+    folder = export(lab.trained("single", "full").run, tmp_path / "out")
+    (folder / "weights.bin").write_bytes(b"\0\1/root/\2\0")
+    monkeypatch.setattr(Path, "cwd", lambda: Path("/root"))
+    with pytest.raises(RunError, match=r"weights\.bin names /root/"):
+        pushing._refuse_private(folder, ["weights.bin"], folder)

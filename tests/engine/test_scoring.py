@@ -161,7 +161,7 @@ def test_a_named_metric_takes_no_scores_place(tmp_path: Path) -> None:
     plain = scored(task, PREDICTIONS, ROWS, EvaluateSpec(), LABELS).scores
     found = scored(task, PREDICTIONS, ROWS, EvaluateSpec(metrics=(str(tmp_path / "mine.py"),)), LABELS).scores
     assert {name: found[name] for name in plain} == plain
-    assert found.keys() - plain.keys() == {"mine/f1", "hits"}, "an accuracy that is the same is said once"
+    assert found.keys() - plain.keys() == {"mine/accuracy", "mine/f1", "hits"}, "by its name, whatever its value"
     assert found["mine/f1"]["value"] == plain["accuracy"]["value"] / 2
 
 
@@ -176,3 +176,13 @@ def test_rows_of_a_document_are_left_out_together() -> None:
     assert together["high"] - together["low"] > 3 * (alone["high"] - alone["low"])
     few = rows.add_column("group", [str(i // 200) for i in range(400)])
     assert "low" not in scored(Own(Own.Options()), said, few, EvaluateSpec(), LABELS).scores["right"]
+
+
+def test_a_named_metric_leaves_documents_out_together(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(METRIC)
+    task, settings = Classification(Classification.Options()), EvaluateSpec(metrics=(str(tmp_path / "mine.py"),))
+    said = [{"label": LABELS[(i + (i // 40 % 3 == 0)) % 2], "score": 0.9} for i in range(400)]
+    rows = Dataset.from_dict({"text": ["x"] * 400, "label": [LABELS[i % 2] for i in range(400)]})
+    grouped = rows.add_column("group", [str(i // 40) for i in range(400)])
+    alone, together = (scored(task, said, each, settings, LABELS).scores["hits"] for each in (rows, grouped))
+    assert together["high"] - together["low"] > 3 * (alone["high"] - alone["low"])

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +15,14 @@ import pytest
 from ftkit import trust
 from ftkit.data.split import draw
 from ftkit.engine import curve, study
+from ftkit.engine import lift as lifting
 from ftkit.engine.curve import Found, learning_curve, part_sizes
 from ftkit.engine.lift import lift
 from ftkit.errors import FTKitError, Interrupted, MachineError, RecipeError, RunError
 from ftkit.recipe import Recipe, changed, parse_recipe
 from ftkit.run import RunDirectory
+from ftkit.tasks._base import Task
+from ftkit.tasks.classification import Classification
 from tests.runs import Lab, rows, write_rows
 
 SEEDS = 2
@@ -380,3 +384,115 @@ def test_few_documents_are_told_and_their_rows_are_drawn(lab: Lab, tmp_path: Pat
     found = lift(recipe, tmp_path / "study", seeds=2, per_label=3, say=said.append)
     assert any("the test rows are of 1 document" in line for line in said)
     assert found.lifts[0].found.low < found.lifts[0].found.high
+
+
+def test_tasks_without_a_tally_that_a_file_can_hold_are_refused(lab: Lab, tmp_path: Path) -> None:
+    source = """
+from ftkit.metrics.tally import LabelTally
+from ftkit.tasks.classification import Classification
+
+class Doubled(LabelTally):
+    pass
+
+class Mine(Classification):
+    def tally(self, predictions, examples):
+        found = super().tally(predictions, examples)
+        return Doubled(found.names, found.rows, found.kind)
+"""
+    (tmp_path / "mine.py").write_text(source)
+    recipe = lab.recipe("single", f"task={tmp_path / 'mine.py'}", "augment.by=[swap]")
+    with pytest.raises(RecipeError, match="no tally that a file can hold"):
+        lift(recipe, tmp_path / "study", seeds=2, per_label=3)
+
+
+def stop(*_: Any) -> None:
+    raise RunError("it has begun")
+
+
+def test_what_the_recipe_does_not_do_is_told_before_a_study(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_rows(tmp_path / "train.jsonl", rows("single", "train", 80))
+    recipe = lab.recipe("single", f"data.train={file}", "data.validation=null", "train.patience=2")
+    told: list[str] = []
+    monkeypatch.setattr(curve, "_train", stop)
+    with pytest.raises(RunError, match="it has begun"):
+        learning_curve(recipe, tmp_path / "study", say=told.append)
+    assert "note: there are no validation rows, so train.patience does nothing" in told
+
+
+def test_a_task_without_a_tally_is_refused_before_anything_is_trained(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_rows(tmp_path / "train.jsonl", rows("single", "train", 80))
+    recipe = lab.recipe("single", f"data.train={file}")
+    monkeypatch.setattr(Classification, "tally", Task.tally)
+    monkeypatch.setattr(curve, "_train", stop)
+    with pytest.raises(RecipeError, match="keeps no tally"):
+        learning_curve(recipe, tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_score_that_the_test_rows_lack_ends_a_study_after_one_training(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    fit = study.fit
+    monkeypatch.setattr(study, "fit", lambda *args, **options: trained.append(args) or fit(*args, **options))
+    monkeypatch.setattr(
+        study.Evidence,
+        "load",
+        classmethod(lambda cls, path: SimpleNamespace(tally=SimpleNamespace(scores=lambda: {"f1": {}}))),
+    )
+    with pytest.raises(RecipeError, match="'accuracy', is none of those"):
+        lift(
+            lab.recipe("single", "augment.by=[swap]", "train.metric=accuracy"), tmp_path / "study", seeds=2, per_label=3
+        )
+    assert len(trained) == 1
+
+
+def test_curve_of_few_documents_draws_rows(lab: Lab, tmp_path: Path) -> None:
+    found = []
+    for name, group in (("alone", None), ("one", "one")):
+        files = []
+        for split in ("train", "test"):
+            grouped = [
+                {**row, **({"group": group} if group else {})}
+                for row in rows("single", split, 80 if split == "train" else None)
+            ]
+            files.append(f"data.{split}={write_rows(tmp_path / f'{name}-{split}.jsonl', grouped)}")
+        more = ["data.group=group"] if group else []
+        found.append(
+            learning_curve(lab.recipe("single", *files, "data.validation=null", *more), tmp_path / name, [40], seeds=2)
+        )
+    assert found[0].gains == found[1].gains and found[0].check == found[1].check
+
+
+@pytest.mark.parametrize(("documents", "drawn"), [(1, None), (4, None), (5, 5)])
+def test_documents_are_drawn_where_they_are_enough(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, drawn: Any
+) -> None:
+    files, given = [], []
+    for split in ("train", "test"):
+        grouped = [{**row, "group": f"{split} {i % documents}"} for i, row in enumerate(rows("single", split, 30))]
+        files.append(f"data.{split}={write_rows(tmp_path / f'{split}.jsonl', grouped)}")
+    pairs = lifting.paired
+    monkeypatch.setattr(lifting, "paired", lambda *told: given.append(told[3]) or pairs(*told))
+    recipe = lab.recipe("single", "augment.by=[swap]", *files, "data.validation=null", "data.group=group")
+    lift(recipe, tmp_path / "study", seeds=2, per_label=3)
+    assert [groups and len(set(groups)) for groups in given] == [drawn]
+
+
+def test_a_checkpoint_that_knows_some_of_the_rows_is_told(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = rows("single", "train", 80)
+    part, file = write_rows(tmp_path / "part.jsonl", many[:30]), write_rows(tmp_path / "train.jsonl", many)
+    run = lab.train("single", f"data.train={part}").run
+    told: list[str] = []
+    monkeypatch.setattr(curve, "_train", stop)
+    with pytest.raises(RunError, match="it has begun"):
+        learning_curve(
+            lab.recipe("single", f"data.train={file}", f"model.checkpoint={run}"), tmp_path / "study", say=told.append
+        )
+    assert any("of the 80 training rows" in line and "80 of the 80" not in line for line in told), told

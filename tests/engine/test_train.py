@@ -330,3 +330,11 @@ def test_scores_that_only_some_seeds_have_are_told_over_these() -> None:
         "rare": [0.2],
         "other": [1.0],
     }
+
+
+def test_warnings_are_told_as_such(lab: Lab, tmp_path: Path) -> None:
+    many = rows("single", "train")
+    file = write_rows(tmp_path / "train.jsonl", [*many, many[0]])
+    told: list[str] = []
+    train(lab.recipe("single", f"data.train={file}"), lab.new(), say=told.append)
+    assert any(line.startswith("warning: ") and "repeats another" in line for line in told), told

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftkit.engine import trial
+from ftkit.engine import machine, trial
 from ftkit.engine.prepare import encode_training, prepare
 from ftkit.engine.train import plan
 from tests.runs import Lab
@@ -62,3 +62,10 @@ def test_the_first_epoch_the_later_ones_and_folds_are_reckoned_apart(lab: Lab, m
         recipe = lab.recipe("single", "train.epochs=5", *([f"train.folds={folds}"] if folds else []))
         told = trial.measure(prepare(recipe), encoded)["seconds"]
         assert told == pytest.approx(factor * 8 * (2.0 + 4 * 0.5), rel=0.02)
+
+
+def test_a_plans_memory_is_its_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[None] = []
+    monkeypatch.setattr(machine, "forget_peak", lambda: forgotten.append(None))
+    plan(lab.recipe("single", "train.epochs=1"))
+    assert forgotten

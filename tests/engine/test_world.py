@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftkit.engine.world import World, environment_kept, find, first_host
-from ftkit.errors import MachineError
+from ftkit.errors import DataError, MachineError
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu1", "MASTER_PORT": "29400"}
 NODE = {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_JOB_ID": "70123", "SLURM_JOB_NODELIST": "gpu[03-05,9],cpu1"}
@@ -127,3 +127,18 @@ def test_every_task_of_a_job_knows_the_same_place_to_meet(job: int, rank: int, n
     found = find(environ=environ)
     assert (found.nodes, found.node, found.host) == (nodes, rank % nodes, "gpu03")
     assert 1024 < found.port < 32_768
+
+
+def test_only_the_launchers_names_come_back() -> None:
+    environ = {**TORCHRUN, "HOME": "/root"}
+    with environment_kept(environ):
+        environ["HOME"] = "/home/me"
+    assert environ == {**TORCHRUN, "HOME": "/home/me"}
+
+
+def test_the_place_comes_back_after_a_fault_too() -> None:
+    environ = dict(TORCHRUN)
+    with pytest.raises(DataError), environment_kept(environ):
+        find(environ=environ)
+        raise DataError("no such file")
+    assert environ == TORCHRUN

@@ -140,3 +140,11 @@ def test_interval_of_few_normal_values_is_about_students() -> None:
     score = intervals.scores(means(values.tolist()), resampling=Resampling(resamples=20_000))[0]["value"]
     reach = student.ppf(0.975, 7) * values.std(ddof=1) / np.sqrt(8)
     assert (score["high"] - score["low"]) / 2 == pytest.approx(reach, rel=0.1)
+
+
+def test_of_few_documents_the_rows_are_drawn_for_the_interval() -> None:
+    one, other = (means([float(i % 7 < k) for i in range(70)]) for k in (4, 3))
+    alone = differences(one, other)["value"]
+    few = differences(one, other, [0] * 70)["value"]
+    assert (few.low, few.high) == (alone.low, alone.high) and few.low < few.high
+    assert few.p == 1

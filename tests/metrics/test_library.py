@@ -153,7 +153,7 @@ def test_a_script_that_is_no_metric(tmp_path, content, said):
 @pytest.mark.parametrize("returned", ["0.5", '{"name": "off"}', "None", "{}"])
 def test_a_result_without_numbers_is_refused(tmp_path, returned):
     content = SCRIPT.split("        off =")[0] + f"        return {returned}\n"
-    with pytest.raises(RecipeError, match="not a dict of numbers by name"):
+    with pytest.raises(RecipeError, match="not a dict of finite numbers by name"):
         library.load(script(tmp_path, content))([1], [1])
 
 
@@ -249,3 +249,27 @@ def test_offline_mode_asks_nobody(served, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match="off is not in the cache"):
         library.load("off")
+
+
+ODD = """
+import sys
+import datasets, evaluate
+
+class Odd(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
+        return evaluate.MetricInfo(description="", citation="", inputs_description="", features=features)
+
+    def _compute(self, predictions, references):
+        if predictions[0] == "stop":
+            sys.exit(0)
+        return {"fine": 1.0, "none": float("nan"), "endless": float("inf")}
+"""
+
+
+def test_a_metric_that_ends_the_process_is_told_and_what_is_not_finite_is_left_out(tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    compute = library.load(str(tmp_path / "odd.py"))
+    assert compute(["a"], ["a"]) == {"fine": 1.0}
+    with pytest.raises(RecipeError, match="could not score the predictions: SystemExit"):
+        compute(["stop"], ["a"])

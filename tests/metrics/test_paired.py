@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftkit.metrics.classification import single_label_tally
-from ftkit.metrics.intervals import Resampling
+from ftkit.metrics.intervals import Resampling, draws
 from ftkit.metrics.paired import paired
 from ftkit.metrics.tally import Tally
 
@@ -73,3 +73,11 @@ def test_documents_are_what_is_drawn_and_counted() -> None:
     assert alone == paired([few, few], [more, more], "accuracy")
     five = paired([few, few], [more, more], "accuracy", [i // 40 for i in range(200)])
     assert five.high - five.low > 3 * (alone.high - alone.low)
+
+
+def test_few_documents_have_few_degrees_of_freedom() -> None:
+    few, more = (tally(np.arange(200) < count) for count in (100, 120))
+    groups = [i // 40 for i in range(200)]
+    found = paired([few, few], [more, more], "accuracy", groups)
+    _, drawn = draws([few, more], "accuracy", groups)
+    assert found.high - found.value == pytest.approx(2.776 * (drawn[1] - drawn[0]).std(ddof=1), rel=1e-3)  # t of 4

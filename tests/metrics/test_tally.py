@@ -96,3 +96,7 @@ def test_one_number_alone_explains_nothing_of_the_spread() -> None:
     assert {name: score["value"] for name, score in scores.items()} == {
         "pearson": 0.0, "spearman": 0.0, "mse": 0.0, "mae": 0.0, "r2": 0.0
     }  # fmt: skip
+
+
+def test_the_true_labels_are_those_of_the_rows() -> None:
+    assert single_label_tally(["a", "b", "b"], ["b", "b", "a"], ["a", "b"]).truth == ["a", "b", "b"]

@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import ftkit
 from ftkit.errors import FTKitError, RunError
 from ftkit.reporting import write_report
+from ftkit.reporting.page import _spread
 from tests.reporting.made import HOSTILE, made
 from tests.runs import Lab
 
@@ -371,3 +373,10 @@ def test_a_draw_with_the_baselines_is_no_win(tmp_path: Path) -> None:
     (run / "scores.json").write_text(json.dumps(scores))
     said = "Not distinguishable from the best baseline, majority: accuracy differs by +0.010, from -0.020 to +0.040."
     assert said in page(run).text
+
+
+def test_errors_of_several_trainings_are_not_drawn_between_0_and_1() -> None:
+    each = {"value": 0.5, "sd": 0.1, "n": 9, "each": [0.4, 0.6]}
+    run: Any = SimpleNamespace(scores={"seeds": {"test": {"f1": each, "mse": each}}}, splits=dict)
+    (table,) = _spread(run)
+    assert {row["name"]: row["drawn"] for row in table["rows"]} == {"f1": True, "mse": False}

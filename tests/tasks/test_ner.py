@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftkit.tasks._base import Weighting
-from ftkit.tasks.ner import NamedEntities
+from ftkit.tasks.ner import NamedEntities, _tagged
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
 
 TASK = NamedEntities(NamedEntities.Options())
@@ -288,3 +288,20 @@ def test_words_that_the_tokenizer_drops_do_not_split_an_entity(text: str) -> Non
     assert [{name: e[name] for name in entity} for e in answer["entities"]] == [entity]
     found = TASK.decisions(gold(encoded), encoded, [row], LABELS)
     assert len(found.logits) == len(found.answer) == 2 and found.right.all()
+
+
+def said(**tags: str) -> dict[int, np.ndarray]:
+    return {int(word[1:]): np.eye(len(LABELS))[LABELS.index(tag.replace("_", "-"))] for word, tag in tags.items()}
+
+
+@pytest.mark.parametrize(
+    ("tags", "found"),
+    [
+        (said(w0="B_PER", w2="I_PER"), [("PER", 0, 3)]),
+        (said(w0="O", w2="I_PER"), [("PER", 2, 3)]),
+        (said(w0="B_LOC", w2="I_PER"), [("LOC", 0, 1), ("PER", 2, 3)]),
+        (said(w0="B_PER", w2="B_PER"), [("PER", 0, 1), ("PER", 2, 3)]),
+    ],
+)
+def test_a_word_that_was_not_read_is_in_what_goes_on_behind_it_alone(tags: Any, found: Any) -> None:
+    assert [tuple(entity) for entity in _tagged(tags, 3, LABELS)] == found

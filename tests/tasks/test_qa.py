@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ftkit.tasks._base import Weighting
-from ftkit.tasks.qa import QuestionAnswering
+from ftkit.tasks.qa import QuestionAnswering, _answer
 from tests.runs import SIZES, Lab
 from tests.tiny import SENTENCES, tiny, tiny_tokenizer
 
@@ -299,3 +299,11 @@ def test_what_the_tokenizer_drops_at_the_passages_edge_does_not_make_an_answer_n
 def test_a_checkpoint_whose_head_has_other_labels_answers_questions(lab: Lab) -> None:
     start = lab.trained("single", "full").run
     assert lab.train("qa", f"model.checkpoint={start}").scores["test"]["f1"]["n"] == SIZES["test"]
+
+
+def test_marks_of_every_kind_are_part_of_their_letter() -> None:
+    assert [_answer(text, 0, 1, 0.5)["answer"] for text in ("\u0915\u093e.", "e\u0301.", "1\u20e3.")] == [
+        "\u0915\u093e",
+        "e\u0301",
+        "1\u20e3",
+    ]

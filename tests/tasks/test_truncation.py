@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,21 @@ def test_the_mean_of_the_windows_logits_answers_and_is_calibrated() -> None:
 def test_options_that_can_not_go_together_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         task(**options)
+
+
+@pytest.mark.parametrize(
+    ("known", "token"), [((1, 2, 3), 1), ((None, 2, 3), 2), ((None, None, 3), 3), ((None, None, None), 0)]
+)
+def test_a_row_of_no_token_has_one_that_is_seen(known: Any, token: int) -> None:
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    columns = {"input_ids": [[5], []], "attention_mask": [[1], []], "token_type_ids": [[0], []], "length": [1, 0]}
+    tokenizer = SimpleNamespace(
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"], **dict(zip(names, known, strict=True))
+    )
+    never_empty(columns, tokenizer)
+    assert columns == {
+        "input_ids": [[5], [token]],
+        "attention_mask": [[1], [1]],
+        "token_type_ids": [[0], [0]],
+        "length": [1, 0],
+    }

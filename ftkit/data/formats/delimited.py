@@ -43,12 +43,15 @@ def stream(source: Source) -> Iterator[Table]:
     found = _Found(source, head)
     way = found.way if found.delimiter == "\t" or not head.is_cut or _has_quotes(head) else _quoted
     source = replace(source, on_disk=True, decoded_by=head.coding)
+    told = False
     with source.going_through():
         for part in some_at_a_time(_well_quoted(source, way(source, found.delimiter))):
             held: list[Record] = []
             ragged = found.take(part, lambda number, values: held.append((number, values)))  # noqa: B023
             source.refuse(ragged, _RAGGED_HINT)
-            found.tell_blank()
+            if found.blank and not told:
+                source.notes.append(f"{source.name}: blank lines are skipped")
+                told = True
             yield _table(source, found, held)
 
 
@@ -116,14 +119,9 @@ class _Found:
     def read(self, hand: Hand) -> None:
         """Hand over each record but the header. Raises DataError with every line that is of another width."""
         ragged = self.take(self.way(self.source, self.delimiter), hand)
-        self.tell_blank()
-        self.source.refuse(ragged, _RAGGED_HINT)
-
-    def tell_blank(self) -> None:
-        """Note the blank lines that were skipped since this was told last."""
         if self.blank:
             self.source.notes.append(f"{self.source.name}: {counted(self.blank, 'blank line')} skipped")
-            self.blank = 0
+        self.source.refuse(ragged, _RAGGED_HINT)
 
     def take(self, records: Iterable[Record], hand: Hand) -> list[str]:
         """Hand over each of some records but the header, and return what is wrong with those of another width."""

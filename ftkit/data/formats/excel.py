@@ -56,19 +56,22 @@ def _rows(source: Source) -> Iterator[list[Any]]:
             raise DataError(message, hint) from error
 
 
-def _cells(sheet: Any) -> Iterator[tuple[Any, ...]]:
+def _cells(sheet: Any, values_only: bool = True) -> Iterator[tuple[Any, ...]]:
     sheet.reset_dimensions()  # what a writer said of its size may be wrong
-    yield from sheet.iter_rows(values_only=True)
+    yield from sheet.iter_rows(values_only=values_only)
 
 
 def _untold(formulas: Any, values: Any, title: str) -> str:
-    """Of a sheet's formulas those whose results are not in the file, as other programs than Excel leave them."""
-    pairs = zip(_cells(formulas[title]), _cells(values[title]), strict=True)
+    """Of a sheet's formulas those whose results are not in the file, as other programs than Excel leave them.
+
+    (A result that is an empty text has a type of its own.)
+    """
+    pairs = zip(_cells(formulas[title]), _cells(values[title], values_only=False), strict=True)
     rows = [
         number
         for number, (said, found) in enumerate(pairs, 1)
-        for formula, value in zip(said, found, strict=False)
-        if value is None and isinstance(formula, str) and formula.startswith("=")
+        for formula, cell in zip(said, found, strict=False)
+        if cell.value is None and cell.data_type != "str" and isinstance(formula, str) and formula.startswith("=")
     ]
     if not rows:
         return ""

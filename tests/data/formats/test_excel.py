@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +117,41 @@ def test_formulas_without_a_stored_result_are_told(tmp_path: Path) -> None:
         "a.xlsx: 2 formulas without a stored result, the first in row 2, read as empty: open and save it in Excel",
     )
     assert not read(book(tmp_path / "b.xlsx", One=[["text", "n"], ["x", None]]), header=True).notes
+
+
+def test_a_result_that_is_an_empty_text_is_one(tmp_path: Path) -> None:
+    path = book(tmp_path / "a.xlsx", One=[["text", "n"], ['=IF(B2="","","")', 3], ["x", 4]])
+    with zipfile.ZipFile(path) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    formula = re.search(rb'<c r="A2"[^>]*>(<f>.*?</f>)<v ?/?>(</v>)?</c>', parts[sheet])
+    assert formula
+    parts[sheet] = parts[sheet].replace(formula[0], b'<c r="A2" t="str">' + formula[1] + b"<v></v></c>")
+    with zipfile.ZipFile(path, "w") as changed:
+        for name, content in parts.items():
+            changed.writestr(name, content)
+    table = read(path, header=True)
+    assert [row["text"] for row in table.rows] == ["", "x"] and not table.notes
+
+
+def with_results(path: Path, target: Path) -> None:
+    """The workbook as Excel leaves it: each formula with the result that it had."""
+    import re
+    import zipfile
+
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("sheet1.xml"):
+                content = re.sub(rb"<f>(.*?)</f><v ?/?>(</v>)?", rb"<f>\1</f><v>2</v>", content)
+            new.writestr(name, content)
+
+
+def test_formulas_with_a_stored_result_are_not_told(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["text", "n"], ["fine", "=1+1"], [None, 3]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    with_results(tmp_path / "a.xlsx", tmp_path / "b.xlsx")
+    table = read(tmp_path / "b.xlsx", header=True)
+    assert [row["n"] for row in table.rows] == [2, 3] and not table.notes, table.rows
