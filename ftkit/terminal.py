@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -80,9 +80,8 @@ class Progress:
         if self._line:
             self._line.update(self._task, completed=done)
 
-    def note(self, scores: Mapping[str, float]) -> None:
+    def note(self, name: str, value: float) -> None:
         """Show the newest validation score behind the line."""
-        name, value = next(iter(scores.items()))
         self._last = f"  validation {name} {value:.4f}"
 
     def stop(self) -> None:

@@ -58,7 +58,7 @@ def test_line_tells_loss_rate_speed_and_time_left(monkeypatch: pytest.MonkeyPatc
     terminal = Terminal()
     progress = Progress(terminal)
     progress.start(200)
-    progress.note({"accuracy": 0.75, "loss": 1.0})
+    progress.note("accuracy", 0.75)
     progress.step(50, 0.69314, 2e-5, 1234.4, seconds)
     progress.stop()
     told = f"50/200 loss 0.6931  rate 2.0e-05  1,234 examples/s  {left}  validation accuracy 0.7500"
@@ -73,7 +73,7 @@ def test_nobody_watching_sees_nothing(progress: Progress) -> None:
     progress.start(10)
     progress.step(1, 0.5, 1e-5, 10, 10)
     progress.advance(2)
-    progress.note({"f1": 0.5})
+    progress.note("f1", 0.5)
     progress.stop()
     assert isinstance(progress.stream, io.StringIO) and progress.stream.getvalue() == ""
 

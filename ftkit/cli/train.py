@@ -78,6 +78,8 @@ def _print(trained: Finished | None, as_json: bool) -> None:
         return
     if trained.scores:
         print(_scores.scores_table(trained.scores))
+    else:
+        print("no rows were held out, so nothing is scored: --set data.test=0.25 holds some out")
     if note := _scores.intervals_note(trained.scores, trained.level):
         print(note)
     if trained.calibration:
@@ -88,4 +90,5 @@ def _print(trained: Finished | None, as_json: bool) -> None:
         print("\n" + _scores.baselines_table(trained.scores, trained.baselines, trained.gains, trained.metric))
     print(f"\n{trained.steps} steps in {trained.train_seconds:.0f} s; the run is {trained.run}")
     run = shlex.quote(str(trained.run))
-    terminal.say(f"next: ftkit predict {run} --input FILE; ftkit eval and ftkit report take the run, too")
+    more = "ftkit eval and ftkit report take" if trained.scores else f"ftkit eval {run} --data FILE; ftkit report takes"
+    terminal.say(f"next: ftkit predict {run} --input FILE; {more} the run, too")

@@ -205,8 +205,8 @@ class Sharing(TrainerCallback):
 class Clock(TrainerCallback):
     """Measures the training loop alone, validation and saving left out, and keeps the progress line going."""
 
-    def __init__(self, progress: Progress, batch: int) -> None:
-        self.progress, self.batch = progress, batch
+    def __init__(self, progress: Progress, batch: int, metric: str = "") -> None:
+        self.progress, self.batch, self.metric = progress, batch, metric
         self.times: list[float] = []
         """Seconds of each step of this process."""
         self.before = 0
@@ -242,4 +242,6 @@ class Clock(TrainerCallback):
             speed = self.batch * done / max(self.seconds, 1e-9)
             self.progress.step(state.global_step, logs["loss"], logs["learning_rate"], speed, left)
         elif any(name.startswith("eval_") for name in logs):
-            self.progress.note({name.removeprefix("eval_"): value for name, value in logs.items() if name != "epoch"})
+            scores = {name.removeprefix("eval_"): value for name, value in logs.items() if name != "epoch"}
+            name = self.metric if self.metric in scores else next(iter(scores))
+            self.progress.note(name, scores[name])

@@ -161,13 +161,21 @@ def _probabilities(trained: Trained) -> list[str]:
     return told
 
 
+def _rows_of(proof: Proof) -> str:
+    """The rows that an export was measured on."""
+    if not proof.learned:
+        return f"{proof.found.rows} held-out rows"
+    which = "all of which" if proof.learned == proof.found.rows else f"{proof.learned} of which"
+    return f"{proof.found.rows} rows, {which} the run has learned from (its score there says little of new texts)"
+
+
 def _proof(proof: Proof) -> str:
     """What was measured of the export beside its run."""
     found, run = proof.found, proof.run
     return "\n".join(
         [
             f"## Measured as `{proof.format}`, beside the run\n",
-            f"On {found.rows} held-out rows, loaded in a fresh process; the run in PyTorch, float32.\n",
+            f"On {_rows_of(proof)}, loaded in a fresh process; the run in PyTorch, float32.\n",
             "| | this folder | the run |",
             "|---|---|---|",
             f"| score | {score_text(found.scores, proof.metric)} | {score_text(run.scores, proof.metric)} |",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from ftkit import exporters
 from ftkit.checkpoints.folder import CARD
-from ftkit.engine import gate, infer, machine, served
+from ftkit.engine import gate, infer, learned, machine, served
 from ftkit.engine import model as models
 from ftkit.engine.asking import data_spec, judged_by, read_rows, recipe_of
 from ftkit.engine.card import FOLDER, model_card
@@ -27,6 +27,7 @@ from ftkit.exporters._base import Exporter
 from ftkit.exporters._example import example
 from ftkit.files import parents, replacing, seal, sha256, write_json
 from ftkit.methods._layers import plain_model
+from ftkit.metrics.evidence import asked
 from ftkit.recipe import Recipe
 from ftkit.run import SCORES, RunDirectory
 from ftkit.terminal import Say, silence
@@ -63,6 +64,10 @@ def export(
     trained, recipe = models.load(source), recipe_of(source, say)
     _refuse(trained, chosen)
     proving = held_out_rows(trained, recipe, source, data, rows, say)
+    hashes = asked(proving, trained.task.texts)
+    known = len(learned.places(learned.by(source), hashes))
+    if data is not None or known:
+        learned.warn(source, hashes, data or "its held-out rows", say)
     settings, metric = judged_by(trained, recipe)
     try:
         with parents(to), replacing(to) as beside:
@@ -72,6 +77,7 @@ def export(
                 write(exporter, kind, material, trained, folder)
             proofs = gate.prove(trained, folders, proving, settings, metric, allowed or gate.Allowed())
             gate.refuse(proofs)
+            proofs = [replace(proof, learned=known) for proof in proofs]
             for (exporter, _, folder), proof in zip(folders, proofs, strict=True):
                 program = example(trained, exporter, proof.format)
                 card = model_card(trained, _scores(source), proof, program, recipe, called)

@@ -106,7 +106,7 @@ def fit(
         rows.dataset = distill.with_answers(
             prepared, train, rows.places, rows.dataset, args.process_index, args.world_size, say
         )
-    clock = trial or Clock(progress, settings.batch)
+    clock = trial or Clock(progress, settings.batch, prepared.metric)
     whole = copy.deepcopy(model) if settings.sharding.name and args.process_index == 0 else model
 
     def save() -> None:

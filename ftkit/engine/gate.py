@@ -70,6 +70,8 @@ class Proof:
     allow_drop: float
     average: float = float("inf")
     """How far logits may lie from the run's on average."""
+    learned: int = 0
+    """Rows that the run has learned from."""
 
     def faults(self) -> list[str]:
         """In what the export differs by more than is allowed; empty where it may pass."""
@@ -125,6 +127,7 @@ class Proof:
         found, run = self.found, self.run
         return {
             "rows": found.rows,
+            "learned_rows": self.learned,
             "tolerance": self.tolerance,
             "allow_drop": self.allow_drop,
             "largest_logit_difference": found.difference,

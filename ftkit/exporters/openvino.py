@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,8 +27,7 @@ class OpenVino(GraphExporter):
 
     def keep(self, graphs: Mapping[str, Any], folder: Path) -> None:
         """One .xml and one .bin file each."""
-        import openvino
-
+        openvino = _openvino()
         with TemporaryDirectory() as aside:
             save_onnx(graphs, Path(aside))
             for name in graphs:  # read and not converted, of which OpenVINO would tell its makers
@@ -48,12 +49,25 @@ class OpenVino(GraphExporter):
         return _Session(path)
 
 
+def _openvino() -> Any:
+    """OpenVINO, without the package by which it tells its makers that it is imported."""
+    if "openvino" not in sys.modules:
+        known = sys.modules.get("openvino_telemetry")
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # as Python takes it: not there
+        try:
+            importlib.import_module("openvino")
+        finally:
+            del sys.modules["openvino_telemetry"]
+            if known is not None:
+                sys.modules["openvino_telemetry"] = known
+    return sys.modules["openvino"]
+
+
 class _Session:
     """One graph in OpenVINO."""
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
+        openvino = _openvino()
         self._graph = openvino.Core().compile_model(path, "CPU", {**_FULL, "INFERENCE_NUM_THREADS": threads()})
         self.inputs = {
             one.any_name: tuple(side.get_length() if side.is_static else None for side in one.partial_shape)

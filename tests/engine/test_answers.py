@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path

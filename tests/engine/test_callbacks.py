@@ -6,8 +6,9 @@ import pytest
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from ftkit.engine import machine
-from ftkit.engine.callbacks import Best, Tidy
+from ftkit.engine.callbacks import Best, Clock, Tidy
 from ftkit.errors import RecipeError
+from ftkit.terminal import Progress
 
 
 def followed(values: list[float], lower_is_better: bool, patience: int | None) -> tuple[list[int], list[int]]:
@@ -77,3 +78,13 @@ def test_freed_memory_goes_back_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
     for state.global_step in range(1, 2 * Tidy.every + 50):
         Tidy().on_step_end(None, state, TrainerControl())
     assert given == [Tidy.every, 2 * Tidy.every]
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("f1", "f1"), ("", "precision"), ("none", "precision")])
+def test_the_score_that_decides_is_the_one_that_is_shown(metric: str, shown: str) -> None:
+    told: list[tuple[str, float]] = []
+    progress = Progress(show=False)
+    progress.note = lambda *given: told.append(given)  # type: ignore[method-assign]
+    scores = {"eval_precision": 0.25, "eval_f1": 0.5, "epoch": 1.0}
+    Clock(progress, 8, metric).on_log(None, TrainerState(), TrainerControl(), logs=scores)
+    assert [name for name, _ in told] == [shown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ftkit.engine.export import export
 from ftkit.engine.predict import Predictor
 from ftkit.engine.train import train
 from ftkit.errors import CheckpointError, RunError
-from tests.runs import Lab, answers, assert_close
+from tests.runs import Lab, answers, assert_close, gate_here
 
 
 def test_plain_checkpoint_is_read_by_its_config_alone(lab: Lab, tmp_path: Path) -> None:
@@ -80,3 +81,18 @@ def test_a_link_to_nowhere_is_no_place_for_an_export(lab: Lab, tmp_path: Path) -
     (tmp_path / "out").symlink_to(tmp_path / "not-there-yet")
     with pytest.raises(RunError, match="exists already"):
         export(lab.trained("single", "full").run, tmp_path / "out")
+
+
+def test_rows_that_the_run_has_learned_from_are_not_called_held_out(lab: Lab, tmp_path: Path) -> None:
+    said: list[str] = []
+    run = lab.trained("single", "full").run
+    with gate_here():
+        export(run, tmp_path / "out", data=str(lab.file("single", "train")), say=said.append)
+        export(run, tmp_path / "new", data=str(lab.file("single", "test")), say=said.append)
+    assert len([line for line in said if "has learned from all 22 rows" in line]) == 1
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("out", "new")]
+    assert "On 22 rows, all of which the run has learned from" in cards[0] and "On 7 held-out rows" in cards[1]
+    told = [
+        json.loads((tmp_path / name / "manifest.json").read_text())["parity"]["learned_rows"] for name in ("out", "new")
+    ]
+    assert told == [22, 0]
