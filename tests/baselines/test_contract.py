@@ -33,7 +33,7 @@ FORMS = {
     "qa": {"answer": str, "start": (int, type(None)), "end": (int, type(None)), "score": float},
     "summarization": {"summary": str},
 }
-QUICK = EvaluateSpec(resamples=50)
+QUICK = EvaluateSpec(resamples=100)
 
 
 def read(recipe: Recipe) -> tuple[Task, dict[str, Dataset], Labels]:

@@ -154,8 +154,12 @@ def test_the_deciding_metric_is_the_one_named_else_the_recipes_else_the_tasks(la
         compare([chosen, full], metric="acuracy")
 
 
-def test_metric_that_the_evidence_lacks_leaves_the_choice_to_the_task(lab: Lab, full: Path) -> None:
-    run = lab.train("single", "train.metric=bleu", "data.validation=0").run
+def test_metric_that_the_evidence_lacks_leaves_the_choice_to_the_task(full: Path, tmp_path: Path) -> None:
+    """As a run of an older version may have it."""
+    run = loose(full, tmp_path / "run")
+    recipe = (run / "recipe.yaml").read_text()
+    assert "  metric: null\n" in recipe
+    (run / "recipe.yaml").write_text(recipe.replace("  metric: null\n", "  metric: bleu\n"))
     assert compare([run, full]).metric == "accuracy"
 
 
