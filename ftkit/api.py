@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftkit.engine.world import alone, environment_kept
 from ftkit.errors import RunError
 from ftkit.files import expanded
-from ftkit.jobs import Launcher
+from ftkit.jobs import Launcher, job
 from ftkit.plugins import forget_changed
 from ftkit.recipe import Recipe, changed, load_recipe, refuse_stream
 from ftkit.run import RunDirectory, absolute, default_path, refuse_existing
@@ -86,7 +86,8 @@ def resume(
     if recipe is not None and not run.exists():
         where = {"machines": machines, "rank": rank, "address": address}
         return train(recipe, settings, run, processes, **where, say=say, progress=progress)  # type: ignore[arg-type]
-    forget_changed()
+    if recipe is None:
+        forget_changed()
     known = None if recipe is None else _checked(recipe, settings)[0]
     place = _place(processes, machines, rank, address, say)
     if place.node:
@@ -156,7 +157,6 @@ def launch(
     """
     checked, _ = _checked(recipe, settings)
     from ftkit.engine.arguments import micro_batch
-    from ftkit.jobs import job
 
     name = Path(recipe).resolve() if Path(recipe).exists() else recipe
     path, titled = str(run) if run else None, f"ftkit-{Path(recipe).stem}"

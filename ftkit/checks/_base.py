@@ -38,8 +38,8 @@ class Data:
     mendable: bool = True
     """Whether `data check --fix` writes a repaired copy of such rows."""
 
-    repeats_of: int | None = None
-    """Rows of which all that repeat others are here, where the rest are some that were drawn."""
+    repeats_of: int = 0
+    """Rows of which all that repeat others are here, where the rest are some that were drawn; 0 where these are all."""
 
     counted: dict[str, Counter[str]] = field(default_factory=dict)
     """By split, labels or types of entities with their frequency."""

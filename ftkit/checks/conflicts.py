@@ -40,7 +40,7 @@ class Conflicts(Check):
             )
             if places:
                 what = f"the same text has different {_NAMES.get(column.kind, 'labels')}"
-                yield Finding("conflict", "warning", what, places, "decide which is right", data.repeats_of or 0)
+                yield Finding("conflict", "warning", what, places, "decide which is right", data.repeats_of)
 
 
 _NAMES = {"tags": "tags", "entities": "entities"}

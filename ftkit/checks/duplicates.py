@@ -23,4 +23,4 @@ class Duplicates(Check):
                     places.append(data.place(split, index, like=(split, first[row])))
         if places:
             what = "a row repeats another of its split, text and answer"
-            yield Finding("duplicate", "warning", what, tuple(places), "keep one of each" + FIXES, data.repeats_of or 0)
+            yield Finding("duplicate", "warning", what, tuple(places), "keep one of each" + FIXES, data.repeats_of)

@@ -27,5 +27,5 @@ class Leaks(Check):
         if places:
             what = "a held-out row also stands in an earlier split; its score says nothing of new texts"
             yield Finding(
-                "leak", "warning", what, tuple(places), "take it out of the earlier split" + FIXES, data.repeats_of or 0
+                "leak", "warning", what, tuple(places), "take it out of the earlier split" + FIXES, data.repeats_of
             )

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,19 +113,22 @@ class Study:
         """The rows that trainings are scored on."""
         return _scored_split(self.prepared)
 
+    @cached_property
+    def _documents(self) -> tuple[int, ...] | None:
+        """The document of each row that is scored; None where rows stand alone."""
+        return documents(self.prepared.task, self.prepared.splits[self.split])
+
     @property
     def groups(self) -> tuple[int, ...] | None:
-        """The document of each row that is scored, drawn together; None where they are too few to draw."""
-        found = documents(self.prepared.task, self.prepared.splits[self.split])
-        return None if found is None or len(set(found)) < FEWEST else found
+        """The documents, which are drawn whole; None where they are too few to draw."""
+        return self._documents if len(set(self._documents or ())) >= FEWEST else None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a person should know of the rows that are scored, before it is trained."""
-        found = documents(self.prepared.task, self.prepared.splits[self.split])
-        if found is None or self.groups is not None:
+        if self._documents is None or self.groups is not None:
             return ()
-        many = counted(len(set(found)), "document")
+        many = counted(len(set(self._documents)), "document")
         what = f"the {self.split} rows are of {many}: what is told holds for rows of these, not for new documents"
         return (f"warning: {what}",)
 
