@@ -48,20 +48,39 @@ from pathlib import Path
 from ftkit.engine import machine
 
 def held():
-    return int(Path("/proc/self/statm").read_text().split()[1])
+    return resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[1])
 
-rows = [bytes(1000) for _ in range(100_000)]
-some = rows[::100]
-del rows
+def pieces():
+    return [bytes(1000) for _ in range(100_000)][::100]
+
+"""
+GIVEN_BACK = {
+    "before memory is kept": """
+some = pieces()
 before = held()
 with machine.memory_kept():
-    print(resource.getpagesize() * (before - held()))
-"""
+    print(before - held())
+""",
+    "while it is, where that is asked for": """
+with machine.memory_kept():
+    some = pieces()
+    before = held()
+    machine.give_back()
+    print(before - held())
+""",
+    "afterwards": """
+with machine.memory_kept():
+    some = pieces()
+    before = held()
+print(before - held())
+""",
+}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
-def test_what_reading_left_in_pieces_goes_back_before_memory_is_kept() -> None:
-    done = subprocess.run([sys.executable, "-c", PIECES], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize("when", GIVEN_BACK)
+def test_what_is_left_in_pieces_goes_back(when: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PIECES + GIVEN_BACK[when]], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 50_000_000
 
 
@@ -75,50 +94,3 @@ def test_what_was_held_before_is_no_part_of_a_later_peak() -> None:
     assert machine.peak_memory() > before + 2**27
     machine.forget_peak()
     assert machine.peak_memory() < before + 2**27
-
-
-KEPT = """
-import resource
-from pathlib import Path
-from ftkit.engine import machine
-
-def held():
-    return int(Path("/proc/self/statm").read_text().split()[1])
-
-with machine.memory_kept():
-    rows = [bytes(1000) for _ in range(100_000)]
-    some = rows[::100]
-    del rows
-    before = held()
-    machine.give_back()
-    print(resource.getpagesize() * (before - held()))
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
-def test_what_is_kept_can_be_given_back() -> None:
-    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 50_000_000
-
-
-AFTER = """
-import resource
-from pathlib import Path
-from ftkit.engine import machine
-
-def held():
-    return int(Path("/proc/self/statm").read_text().split()[1])
-
-with machine.memory_kept():
-    rows = [bytes(1000) for _ in range(100_000)]
-    some = rows[::100]
-    del rows
-    before = held()
-print(resource.getpagesize() * (before - held()))
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
-def test_what_was_kept_goes_back_afterwards() -> None:
-    done = subprocess.run([sys.executable, "-c", AFTER], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 50_000_000
