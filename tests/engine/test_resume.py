@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -323,7 +322,7 @@ def test_the_first_signal_saves_and_the_second_ends_at_once(
 
     def tell_once() -> bool:
         if not asked():
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return asked()
 
     with monkeypatch.context() as patch:
@@ -336,7 +335,7 @@ def test_the_first_signal_saves_and_the_second_ends_at_once(
 
     def tell_twice() -> bool:
         for _ in range(2):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         return True
 
     monkeypatch.setattr(interrupt, "asked", tell_twice)
