@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ftkit.data.alike import folded
 from ftkit.errors import one_line
 from ftkit.findings import Finding, Place
 from ftkit.metrics.schemes import is_tag
@@ -89,7 +90,7 @@ class Data:
         found = {}
         for split in self.splits:
             columns = [self.texts(split, column) for column in self.inputs]
-            found[split] = [tuple([" ".join(text.split()) for text in row]) for row in zip(*columns, strict=True)]
+            found[split] = [folded(row) for row in zip(*columns, strict=True)]
         return found
 
     @cached_property

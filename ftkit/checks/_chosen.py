@@ -6,8 +6,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ftkit.data.alike import folded
 from ftkit.data.typed import batches
 
 if TYPE_CHECKING:
@@ -59,14 +60,10 @@ def _repeated(splits: Mapping[str, Dataset], inputs: Sequence[str]) -> list[int]
     found = array("Q")
     for split in splits.values():
         for batch in batches(split, inputs):
-            rows = ("\0".join(map(_key, row)) for row in zip(*(batch[name] for name in inputs), strict=True))
+            rows = ("\0".join(folded(row)) for row in zip(*(batch[name] for name in inputs), strict=True))
             found.extend(xxhash.xxh3_64_intdigest(row.encode("utf-8", "surrogatepass")) for row in rows)
     hashes = np.frombuffer(found, dtype=np.uint64)
     order = hashes.argsort(kind="stable")
     equal = hashes[order[1:]] == hashes[order[:-1]]
     places: list[int] = order[np.append(equal, False) | np.append(False, equal)].tolist()
     return places
-
-
-def _key(value: Any) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else " ".join(" ".join(value).split())

@@ -1,4 +1,4 @@
-"""Which rows a share takes: seeded, in file order, stratified by label, with groups kept whole.
+"""Which rows a share takes: seeded, in file order, stratified by label, with groups and equal texts kept whole.
 
 Only `random.Random` with a text seed, on sorted or file-ordered lists, is used: the same rows and seed give
 the same split on every machine.
@@ -7,7 +7,8 @@ the same split on every machine.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from ftkit.errors import DataError, counted
@@ -37,12 +38,14 @@ def cut(
     seed: int,
     labels: Sequence[str] | None = None,
     groups: Sequence[Hashable | None] | None = None,
+    alike: Sequence[Hashable | None] | None = None,
 ) -> Cut:
     """Indices of the rows that stay and of those that `share` takes, both ascending.
 
     labels: each class gives its share, to within a row, and keeps a row; one with a single row gives it only
     where all others are too small to give any. groups: rows of equal value stay together (None is in no
-    group); the share of rows is then met as nearly as the groups allow.
+    group); the share of rows is then met as nearly as the groups allow. alike: where there are no groups, rows of
+    equal value (None is like no other) stay together, and count as one row with the label of the first.
     name: the split's name, for messages and so that each split is drawn anew. Raises DataError where a side
     would be empty or the share is not between 0 and 1.
     """
@@ -52,7 +55,9 @@ def cut(
     if groups is not None:
         held = _grouped(size, share, name, random, labels, groups)
     else:
-        held = _stratified(size, share, name, random, labels or [""] * size)
+        distinct = Distinct.of(alike or [None] * size)
+        own = [labels[index] if labels else "" for index in distinct.firsts]
+        held = distinct.rows(_stratified(share, name, random, own, "row" if len(own) == size else "different row"))
     taken = set(held)
     return [index for index in range(size) if index not in taken], sorted(held)
 
@@ -94,12 +99,13 @@ def _interleaved(order: Sequence[int], labels: Sequence[str]) -> list[int]:
 # ---------------------------------------------------------------------- rows one by one
 
 
-def _stratified(size: int, share: float, name: str, random: Random, labels: Sequence[str]) -> list[int]:
+def _stratified(share: float, name: str, random: Random, labels: Sequence[str], kind: str) -> list[int]:
+    size = len(labels)
     wanted = int(share * size + 0.5)
     if not 0 < wanted < size:
         side = "leaves none to train on" if wanted else "takes none"
-        hint = "give a file, another share, or more rows"
-        raise DataError(f"data.{name}={share:g} of {counted(size, 'row')} {side}", hint)
+        hint = f"give a file, another share, or more {kind}s"
+        raise DataError(f"data.{name}={share:g} of {counted(size, kind)} {side}", hint)
     members: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
         members[label].append(index)
@@ -123,7 +129,32 @@ def _quotas(sizes: dict[str, int], share: float, random: Random) -> dict[str, in
     return quotas
 
 
-# ---------------------------------------------------------------------- groups of rows
+# ---------------------------------------------------------------------- rows that belong together
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """Rows of which some are like others."""
+
+    numbers: tuple[int, ...]
+    """A number for each row, the same for those that are alike."""
+    firsts: tuple[int, ...]
+    """By number, the first row that has it."""
+
+    @classmethod
+    def of(cls, alike: Sequence[Hashable | None]) -> Distinct:
+        """Rows of equal value are alike (None is like no other)."""
+        numbers = numbered(alike)
+        found: list[int] = []
+        for index, number in enumerate(numbers):
+            if number == len(found):
+                found.append(index)
+        return cls(numbers, tuple(found))
+
+    def rows(self, chosen: Iterable[int]) -> list[int]:
+        """All rows that have one of the numbers, ascending."""
+        wanted = set(chosen)
+        return [index for index, number in enumerate(self.numbers) if number in wanted]
 
 
 def numbered(groups: Sequence[Hashable | None]) -> tuple[int, ...]:

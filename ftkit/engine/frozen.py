@@ -144,9 +144,10 @@ class FrozenLayers:
     def _still(self) -> None:
         """Evaluation mode for all that is frozen, whatever the rest is in."""
         training = self.core.training
-        self.base.eval()
-        for module in self.above:
-            module.train(training)
+        if self.base.training or any(module.training != training for module in self.above):
+            self.base.eval()
+            for module in self.above:
+                module.train(training)
 
     def _store(self) -> FeatureStore | None:
         """That of the precision at hand (training computes in one, validation may in another), if there can be one."""

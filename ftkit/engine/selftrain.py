@@ -14,6 +14,7 @@ from typing import Any
 
 from datasets import Dataset, concatenate_datasets
 
+from ftkit.data.alike import folded
 from ftkit.data.load import load_file, unified
 from ftkit.engine import asking
 from ftkit.engine import model as models
@@ -22,7 +23,7 @@ from ftkit.engine.fit import Fitted, finished, fit
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import DataError, RecipeError
 from ftkit.metrics import intervals
-from ftkit.metrics.evidence import Evidence, folded
+from ftkit.metrics.evidence import Evidence
 from ftkit.metrics.intervals import of_differences
 from ftkit.run import SCORES, SELF_TRAINING, RunDirectory
 from ftkit.terminal import Progress, Say, silence

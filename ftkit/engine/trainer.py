@@ -133,7 +133,8 @@ class FTTrainer(Trainer):
         self, model: Any, inputs: list[Row], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Forward and backward over a step's micro-batches; smaller ones where memory does not hold them."""
-        model.train()
+        if not (model.training and self.model.training):  # type: ignore[union-attr]  # telling each module takes time
+            model.train()
         self.watch.rows = inputs
         while True:
             try:
@@ -146,7 +147,7 @@ class FTTrainer(Trainer):
         """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
         own = self.micro_batches(inputs)
         blank = self._forwards(inputs) - len(own)
-        batches = [self.collated(inputs[:1])] * blank + own
+        batches = ([self.collated(inputs[:1])] * blank if blank else []) + own
         size = self._step_size(batches, blank)
         total = torch.zeros((), device=self.args.device)
         for i, batch in enumerate(batches):

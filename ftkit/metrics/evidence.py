@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from ftkit.data.alike import folded
 from ftkit.errors import RunError, one_line
 from ftkit.metrics.tally import LabelTally, MeanTally, MomentTally, Tally
 
@@ -124,11 +125,6 @@ def fingerprints(rows: Iterable[Row]) -> NDArray[np.uint64]:
 def asked(rows: Iterable[Row], texts: Callable[[Row], Mapping[str, str]]) -> NDArray[np.uint64]:
     """The same of the texts alone that a row asks with, white space aside: its answer and its form don't count."""
     return _hashes(folded(texts(row).values()) for row in _given(rows))
-
-
-def folded(texts: Iterable[str]) -> tuple[str, ...]:
-    """Texts, white space aside: rows of which these are equal ask the same."""
-    return tuple(" ".join(text.split()) for text in texts)
 
 
 def _given(rows: Iterable[Row]) -> Iterator[Row]:

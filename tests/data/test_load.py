@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,24 @@ def test_shares_are_cut_test_first_by_class(tmp_path: Path) -> None:
     assert sorted(row for _, split in splits.items() for row in split["row"]) == list(range(1, 101))
     again = load(DataSpec(train=train, test=0.2), LABELLED, stratify="label")
     assert list(again.test["row"]) == list(splits.test["row"])
+
+
+REPEATED: dict[str, tuple[list[list[Column]], Callable[[str], dict[str, Any]]]] = {
+    "texts": (LABELLED, lambda text: {"text": text, "label": "a"}),
+    "tokens": (TAGGED, lambda text: {"tokens": text.split(), "tags": ["O"] * len(text.split())}),
+    "questions": (ANSWERED, lambda text: {"question": text, "context": "It is so.", "answers": ["so"]}),
+    "documents": (SUMMARIES, lambda text: {"document": text, "summary": "none"}),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_share_tears_no_rows_that_ask_the_same(tmp_path: Path, kind: str) -> None:
+    shapes, row = REPEATED[kind]
+    rows = [row(f"number{space}{number}") for space in (" ", "  ", " ") for number in range(40)]
+    splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=0.25, test=0.2), shapes)
+    assert sizes(splits) == {"train": 72, "validation": 24, "test": 24}
+    numbers = {name: {(row - 1) % 40 for row in split["row"]} for name, split in splits.items()}
+    assert sum(map(len, numbers.values())) == 40
 
 
 @pytest.mark.parametrize("validation", [None, 0])

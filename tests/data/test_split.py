@@ -59,6 +59,35 @@ def test_groups_stay_whole(groups: list[int | None], share: float, data: st.Data
         assert abs(len(held) - share * len(groups)) <= largest
 
 
+@given(st.lists(st.one_of(st.none(), st.integers(0, 8)), min_size=2, max_size=80), shares, st.data())
+def test_rows_that_are_alike_stay_together_and_count_as_one(
+    alike: list[int | None], share: float, data: st.DataObject
+) -> None:
+    labels = data.draw(st.one_of(st.none(), st.lists(st.sampled_from("ab"), min_size=len(alike), max_size=len(alike))))
+    keys = [("alone", i) if key is None else ("like", key) for i, key in enumerate(alike)]
+    wanted, most = int(share * len(set(keys)) + 0.5), len(set(keys))
+    if not 0 < wanted < most:
+        with pytest.raises(DataError, match=f"of {most} (different )?row"):
+            cut(len(alike), share, name="test", seed=1, labels=labels, alike=alike)
+        return
+    stay, held = cut(len(alike), share, name="test", seed=1, labels=labels, alike=alike)
+    assert is_partition(len(alike), stay, held)
+    assert not {keys[i] for i in stay} & {keys[i] for i in held}
+    if labels is None:
+        assert len({keys[i] for i in held}) == wanted
+    else:
+        of_firsts = Counter(labels[keys.index(key)] for key in set(keys))
+        kept = {labels[keys.index(keys[i])] for i in stay}
+        assert kept >= {label for label, count in of_firsts.items() if count > 1}
+
+
+@given(label_lists, shares)
+def test_where_all_rows_differ_the_same_are_held_out(labels: list[str], share: float) -> None:
+    assume(0 < int(share * len(labels) + 0.5) < len(labels))
+    plain = cut(len(labels), share, name="test", seed=2, labels=labels)
+    assert cut(len(labels), share, name="test", seed=2, labels=labels, alike=range(len(labels))) == plain
+
+
 def test_every_row_its_own_class() -> None:
     stay, held = cut(20, 0.25, name="test", seed=1, labels=[str(number) for number in range(20)])
     assert is_partition(20, stay, held)

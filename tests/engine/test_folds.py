@@ -70,7 +70,9 @@ def test_more_folds_than_can_be_filled_are_refused(lab: Lab, tmp_path: Path, kin
         recipe = grouped(lab, tmp_path, kind, groups, "train.folds=5")
     error = refused(recipe, tmp_path / "new" / "run")
     assert isinstance(error, RecipeError)
-    assert error.message == f"train.folds: {'4 groups' if groups else '22 rows'} can't fill {5 if groups else 23} folds"
+    differ = {row.get("text") or tuple(row["tokens"]) for row in rows(kind, "train")}
+    units = f"{len(differ)} different rows" if len(differ) < 22 else "22 rows"
+    assert error.message == f"train.folds: {'4 groups' if groups else units} can't fill {5 if groups else 23} folds"
     with pytest.raises(RecipeError, match=r"train\.folds"):
         plan(recipe)
 
@@ -96,6 +98,29 @@ def test_no_fold_is_empty_and_no_group_is_torn(
     assert sorted(i for _, held in parts for i in held) == list(range(len(own)))
     for kept, held in parts if groups else []:
         assert not {own[i][1] for i in kept} & {own[i][1] for i in held} - {None}
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9)), min_size=2, max_size=60), st.integers(2, 4))
+def test_rows_that_are_alike_are_held_out_together(own: list[tuple[str, int]], folds: int) -> None:
+    labels, alike = [label for label, _ in own], [key for _, key in own]
+    if len(set(alike)) < folds:
+        with pytest.raises(RecipeError, match=f"{len(set(alike))} (different )?rows can't fill"):
+            part(len(own), folds, seed=13, labels=labels, alike=alike)
+        return
+    parts = part(len(own), folds, seed=13, labels=labels, alike=alike)
+    assert sorted(i for _, held in parts for i in held) == list(range(len(own)))
+    assert len(parts) == folds and all(kept and held for kept, held in parts)
+    for kept, held in parts:
+        assert not {alike[i] for i in kept} & {alike[i] for i in held}
+
+
+def test_folds_tear_no_rows_that_ask_the_same(lab: Lab, tmp_path: Path) -> None:
+    own = rows("single", "train")
+    file = write_rows(tmp_path / "twice.jsonl", [*own, *({**row, "text": f" {row['text']}"} for row in own)])
+    prepared = prepare(lab.recipe("single", f"data.train={file}", "train.folds=3"))
+    texts = [text.strip() for text in prepared.splits["train"]["text"]]
+    for kept, held in fold_rows(prepared):
+        assert not {texts[i] for i in kept} & {texts[i] for i in held}
 
 
 def test_labels_keep_their_shares_also_in_groups() -> None:

@@ -132,6 +132,18 @@ def test_dropout_is_off_below_and_on_above(lab: Lab, tmp_path: Path) -> None:
     assert not torch.equal(logits[1], logits[2])
 
 
+def test_after_an_evaluation_it_is_off_below_and_on_above_again(lab: Lab, tmp_path: Path) -> None:
+    model = built(lab, "head", layers=1).train()
+    stack = [plain_model(model).get_submodule(name) for name in layout(model).layers]
+    with unpadded(model), computed_once(model, "sha", tmp_path, MOST):
+        for training in (True, True, False, False, True, True):
+            model.train(training)
+            model(**inputs((7, 3)))
+            assert not any(module.training for layer in stack[:-1] for module in layer.modules())
+            assert all(module.training is training for module in stack[-1].modules())
+            assert model.training is training
+
+
 @pytest.mark.parametrize(("kind", "first_only"), [("single", True), ("ner", False), ("qa", False)])
 def test_only_what_the_head_reads_is_kept(lab: Lab, tmp_path: Path, kind: str, first_only: bool) -> None:
     p = lab.prepared(kind)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ftkit.engine.prepare import encode_training
 from ftkit.engine.steps import WINDOW, Steps, examples_of
+from ftkit.engine.trainer import FTTrainer
 from tests.runs import KINDS, Lab, answers, assert_close, curve, log, weights
 
 ALONE = ("data.validation=null", "data.test=null")
@@ -225,6 +226,21 @@ def test_rows_of_a_step_are_of_similar_length() -> None:
 
 def rates(run: Any) -> list[float]:
     return [entry["learning_rate"] for entry in log(run.run)]
+
+
+def test_every_step_is_taken_in_training_mode_also_behind_an_evaluation(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[set[bool]] = []
+    forward = FTTrainer.compute_loss
+
+    def seen(self: FTTrainer, model: Any, *args: Any, **kwargs: Any) -> Any:
+        modes.append({module.training for module in model.modules()})
+        return forward(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(FTTrainer, "compute_loss", seen)
+    lab.train("single", "train.epochs=2", "train.evaluate_every=1")
+    assert len(modes) > 3 and all(each == {True} for each in modes)
 
 
 def test_rates_rise_and_fall_as_the_schedule_says(lab: Lab) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch.nn import CrossEntropyLoss
@@ -52,6 +54,19 @@ def test_rows_are_padded_on_the_side_that_is_asked_for(side: str) -> None:
     assert batch["labels"][1].tolist() == expected[side]
     assert batch["attention_mask"][1].tolist() == [0 if value == -100 else 1 for value in expected[side]]
     assert batch["input_ids"][1][batch["attention_mask"][1].bool()].tolist() == short
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "llama"])
+def test_inputs_are_padded_as_the_tokenizer_does(architecture: str, side: Literal["left", "right"]) -> None:
+    tokenizer = tiny_tokenizer(architecture)
+    rows = [dict(tokenizer(text)) for text in ("a film", "a", "a good film of a good story")]
+    expected = tokenizer.pad(rows, padding_side=side, return_tensors="pt")
+    found = collate(rows, tokenizer, (), False, side)
+    assert list(found) == [name for name in tokenizer.model_input_names if name in rows[0]]
+    for name, tensor in found.items():
+        assert tensor.dtype == expected[name].dtype
+        assert torch.equal(tensor, expected[name])
 
 
 def test_one_target_a_row_is_not_padded() -> None:
