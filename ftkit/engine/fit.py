@@ -20,6 +20,7 @@ from ftkit.engine import model as models
 from ftkit.engine.arguments import arguments, checkpoint_steps
 from ftkit.engine.begun import code_hashes
 from ftkit.engine.callbacks import Best, Clock, Keeping, Record, Sharing, Tidy
+from ftkit.engine.causal import plain_attention
 from ftkit.engine.checkpoint import Checkpoints
 from ftkit.engine.lowered import lowered
 from ftkit.engine.memory import Limit
@@ -265,6 +266,7 @@ def _train(
         interrupt.heeded() if keeping else nullcontext(),
         machine.memory_kept(),
         unpadded(model, prepared.task.reads_otherwise) as without_padding,
+        nullcontext() if is_encoder(model) else plain_attention(model),
         frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
         lowered(model) as trainer.low,
     ):

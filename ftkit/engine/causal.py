@@ -1,0 +1,96 @@
+"""Attention of models that write, while they are trained on a processor: plain products where rows are short.
+
+There torch's fused attention goes forward as fast as the two products that it stands for, and back at half their speed.
+A few rows are computed at a time, so that their weights stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from ftkit.engine.dropout import dropout as fast_dropout
+from ftkit.methods._layers import plain_model
+
+ATTENTION = "ftkit_causal"
+"""Name of the attention function in transformers' registry."""
+_FUSED = "sdpa"
+_LONG = 640
+"""Tokens beyond which the fused attention is faster."""
+_AT_ONCE = 2**20
+"""Weights, of all heads, that a cache holds."""
+
+
+@contextmanager
+def plain_attention(model: torch.nn.Module) -> Iterator[None]:
+    """While this lasts, a model of fused attention on a processor computes that of short rows by plain products."""
+    core = plain_model(model)
+    if core.config._attn_implementation != _FUSED or core.device.type != "cpu":
+        yield
+        return
+    core.set_attn_implementation(ATTENTION)
+    try:
+        yield
+    finally:
+        core.set_attn_implementation(_FUSED)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention to the tokens that the mask, or else the order, allows.
+
+    query (rows, heads, tokens, size), key and value of as many heads or of a part of them; returns
+    (rows, tokens, heads, size).
+    """
+    length = query.shape[2]
+    own = length == key.shape[2] <= _LONG and query.requires_grad and getattr(module, "is_causal", False)
+    if not own or set(kwargs) & _OTHERS or (attention_mask is not None and attention_mask.dtype != torch.bool):
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    rows, heads, _, size = query.shape
+    query = query.to(value.dtype) * (size**-0.5 if scaling is None else scaling)
+    key, value = (states.to(value.dtype).repeat_interleave(heads // states.shape[1], 1) for states in (key, value))
+    allowed = _ordered(length, query.device) if attention_mask is None else attention_mask
+    hidden = (~allowed).expand(rows, 1, length, length)
+    count = max(1, _AT_ONCE // (heads * length * length))
+    with torch.autocast(query.device.type, enabled=False):  # it would take the weights to float32 and back
+        parts = [slice(start, start + count) for start in range(0, rows, count)]
+        found = torch.cat([_products(query[p], key[p], value[p], hidden[p], dropout) for p in parts])
+    return found.transpose(1, 2).contiguous(), None
+
+
+def _products(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: torch.Tensor, dropout: float
+) -> torch.Tensor:
+    scores = torch.matmul(query, key.transpose(2, 3))
+    scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
+    weights = scores.softmax(dim=-1)
+    return torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
+
+
+_OTHERS = {"is_causal", "position_bias", "softcap", "cache", "s_aux"}
+"""What changes attention in ways that only transformers' own function knows."""
+
+
+def _ordered(length: int, device: torch.device) -> torch.Tensor:
+    """Each token may look at those before it, (tokens, tokens)."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+AttentionInterface.register(ATTENTION, attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,103 @@
+"""Plain products in place of fused attention give the same states and gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from ftkit.engine import causal
+from ftkit.engine.causal import ATTENTION, attend, plain_attention
+
+MASKS = {
+    "none": [[1] * 7] * 3,
+    "left": [[1] * 7, [0] * 3 + [1] * 4, [0] * 6 + [1]],
+    "right": [[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6],
+}
+
+
+def model(**settings: Any) -> LlamaForCausalLM:
+    torch.manual_seed(1)
+    sizes = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2}
+    config = LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **settings)
+    return LlamaForCausalLM(config).train()
+
+
+def gradients(model: LlamaForCausalLM, mask: list[list[int]], bf16: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits of real tokens, and all gradients of their sum of squares."""
+    model.zero_grad()
+    real = torch.tensor(mask)
+    ids = torch.arange(real.numel()).reshape(real.shape) * 7 % 50
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        logits = model(input_ids=ids, attention_mask=real).logits.float()[real.bool()]
+    logits.square().sum().backward()
+    return logits.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("at_once", [1, 2 * 4 * 7 * 7, 2**20], ids=["one row", "two rows", "all rows"])
+@pytest.mark.parametrize(("bf16", "near"), [(False, 1e-5), (True, 3e-2)])
+def test_states_and_gradients_are_those_of_fused_attention(
+    mask: list[list[int]], bf16: bool, near: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(causal, "_AT_ONCE", at_once)
+    own = model()
+    expected = gradients(own, mask, bf16)
+    fused: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(causal, "sdpa_attention_forward", lambda *_, **__: fused.append(1))
+        with plain_attention(own):
+            assert own.config._attn_implementation == ATTENTION
+            found = gradients(own, mask, bf16)
+    assert not fused
+    assert own.config._attn_implementation == "sdpa"
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= near * other.norm()
+
+
+def states(length: int, keys: int | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    query, key, value = (
+        torch.randn(1, 2, size, 8, requires_grad=True) for size in (length, keys or length, keys or length)
+    )
+    return query, key, value
+
+
+class Module(torch.nn.Module):
+    is_causal = True
+
+
+@pytest.mark.parametrize("case", ["long", "cache", "no gradient", "both ways", "softcap", "a mask of numbers"])
+def test_what_it_is_not_made_for_is_left_to_transformers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causal, "sdpa_attention_forward", lambda *_, **__: "theirs")
+    monkeypatch.setattr(causal, "_LONG", 8)
+    module = Module()
+    given = states(9 if case == "long" else 5, 6 if case == "cache" else None)
+    if case == "no gradient":
+        given = (given[0].detach(), *given[1:])
+    module.is_causal = case != "both ways"
+    mask = torch.zeros(1, 1, 5, 5) if case == "a mask of numbers" else None
+    assert attend(module, *given, mask, **({"softcap": 1.0} if case == "softcap" else {})) == "theirs"
+
+
+def test_the_longest_row_of_its_own_is_computed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causal, "_LONG", 8)
+    query, key, value = states(8)
+    found, _ = attend(Module(), query, key, value, None)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    torch.testing.assert_close(found, expected.transpose(1, 2), rtol=0, atol=1e-6)
+
+
+def test_dropout_drops_weights() -> None:
+    query, key, value = states(8)
+    torch.manual_seed(3)
+    plain, dropped = (attend(Module(), query, key, value, None, dropout=p)[0] for p in (0.0, 0.5))
+    assert not torch.allclose(plain, dropped)
+
+
+@pytest.mark.parametrize("settings", [{"attn_implementation": "eager"}])
+def test_a_model_of_other_attention_is_left_alone(settings: dict[str, Any]) -> None:
+    own = model(**settings)
+    with plain_attention(own):
+        assert own.config._attn_implementation == "eager"
