@@ -29,7 +29,7 @@ def _first_line(path: Path) -> str:
 
 
 def find_recipe(source: str | Path) -> Path:
-    """The file of a recipe: a path, a name on the shelf, or a run. Raises RecipeError with the nearest name."""
+    """The file of a recipe: a path, a name on the shelf, or a run. Raises RecipeError with the nearest of these."""
     path = expanded(source, RecipeError)
     if path.is_file():
         return path
@@ -37,7 +37,7 @@ def find_recipe(source: str | Path) -> Path:
         return SHELF / f"{source}.yaml"
     if (path / "recipe.yaml").is_file():
         return path / "recipe.yaml"
-    near = nearest(str(source), names())
+    near = nearest(str(source), [*names(), *(str(file) for file in path.parent.glob("*.y*ml"))])
     raise RecipeError(
         f"there is no recipe called {str(source)!r}",
         (f"did you mean {near}? " if near else "") + "`ftkit recipes list` shows the shipped ones",

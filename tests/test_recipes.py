@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from ftkit import plugins, shelf
+from ftkit.errors import RecipeError
 from ftkit.recipe import load_recipe, parse_recipe
 
 WANTED = {
@@ -45,3 +47,17 @@ def test_the_commands_in_a_recipe_set_what_there_is_to_set(name: str) -> None:
     for line in re.findall(r"^#   (ftkit train .*)$", text, flags=re.M):
         settings = re.findall(r"--set (?:'([^']+)'|(\S+))", line.split("     #")[0])
         load_recipe(name, [quoted or plain for quoted, plain in settings])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("reviews.yml", "reviews.yaml"), ("sub/revews.yaml", "sub/reviews.yml"), ("sentimant/full", "sentiment/full")],
+)
+def test_the_nearest_recipe_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, meant: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name in ("reviews.yaml", "other.yaml", "sub/reviews.yml"):
+        (tmp_path / name).write_text("task: sentiment\n")
+    with pytest.raises(RecipeError) as caught:
+        shelf.find_recipe(wrong)
+    assert f"did you mean {meant}?" in str(caught.value)

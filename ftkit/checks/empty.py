@@ -10,7 +10,7 @@ from ftkit.findings import Finding
 
 
 class Empty(Check):
-    """A text that is empty, or nothing but white space."""
+    """A text that is empty, or nothing but white space and what can't be seen."""
 
     summary = "texts with nothing in them"
 

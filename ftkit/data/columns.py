@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from ftkit.data.formats import conll
 from ftkit.data.mapped import Row, is_on_disk, taken, without
@@ -321,8 +322,12 @@ def empty_inputs(table: Table, rows: Sequence[Mapping[str, Any]], shape: Sequenc
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value that a model reads holds nothing."""
-    return not value.strip() if isinstance(value, str) else not value
+    """Whether a value that a model reads holds nothing that can be seen."""
+    return all(category(char) in _UNSEEN for char in value) if isinstance(value, str) else not value
+
+
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+"""Unicode's categories of control and format characters, as zero-width spaces, and of white space."""
 
 
 # ---------------------------------------------------------------------- what can't be read

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from ftkit.engine.fit import Fitted
 from ftkit.engine.given import as_given
 from ftkit.engine.prepare import Prepared
 from ftkit.engine.scoring import Scored
+from ftkit.errors import FTKitError
 from ftkit.metrics import ClassScores, Scores
 from ftkit.run import SCORES, RunDirectory
 from ftkit.terminal import Progress, Say
@@ -101,7 +105,8 @@ def finish(
     for name, rows in held_out.items():
         reliance = calibrate.Reliance(trained.task, trained.labels) if is_calibrated else None
         observers = [reliance] if reliance else []
-        answered[name] = evaluation.score(trained, rows, settings, say, progress, observers)
+        with _kept(run):
+            answered[name] = evaluation.score(trained, rows, settings, say, progress, observers)
         if reliance:
             calibration[name] = reliance.measured()
     result = Finished(
@@ -126,6 +131,17 @@ def finish(
         _analyse(run, prepared, trained, split, answered[split])
     run.write_json(SCORES, result.as_json())  # the last: with it the run is complete
     return result
+
+
+@contextmanager
+def _kept(run: RunDirectory) -> Iterator[None]:
+    """Where scoring fails, say that the training is not lost."""
+    try:
+        yield
+    except FTKitError as error:
+        kept = f"the trained model is kept: mend that, and `ftkit eval {shlex.quote(str(run.path))}` scores it"
+        error.hint = f"{error.hint}; {kept}" if error.hint else kept
+        raise
 
 
 def _gains(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ftkit.data.columns import canonical, empty_inputs, find
+from ftkit.data.columns import canonical, empty_inputs, find, is_empty
 from ftkit.data.read import Table
 from ftkit.errors import DataError
 from ftkit.settings import DataSpec
@@ -149,3 +149,13 @@ def test_one_column_is_never_two() -> None:
         homes(pair, columns={"text": "said", "text_pair": "said"})
     with pytest.raises(DataError, match="no column found for 'label'"):
         homes(pair, columns={"text": "label"})
+
+
+@pytest.mark.parametrize("value", ["", " \t\n", "\u200b", "\ufeff \u2060", "\x00\u00ad", "\u2028\u2029", [], None])
+def test_what_can_not_be_seen_is_empty(value: object) -> None:
+    assert is_empty(value)
+
+
+@pytest.mark.parametrize("value", ["a", " . ", "\u200ba", "\u2764\ufe0f", "\ue000", "\u0301", ["a"], [""], 1])
+def test_what_can_be_seen_is_not_empty(value: object) -> None:
+    assert not is_empty(value)
