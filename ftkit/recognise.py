@@ -262,7 +262,9 @@ def _ner(table: Table) -> Guess | None:
 def _qa(table: Table) -> Guess | None:
     """Question answering; `yes`, `no` and other classes are no answers to look for in a passage."""
     guess = _by_names(table, "qa")
-    return guess if guess and not Profile.of(table, guess.columns["answers"]).is_label else None
+    answers = Profile.of(table, guess.columns["answers"]) if guess else None
+    placed = answers and any(isinstance(value, dict) for value in answers.values)  # also where rows repeat
+    return guess if answers and (placed or not answers.is_label) else None
 
 
 def _summarization(table: Table) -> Guess | None:

@@ -20,6 +20,7 @@ from ftkit.recipe import Recipe, load_recipe, override
 from ftkit.tasks._base import Task
 from ftkit.terminal import silence
 from tests.data.formats.test_excel import book
+from tests.runs import write_rows
 
 SENTENCE = "the ferry leaves at nine and the harbour café opens an hour before it on market days"
 
@@ -470,3 +471,12 @@ def test_a_class_that_differs_in_case_alone_is_warned_of(tmp_path: Path) -> None
     write_recipe(json_lines(tmp_path / "rows.jsonl", rows), None, None, said.append)
     (warning,) = [line for line in said if line.startswith("warning: ")]
     assert "label 'Positive' seems to be 'positive', which has 20 rows" in warning and "train line 41" in warning
+
+
+def test_questions_whose_rows_repeat_are_questions(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"Who is {i}?", "context": f"Ada is {i}.", "answers": {"text": ["Ada"], "answer_start": [0]}}
+        for i in range(30)
+    ]
+    file = write_rows(tmp_path / "q.jsonl", rows * 2)
+    assert load_recipe(write_recipe(file, None, None, silence)).task.name == "qa"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.alike import folded
+from ftkit.data.alike import asks
 from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
 from ftkit.data.examples import Schemes, as_examples, has_no_answers, require_labels
@@ -77,9 +77,9 @@ def load(
     A split that is a file is that file. Else rows of `train` are told apart by its column `spec.split`, or by
     the Hub's own splits. Else a share is cut from the training rows, the test share first: classes (in the
     column `stratify`) keep their shares, and rows of the same `spec.group`, or of the first of the
-    task's usual `groups` that the data has, stay together; without groups, rows that ask the same. `spec.limit` is
-    for training rows, and last. Raises DataError with all problems; when not `strict`, values and lines that can't be
-    read are none.
+    task's usual `groups` that the data has, stay together, and rows of no group that ask the same. `spec.limit` is for
+    training rows, and last. Raises DataError with all problems; when not `strict`, values and lines that can't be read
+    are none.
     """
     _check(spec)
     read = partial(_load, spec, shapes, stratify, groups, strict)
@@ -364,7 +364,7 @@ def _cut(examples: dict[str, Examples], name: str, share: float, spec: DataSpec,
     classes = _classes(train, stratify)
     groups = train.column("group") if "group" in train.rows[0] else None
     inputs = [column.name for column in train.shape if column.is_input]
-    alike = [asks if any(asks := folded(row[name] for name in inputs)) else None for row in train.rows]
+    alike = [asks(row[name] for name in inputs) for row in train.rows]
     stay, held = cut(len(train.rows), share, name=name, seed=spec.seed, labels=classes, groups=groups, alike=alike)
     examples["train"], examples[name] = train.take(stay), train.take(held)
 

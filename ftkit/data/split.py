@@ -7,10 +7,10 @@ the same split on every machine.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
 from random import Random
 
+from ftkit.data.alike import folded
 from ftkit.errors import DataError, counted
 
 SPLITS = {
@@ -44,20 +44,20 @@ def cut(
 
     labels: each class gives its share, to within a row, and keeps a row; one with a single row gives it only
     where all others are too small to give any. groups: rows of equal value stay together (None is in no
-    group); the share of rows is then met as nearly as the groups allow. alike: where there are no groups, rows of
-    equal value (None is like no other) stay together, and count as one row with the label of the first.
-    name: the split's name, for messages and so that each split is drawn anew. Raises DataError where a side
-    would be empty or the share is not between 0 and 1.
+    group); the share of rows is then met as nearly as the groups allow. alike: rows that are of no group and of equal
+    value (None is like no other) stay together too, where the share can be met nearly so. name: the split's name, for
+    messages and so that each split is drawn anew. Raises DataError where a side would be empty or the share is not
+    between 0 and 1.
     """
     if not 0 < share < 1:
         raise DataError(f"data.{name}={share:g} is not a share of the rows", "give a file, or a share between 0 and 1")
-    random = Random(f"{seed}/{name}")
-    if groups is not None:
-        held = _grouped(size, share, name, random, labels, groups)
-    else:
-        distinct = Distinct.of(alike or [None] * size)
-        own = [labels[index] if labels else "" for index in distinct.firsts]
-        held = distinct.rows(_stratified(share, name, random, own, "row" if len(own) == size else "different row"))
+    units, classes = joined(groups, alike), labels or [""] * size
+    held = _nearest(units, share, Random(f"{seed}/{name}"), classes, must=groups is not None) if units else []
+    if not held and groups is not None:
+        raise DataError(
+            f"data.{name}={share:g} can't be cut: all rows are of one group", "set data.group to another column"
+        )
+    held = held or _stratified(size, share, name, Random(f"{seed}/{name}"), classes)
     taken = set(held)
     return [index for index in range(size) if index not in taken], sorted(held)
 
@@ -99,13 +99,12 @@ def _interleaved(order: Sequence[int], labels: Sequence[str]) -> list[int]:
 # ---------------------------------------------------------------------- rows one by one
 
 
-def _stratified(share: float, name: str, random: Random, labels: Sequence[str], kind: str) -> list[int]:
-    size = len(labels)
+def _stratified(size: int, share: float, name: str, random: Random, labels: Sequence[str]) -> list[int]:
     wanted = int(share * size + 0.5)
     if not 0 < wanted < size:
         side = "leaves none to train on" if wanted else "takes none"
-        hint = f"give a file, another share, or more {kind}s"
-        raise DataError(f"data.{name}={share:g} of {counted(size, kind)} {side}", hint)
+        hint = "give a file, another share, or more rows"
+        raise DataError(f"data.{name}={share:g} of {counted(size, 'row')} {side}", hint)
     members: dict[str, list[int]] = defaultdict(list)
     for index, label in enumerate(labels):
         members[label].append(index)
@@ -132,29 +131,21 @@ def _quotas(sizes: dict[str, int], share: float, random: Random) -> dict[str, in
 # ---------------------------------------------------------------------- rows that belong together
 
 
-@dataclass(frozen=True)
-class Distinct:
-    """Rows of which some are like others."""
+def joined(groups: Sequence[Hashable | None] | None, alike: Sequence[Hashable | None] | None) -> tuple[int, ...] | None:
+    """A number for each row, the same for those of one group, white space aside, and for those of none that are alike.
 
-    numbers: tuple[int, ...]
-    """A number for each row, the same for those that are alike."""
-    firsts: tuple[int, ...]
-    """By number, the first row that has it."""
+    None where there are no groups and no row is like another.
+    """
+    if groups is None:
+        numbers = numbered(alike or ())
+        return numbers if len(set(numbers)) < len(numbers) else None
+    return numbered([_unit(*pair) for pair in zip(groups, alike or [None] * len(groups), strict=True)])
 
-    @classmethod
-    def of(cls, alike: Sequence[Hashable | None]) -> Distinct:
-        """Rows of equal value are alike (None is like no other)."""
-        numbers = numbered(alike)
-        found: list[int] = []
-        for index, number in enumerate(numbers):
-            if number == len(found):
-                found.append(index)
-        return cls(numbers, tuple(found))
 
-    def rows(self, chosen: Iterable[int]) -> list[int]:
-        """All rows that have one of the numbers, ascending."""
-        wanted = set(chosen)
-        return [index for index, number in enumerate(self.numbers) if number in wanted]
+def _unit(group: Hashable | None, alike: Hashable | None) -> Hashable | None:
+    if group is None:
+        return None if alike is None else ("alike", alike)
+    return "group", folded([group]) if isinstance(group, str) else group
 
 
 def numbered(groups: Sequence[Hashable | None]) -> tuple[int, ...]:
@@ -164,42 +155,33 @@ def numbered(groups: Sequence[Hashable | None]) -> tuple[int, ...]:
     return tuple(numbers.setdefault(key, len(numbers)) for key in keys)
 
 
-def _grouped(
-    size: int,
-    share: float,
-    name: str,
-    random: Random,
-    labels: Sequence[str] | None,
-    groups: Sequence[Hashable | None],
-) -> list[int]:
-    """Rows of the groups that bring the held rows of each class nearer to its share, in random order."""
+def _nearest(units: Sequence[int], share: float, random: Random, labels: Sequence[str], must: bool) -> list[int]:
+    """Rows of the units that bring the held rows of each class nearer to its share, in random order.
+
+    A class that has two rows or more keeps one. Where no unit brings it nearer, the one that is least off, if it `must`
+    be one and there are others, or none.
+    """
     members: dict[int, list[int]] = defaultdict(list)
-    for index, group in enumerate(numbered(groups)):
-        members[group].append(index)
-    if len(members) < 2:
-        raise DataError(
-            f"data.{name}={share:g} can't be cut: all rows are of one group",
-            "set data.group to another column",
-        )
+    for index, unit in enumerate(units):
+        members[unit].append(index)
     parts = random.sample(list(members.values()), len(members))
-    counts = [Counter(labels[index] if labels else "" for index in part) for part in parts]
-    totals = sum(counts, Counter())
-    held: Counter[str] = Counter()
+    counts = [Counter(labels[index] for index in part) for part in parts]
+    wanted = {label: share * total for label, total in Counter(labels).items()}
+    left, held = Counter(labels), Counter[str]()
     chosen: list[int] = []
+
+    def off(count: Counter[str]) -> float:
+        """How much farther from the shares the held rows are with these rows, too."""
+        return sum(abs(held[k] + n - wanted[k]) - abs(held[k] - wanted[k]) for k, n in count.items())
+
+    def empties(count: Counter[str]) -> bool:
+        return any(n == left[k] and n + held[k] > 1 for k, n in count.items()) or count.total() == left.total()
+
     for number, count in enumerate(counts):
-        after = held + count
-        nearer = _gap(after, totals, share) < _gap(held, totals, share)
-        if nearer and after.total() < size and not _empties(after, totals):
-            held, chosen = after, [*chosen, number]
-    if not chosen:
-        chosen = [min(range(len(parts)), key=lambda number: _gap(counts[number], totals, share))]
+        if off(count) < 0 and not empties(count):
+            held.update(count)
+            left.subtract(count)
+            chosen.append(number)
+    if not chosen and must and len(parts) > 1:
+        chosen = [min(range(len(parts)), key=lambda number: off(counts[number]))]
     return [index for number in chosen for index in parts[number]]
-
-
-def _gap(held: Counter[str], totals: Counter[str], share: float) -> float:
-    return sum(abs(held[label] - share * total) for label, total in totals.items())
-
-
-def _empties(held: Counter[str], totals: Counter[str]) -> bool:
-    """Whether a class that has two rows or more would keep none."""
-    return any(count == totals[label] > 1 for label, count in held.items())

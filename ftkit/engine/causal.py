@@ -1,7 +1,8 @@
-"""Attention of models that write, while they are trained on a processor: plain products where rows are short.
+"""Attention of causal models, while they are trained on a processor: plain products where rows are short.
 
 There torch's fused attention goes forward as fast as the two products that it stands for, and back at half their speed.
-A few rows are computed at a time, so that their weights stay in the processor's cache.
+A few rows are computed at a time, so that their weights stay in the processor's cache. Unlike the fused one it keeps
+them for the way back, in at most `_MOST` numbers a layer.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ _LONG = 640
 """Tokens beyond which the fused attention is faster."""
 _AT_ONCE = 2**20
 """Weights, of all heads, that a cache holds."""
+_MOST = 2**23
+"""Weights that a layer keeps for the way back at most, 16 MB in bfloat16; the fused attention keeps none."""
+_THEIRS = {"is_causal", "position_bias", "softcap", "cache", "s_aux"}
+"""What changes attention in ways that only transformers' own function knows."""
 
 
 @contextmanager
 def plain_attention(model: torch.nn.Module) -> Iterator[None]:
     """While this lasts, a model of fused attention on a processor computes that of short rows by plain products."""
     core = plain_model(model)
-    if core.config._attn_implementation != _FUSED or core.device.type != "cpu":
+    if not _can(core):
         yield
         return
     core.set_attn_implementation(ATTENTION)
@@ -39,6 +44,13 @@ def plain_attention(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         core.set_attn_implementation(_FUSED)
+
+
+def _can(core: Any) -> bool:
+    """Whether a model only writes, by attention that can be exchanged."""
+    causal = any(getattr(module, "is_causal", False) for module in core.modules())
+    plain = causal and not core.config.is_encoder_decoder and core.device.type == "cpu"
+    return plain and core.config._attn_implementation == _FUSED and core._can_set_attn_implementation()
 
 
 def attend(
@@ -57,12 +69,13 @@ def attend(
     (rows, tokens, heads, size).
     """
     length = query.shape[2]
-    own = length == key.shape[2] <= _LONG and query.requires_grad and getattr(module, "is_causal", False)
-    if not own or set(kwargs) & _OTHERS or (attention_mask is not None and attention_mask.dtype != torch.bool):
+    rows, heads, _, size = query.shape
+    short = length == key.shape[2] <= _LONG and rows * heads * length * length <= _MOST
+    own = short and query.requires_grad and getattr(module, "is_causal", False) and not set(kwargs) & _THEIRS
+    if not own or not (attention_mask is None or _is_of_rows(attention_mask)):
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    rows, heads, _, size = query.shape
     query = query.to(value.dtype) * (size**-0.5 if scaling is None else scaling)
     key, value = (states.to(value.dtype).repeat_interleave(heads // states.shape[1], 1) for states in (key, value))
     allowed = _ordered(length, query.device) if attention_mask is None else attention_mask
@@ -83,8 +96,9 @@ def _products(
     return torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
 
 
-_OTHERS = {"is_causal", "position_bias", "softcap", "cache", "s_aux"}
-"""What changes attention in ways that only transformers' own function knows."""
+def _is_of_rows(mask: torch.Tensor) -> bool:
+    """Whether a mask says of each row, or of all, which tokens may be looked at, (rows or 1, 1, tokens, tokens)."""
+    return mask.dtype == torch.bool and mask.shape[1] == 1
 
 
 def _ordered(length: int, device: torch.device) -> torch.Tensor:

@@ -266,7 +266,7 @@ def _train(
         interrupt.heeded() if keeping else nullcontext(),
         machine.memory_kept(),
         unpadded(model, prepared.task.reads_otherwise) as without_padding,
-        nullcontext() if is_encoder(model) else plain_attention(model),
+        plain_attention(model),
         frozen.computed_once(model, origin, store, most, prepared.task.reads_otherwise) as layers,
         lowered(model) as trainer.low,
     ):

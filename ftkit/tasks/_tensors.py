@@ -44,9 +44,9 @@ def collate(
     return tensors
 
 
-def _padded(values: list[Any], width: int, side: str, fill: int) -> list[Any]:
+def _padded(values: Sequence[Any], width: int, side: str, fill: int) -> list[Any]:
     padding = [fill] * (width - len(values))
-    return values + padding if side == "right" else padding + values
+    return [*values, *padding] if side == "right" else [*padding, *values]
 
 
 class Choices(NamedTuple):

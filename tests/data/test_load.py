@@ -63,9 +63,30 @@ def test_a_share_tears_no_rows_that_ask_the_same(tmp_path: Path, kind: str) -> N
     shapes, row = REPEATED[kind]
     rows = [row(f"number{space}{number}") for space in (" ", "  ", " ") for number in range(40)]
     splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=0.25, test=0.2), shapes)
-    assert sizes(splits) == {"train": 72, "validation": 24, "test": 24}
     numbers = {name: {(row - 1) % 40 for row in split["row"]} for name, split in splits.items()}
     assert sum(map(len, numbers.values())) == 40
+    assert sizes(splits) == {"train": 72, "validation": 24, "test": 24}
+
+
+def test_rows_are_alike_in_all_that_they_ask_with(tmp_path: Path) -> None:
+    rows = [{"question": q, "context": f"{c} is.", "answers": ["is"]} for q in ("Who?", "What?") for c in "abcdefghij"]
+    splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=0.25), ANSWERED)
+    plain = load(DataSpec(train=jsonl(tmp_path / "b.jsonl", reviews(20)), validation=0.25), LABELLED)
+    assert list(splits.validation["row"]) == list(plain.validation["row"])  # as where no two rows are alike
+
+
+def test_empty_rows_are_like_no_other(tmp_path: Path) -> None:
+    rows = [{"text": " " * (i % 3), "label": "ab"[i % 2]} for i in range(20)]
+    splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=0.25), LABELLED)
+    plain = load(DataSpec(train=jsonl(tmp_path / "b.jsonl", reviews(20)), validation=0.25), LABELLED)
+    assert list(splits.validation["row"]) == list(plain.validation["row"])
+
+
+def test_groups_are_told_apart_white_space_aside(tmp_path: Path) -> None:
+    rows = [{"text": f"t{i}", "label": "a", "who": f"w {i % 10}" + " " * (i // 10)} for i in range(40)]
+    splits = load(DataSpec(train=jsonl(tmp_path / "a.jsonl", rows), validation=0.25, group="who"), LABELLED)
+    sides = [{who.strip() for who in split["group"]} for _, split in splits.items()]
+    assert not sides[0] & sides[1]
 
 
 @pytest.mark.parametrize("validation", [None, 0])

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import assume, given
@@ -59,26 +60,65 @@ def test_groups_stay_whole(groups: list[int | None], share: float, data: st.Data
         assert abs(len(held) - share * len(groups)) <= largest
 
 
+def torn(keys: Sequence[object], sides: tuple[list[int], list[int]]) -> set[object]:
+    """What stands on both sides."""
+    return {keys[i] for i in sides[0]} & {keys[i] for i in sides[1]} - {None}
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30)), min_size=20, max_size=80), st.integers(0, 3))
+def test_rows_that_are_alike_stay_together_where_none_is_frequent(rows: list[tuple[str, int]], seed: int) -> None:
+    labels, alike = [label for label, _ in rows], [key for _, key in rows]
+    assume(max(Counter(alike).values()) <= 4)
+    stay, held = cut(len(rows), 0.3, name="test", seed=seed, labels=labels, alike=alike)
+    assert is_partition(len(rows), stay, held)
+    if not torn(alike, (stay, held)):
+        assert abs(len(held) - 0.3 * len(rows)) <= 8
+    else:  # nothing came nearer
+        assert (stay, held) == cut(len(rows), 0.3, name="test", seed=seed, labels=labels)
+
+
 @given(st.lists(st.one_of(st.none(), st.integers(0, 8)), min_size=2, max_size=80), shares, st.data())
-def test_rows_that_are_alike_stay_together_and_count_as_one(
+def test_alike_or_not_each_class_keeps_a_row_and_the_share_is_near(
     alike: list[int | None], share: float, data: st.DataObject
 ) -> None:
-    labels = data.draw(st.one_of(st.none(), st.lists(st.sampled_from("ab"), min_size=len(alike), max_size=len(alike))))
-    keys = [("alone", i) if key is None else ("like", key) for i, key in enumerate(alike)]
-    wanted, most = int(share * len(set(keys)) + 0.5), len(set(keys))
-    if not 0 < wanted < most:
-        with pytest.raises(DataError, match=f"of {most} (different )?row"):
-            cut(len(alike), share, name="test", seed=1, labels=labels, alike=alike)
-        return
-    stay, held = cut(len(alike), share, name="test", seed=1, labels=labels, alike=alike)
-    assert is_partition(len(alike), stay, held)
-    assert not {keys[i] for i in stay} & {keys[i] for i in held}
-    if labels is None:
-        assert len({keys[i] for i in held}) == wanted
-    else:
-        of_firsts = Counter(labels[keys.index(key)] for key in set(keys))
-        kept = {labels[keys.index(keys[i])] for i in stay}
-        assert kept >= {label for label, count in of_firsts.items() if count > 1}
+    size = len(alike)
+    assume(0 < int(share * size + 0.5) < size)
+    labels = data.draw(st.lists(st.sampled_from("abc"), min_size=size, max_size=size))
+    stay, held = cut(size, share, name="test", seed=1, labels=labels, alike=alike)
+    assert is_partition(size, stay, held)
+    totals, taken = Counter(labels), Counter(labels[i] for i in held)
+    for label, total in totals.items():
+        assert taken[label] < total or total == 1
+    off = sum(abs(taken[label] - share * total) for label, total in totals.items())
+    assert off <= share * size + len(totals)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_text_that_is_most_of_the_rows_fills_no_share(seed: int) -> None:
+    alike = [0] * 300 + list(range(1, 61))
+    stay, held = cut(360, 0.1, name="test", seed=seed, labels=["a"] * 330 + ["b"] * 30, alike=alike)
+    assert len(held) >= 30 and not torn(alike, (stay, held)) and 0 not in held
+    assert len(held) <= 36
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_label_that_only_repeats_have_keeps_a_row(seed: int) -> None:
+    labels, alike = ["a", "b"] * 25 + ["c", "c"], [*range(50), 3, 4]
+    stay, held = cut(52, 0.3, name="test", seed=seed, labels=labels, alike=alike)
+    assert "c" in {labels[i] for i in stay} and not torn(alike, (stay, held))
+
+
+def test_where_all_rows_are_alike_the_share_is_taken_all_the_same() -> None:
+    plain = cut(60, 0.1, name="test", seed=1, labels=["a", "b"] * 30)
+    assert cut(60, 0.1, name="test", seed=1, labels=["a", "b"] * 30, alike=["same"] * 60) == plain
+
+
+def test_rows_of_no_group_stay_with_their_like() -> None:
+    groups = [str(i // 2) if i < 20 else None for i in range(60)]
+    alike = [f"text {i % 20}" for i in range(60)]
+    sides = cut(60, 0.3, name="test", seed=1, groups=groups, alike=alike)
+    assert not torn(groups, sides)
+    assert not torn([None if i < 20 else key for i, key in enumerate(alike)], sides)
 
 
 @given(label_lists, shares)

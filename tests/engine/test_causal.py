@@ -10,6 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ftkit.engine import causal
 from ftkit.engine.causal import ATTENTION, attend, plain_attention
+from ftkit.engine.train import train
+from tests.runs import Lab
 
 MASKS = {
     "none": [[1] * 7] * 3,
@@ -68,7 +70,11 @@ class Module(torch.nn.Module):
     is_causal = True
 
 
-@pytest.mark.parametrize("case", ["long", "cache", "no gradient", "both ways", "softcap", "a mask of numbers"])
+LEFT = ["long", "cache", "no gradient", "both ways", "a mask of numbers", "a mask for each head", "many weights"]
+THEIRS = ["is_causal", "position_bias", "softcap", "cache", "s_aux"]
+
+
+@pytest.mark.parametrize("case", [*LEFT, *THEIRS])
 def test_what_it_is_not_made_for_is_left_to_transformers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causal, "sdpa_attention_forward", lambda *_, **__: "theirs")
     monkeypatch.setattr(causal, "_LONG", 8)
@@ -76,9 +82,12 @@ def test_what_it_is_not_made_for_is_left_to_transformers(case: str, monkeypatch:
     given = states(9 if case == "long" else 5, 6 if case == "cache" else None)
     if case == "no gradient":
         given = (given[0].detach(), *given[1:])
-    module.is_causal = case != "both ways"
-    mask = torch.zeros(1, 1, 5, 5) if case == "a mask of numbers" else None
-    assert attend(module, *given, mask, **({"softcap": 1.0} if case == "softcap" else {})) == "theirs"
+    if case == "many weights":
+        monkeypatch.setattr(causal, "_MOST", 2 * 5 * 5 - 1)
+    if case == "both ways":
+        module = torch.nn.Module()
+    masks = {"a mask of numbers": torch.zeros(1, 1, 5, 5), "a mask for each head": torch.ones(1, 2, 5, 5).bool()}
+    assert attend(module, *given, masks.get(case), **({case: True} if case in THEIRS else {})) == "theirs"
 
 
 def test_the_longest_row_of_its_own_is_computed_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,15 +98,51 @@ def test_the_longest_row_of_its_own_is_computed_here(monkeypatch: pytest.MonkeyP
     torch.testing.assert_close(found, expected.transpose(1, 2), rtol=0, atol=1e-6)
 
 
-def test_dropout_drops_weights() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_scales_as_told_and_computes_in_the_type_of_values(dtype: torch.dtype) -> None:
     query, key, value = states(8)
+    value = value.to(dtype)
+    found, _ = attend(Module(), query, key, value, None, scaling=0.5)
+    wide = value.float()
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, wide, is_causal=True, scale=0.5)
+    assert found.dtype == dtype
+    torch.testing.assert_close(
+        found.float(), expected.transpose(1, 2), rtol=0, atol=5e-2 if dtype != wide.dtype else 1e-6
+    )
+
+
+def test_dropout_drops_its_share_of_the_weights() -> None:
+    query, key, _ = states(100)
     torch.manual_seed(3)
-    plain, dropped = (attend(Module(), query, key, value, None, dropout=p)[0] for p in (0.0, 0.5))
-    assert not torch.allclose(plain, dropped)
+    seen = torch.eye(100).expand(1, 2, 100, 100)  # what is found is the weights themselves
+    found, _ = attend(Module(), query, key, seen, None, dropout=0.3)
+    weights = found.transpose(1, 2)[0, 0]
+    allowed = torch.ones(100, 100).tril().bool()
+    assert (weights[allowed] == 0).float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert (weights[~allowed] == 0).all()
 
 
-@pytest.mark.parametrize("settings", [{"attn_implementation": "eager"}])
-def test_a_model_of_other_attention_is_left_alone(settings: dict[str, Any]) -> None:
-    own = model(**settings)
+def test_the_model_is_given_back_as_it_was_also_behind_an_error() -> None:
+    own = model()
+    with pytest.raises(ZeroDivisionError), plain_attention(own):
+        raise ZeroDivisionError
+    assert own.config._attn_implementation == "sdpa"
+
+
+def test_a_causal_model_is_trained_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    products = causal._products
+
+    def counted(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return products(*args)
+
+    monkeypatch.setattr(causal, "_products", counted)
+    train(lab.recipe("causal", "train.epochs=1"), lab.new())
+    assert calls
+
+
+def test_a_model_of_other_attention_is_left_alone() -> None:
+    own = model(attn_implementation="eager")
     with plain_attention(own):
         assert own.config._attn_implementation == "eager"

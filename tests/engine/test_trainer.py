@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ftkit.engine.prepare import encode_training
 from ftkit.engine.steps import WINDOW, Steps, examples_of
+from ftkit.engine.train import train
 from ftkit.engine.trainer import FTTrainer
 from tests.runs import KINDS, Lab, answers, assert_close, curve, log, weights
 
@@ -228,8 +229,9 @@ def rates(run: Any) -> list[float]:
     return [entry["learning_rate"] for entry in log(run.run)]
 
 
+@pytest.mark.parametrize("method", ["full", "lora", "ia3", "adapter"])
 def test_every_step_is_taken_in_training_mode_also_behind_an_evaluation(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     modes: list[set[bool]] = []
     forward = FTTrainer.compute_loss
@@ -239,8 +241,11 @@ def test_every_step_is_taken_in_training_mode_also_behind_an_evaluation(
         return forward(self, model, *args, **kwargs)
 
     monkeypatch.setattr(FTTrainer, "compute_loss", seen)
-    lab.train("single", "train.epochs=2", "train.evaluate_every=1")
-    assert len(modes) > 3 and all(each == {True} for each in modes)
+    for settings in (("train.evaluate_every=1",), ("data.validation=null",)):
+        modes.clear()
+        recipe = lab.recipe("single", f"method={method}", "train.epochs=2", "train.frozen_cache=0", *settings)
+        train(recipe, lab.new())
+        assert len(modes) > 3 and all(each == {True} for each in modes)
 
 
 def test_rates_rise_and_fall_as_the_schedule_says(lab: Lab) -> None:
