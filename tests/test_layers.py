@@ -11,7 +11,7 @@ import ftkit
 
 ROOT = Path(ftkit.__file__).parent
 LAYERS = [
-    {"errors", "config", "edits", "files", "findings", "hub", "startup", "vader", "yaml12"},
+    {"alike", "errors", "config", "edits", "files", "findings", "hub", "startup", "vader", "yaml12"},
     {"metrics", "plugins", "shelf", "terminal"},
     {"settings", "trust", "checkpoints"},
     {"data", "tasks", "methods", "objectives", "baselines", "augmenters", "checks"},

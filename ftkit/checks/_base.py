@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ftkit.data.alike import folded
+from ftkit.alike import folded
 from ftkit.errors import one_line
 from ftkit.findings import Finding, Place
 from ftkit.metrics.schemes import is_tag

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from ftkit.data.alike import folded
+from ftkit.alike import folded
 from ftkit.data.typed import batches
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftkit.data.alike import asks
+from ftkit.alike import asks
 from ftkit.data.clean import GIVEN, with_reading
 from ftkit.data.columns import Found, Raw, Unread, empty_inputs, find
 from ftkit.data.examples import Schemes, as_examples, has_no_answers, require_labels

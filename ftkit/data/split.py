@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from random import Random
 
-from ftkit.data.alike import folded
+from ftkit.alike import folded
 from ftkit.errors import DataError, counted
 
 SPLITS = {

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import sklearn.model_selection as sk
 
-from ftkit.data.alike import asks
+from ftkit.alike import asks
 from ftkit.data.split import joined
 from ftkit.engine.prepare import Prepared
 from ftkit.errors import RecipeError

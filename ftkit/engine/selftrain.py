@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import Dataset, concatenate_datasets
 
-from ftkit.data.alike import folded
+from ftkit.alike import folded
 from ftkit.data.load import load_file, unified
 from ftkit.engine import asking
 from ftkit.engine import model as models

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from ftkit.data.alike import folded
+from ftkit.alike import folded
 from ftkit.errors import RunError, one_line
 from ftkit.metrics.tally import LabelTally, MeanTally, MomentTally, Tally
 

@@ -108,7 +108,9 @@ def test_order_of_class_weights_does_not_matter(lab: Lab) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_validation_share_keeps_the_shares_of_labels(lab: Lab, tmp_path: Path, seed: int) -> None:
     random, sizes = Random(seed), {"arts": 35, "sport": 10, "trade": 5}
-    skewed = [{"text": text(random), "label": name} for name, size in sizes.items() for _ in range(size)]
+    skewed = [
+        {"text": f"{text(random)} {name} {i}", "label": name} for name, size in sizes.items() for i in range(size)
+    ]
     file = write_rows(tmp_path / "skewed.jsonl", skewed)
     settings = [f"data.train={file}", "data.validation=0.2", "data.test=null", f"data.seed={seed}"]
     splits = prepare(lab.recipe("single", *settings)).splits

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftkit.data.alike import asks, folded
+from ftkit.alike import asks, folded
 
 spaces = st.text(" \t\n\u00a0\u3000", min_size=1, max_size=3)
 
