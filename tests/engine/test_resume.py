@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -313,35 +314,42 @@ def test_without_any_whole_checkpoint_it_begins_anew(lab: Lab, monkeypatch: pyte
 # ---------------------------------------------------------------------- signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_saves_and_the_second_ends_at_once(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: signal.Signals
-) -> None:
-    path, handler = lab.new(), signal.getsignal(number)
-    asked = interrupt.asked
+def signalled(recipe: Recipe, path: Path, number: signal.Signals) -> None:
+    """A training that is told once, and once more where it goes on; in a process of its own, which signals may end."""
+    handler, asked = signal.getsignal(number), interrupt.asked
 
     def tell_once() -> bool:
         if not asked():
             signal.raise_signal(number)
         return asked()
 
-    with monkeypatch.context() as patch:
-        patch.setattr(interrupt, "asked", tell_once)
-        with pytest.raises(Interrupted, match="interrupted after step 1, which is saved"):
-            train(lab.recipe("single"), path)
-    assert Checkpoints(path / "checkpoints").steps() == [1]
-    assert "once more to stop at once" in capfd.readouterr().err
-    assert signal.getsignal(number) is handler
-
     def tell_twice() -> bool:
         for _ in range(2):
             signal.raise_signal(number)
         return True
 
-    monkeypatch.setattr(interrupt, "asked", tell_twice)
-    with pytest.raises(Interrupted, match="interrupted at once"):
-        resume(path)
-    assert signal.getsignal(number) is handler
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interrupt, "asked", tell_once)
+        with pytest.raises(Interrupted, match="interrupted after step 1, which is saved"):
+            train(recipe, path)
+        assert Checkpoints(path / "checkpoints").steps() == [1]
+        assert signal.getsignal(number) is handler
+        patch.setattr(interrupt, "asked", tell_twice)
+        with pytest.raises(Interrupted, match="interrupted at once"):
+            resume(path)
+        assert signal.getsignal(number) is handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_saves_and_the_second_ends_at_once(
+    lab: Lab, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    process = get_context("spawn").Process(target=signalled, args=(lab.recipe("single"), lab.new(), number))
+    process.start()
+    process.join(120)
+    told = capfd.readouterr().err
+    assert process.exitcode == 0, told
+    assert "once more to stop at once" in told
 
 
 def test_a_training_in_a_thread_is_not_disturbed(lab: Lab) -> None:

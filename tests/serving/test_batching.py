@@ -64,8 +64,11 @@ def busy(model: Model, **limits: Any) -> Iterator[Batcher]:
         yield batcher
 
 
+WORDS = st.text(max_size=5).filter(lambda word: word not in ("bad", "bug"))  # `Model` fails at these
+
+
 @given(
-    jobs=st.lists(st.lists(st.text(max_size=5), min_size=1, max_size=12), min_size=1, max_size=12),
+    jobs=st.lists(st.lists(WORDS, min_size=1, max_size=12), min_size=1, max_size=12),
     batch=st.integers(1, 9),
     characters=st.integers(1, 30),
 )
