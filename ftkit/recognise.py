@@ -262,9 +262,11 @@ def _ner(table: Table) -> Guess | None:
 def _qa(table: Table) -> Guess | None:
     """Question answering; `yes`, `no` and other classes are no answers to look for in a passage."""
     guess = _by_names(table, "qa")
-    answers = Profile.of(table, guess.columns["answers"]) if guess else None
-    placed = answers and any(isinstance(value, dict) for value in answers.values)  # also where rows repeat
-    return guess if answers and (placed or not answers.is_label) else None
+    if guess is None:
+        return None
+    answers = Profile.of(table, guess.columns["answers"])
+    placed = any(isinstance(value, dict) for value in answers.values)  # these are none, however often they repeat
+    return guess if placed or not answers.is_label else None
 
 
 def _summarization(table: Table) -> Guess | None:

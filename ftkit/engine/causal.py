@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from ftkit.engine.dropout import dropout as fast_dropout
+from ftkit.engine.unpad import is_encoder, products
 from ftkit.methods._layers import plain_model
 
 ATTENTION = "ftkit_causal"
@@ -48,9 +48,13 @@ def plain_attention(model: torch.nn.Module) -> Iterator[None]:
 
 def _can(core: Any) -> bool:
     """Whether a model only writes, by attention that can be exchanged."""
-    causal = any(getattr(module, "is_causal", False) for module in core.modules())
-    plain = causal and not core.config.is_encoder_decoder and core.device.type == "cpu"
-    return plain and core.config._attn_implementation == _FUSED and core._can_set_attn_implementation()
+    writes = not is_encoder(core) and not core.config.is_encoder_decoder
+    return (
+        writes
+        and core.device.type == "cpu"
+        and core.config._attn_implementation == _FUSED
+        and core._can_set_attn_implementation()
+    )
 
 
 def attend(
@@ -68,8 +72,7 @@ def attend(
     query (rows, heads, tokens, size), key and value of as many heads or of a part of them; returns
     (rows, tokens, heads, size).
     """
-    length = query.shape[2]
-    rows, heads, _, size = query.shape
+    rows, heads, length, size = query.shape
     short = length == key.shape[2] <= _LONG and rows * heads * length * length <= _MOST
     own = short and query.requires_grad and getattr(module, "is_causal", False) and not set(kwargs) & _THEIRS
     if not own or not (attention_mask is None or _is_of_rows(attention_mask)):
@@ -81,19 +84,9 @@ def attend(
     allowed = _ordered(length, query.device) if attention_mask is None else attention_mask
     hidden = (~allowed).expand(rows, 1, length, length)
     count = max(1, _AT_ONCE // (heads * length * length))
-    with torch.autocast(query.device.type, enabled=False):  # it would take the weights to float32 and back
-        parts = [slice(start, start + count) for start in range(0, rows, count)]
-        found = torch.cat([_products(query[p], key[p], value[p], hidden[p], dropout) for p in parts])
+    parts = [slice(start, start + count) for start in range(0, rows, count)]
+    found = torch.cat([products(query[p], key[p], value[p], hidden[p], dropout, value.dtype) for p in parts])
     return found.transpose(1, 2).contiguous(), None
-
-
-def _products(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, hidden: torch.Tensor, dropout: float
-) -> torch.Tensor:
-    scores = torch.matmul(query, key.transpose(2, 3))
-    scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
-    weights = scores.softmax(dim=-1)
-    return torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
 
 
 def _is_of_rows(mask: torch.Tensor) -> bool:

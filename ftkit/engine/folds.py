@@ -51,9 +51,9 @@ def part(
     Raises RecipeError where a fold would stay empty.
     """
     numbers = joined(groups, alike)
-    if groups is None and len(set(numbers or ())) < folds:  # so few different rows can't fill them
-        numbers = None
-    units, kind = (size, "rows") if groups is None else (len(set(numbers or ())), "groups")
+    units, kind = size if numbers is None else len(set(numbers)), "rows" if groups is None else "groups"
+    if groups is None and units < folds:  # so few different rows can't fill them
+        numbers, units = None, size
     if units < folds:
         hint = f"set train.folds to {units} or less" if units > 1 else "leave train.folds out"
         raise RecipeError(f"train.folds: {units} {kind} can't fill {folds} folds", hint)

@@ -150,7 +150,7 @@ class FTTrainer(Trainer):
         """Forward and backward over a step's micro-batches; gradients are exchanged at the last one."""
         own = self.micro_batches(inputs)
         blank = self._forwards(inputs) - len(own)
-        batches = ([self.collated(inputs[:1])] * blank if blank else []) + own
+        batches = [self.collated(inputs[:1]) for _ in range(blank)] + own
         size = self._step_size(batches, blank)
         total = torch.zeros((), device=self.args.device)
         for i, batch in enumerate(batches):

@@ -131,13 +131,13 @@ def test_the_model_is_given_back_as_it_was_also_behind_an_error() -> None:
 
 def test_a_causal_model_is_trained_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    products = causal._products
+    products = causal.products
 
     def counted(*args: Any) -> torch.Tensor:
         calls.append(1)
         return products(*args)
 
-    monkeypatch.setattr(causal, "_products", counted)
+    monkeypatch.setattr(causal, "products", counted)
     train(lab.recipe("causal", "train.epochs=1"), lab.new())
     assert calls
 
