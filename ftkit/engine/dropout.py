@@ -27,15 +27,15 @@ def dropout(values: torch.Tensor, rate: float) -> torch.Tensor:
     dropped = round(rate * _LEVELS)
     if values.device.type != "cpu" or not 0 < dropped < _LEVELS:
         return nn.functional.dropout(values, rate)
-    return _Masked.apply(values, mask(values, dropped))  # type: ignore[no-any-return, no-untyped-call]
+    return _Masked.apply(values, mask(values, rate))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def mask(values: torch.Tensor, dropped: int) -> torch.Tensor:
-    """Of the shape and type of `values`: 0 with probability `dropped / 65536`, else what keeps the mean."""
-    size = values.numel()
+def mask(values: torch.Tensor, rate: float) -> torch.Tensor:
+    """Of the shape and type of `values`: 0 with probability `rate`, else what keeps the mean."""
+    size, dropped = values.numel(), round(rate * _LEVELS)
     bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:size]
     kept = bits >= dropped - _LEVELS // 2
-    return kept.view(values.shape).to(values.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+    return kept.view(values.shape).to(values.dtype).mul_(_LEVELS / max(1, _LEVELS - dropped))
 
 
 class _Masked(torch.autograd.Function):

@@ -3,8 +3,8 @@
 Autocast takes every weight to bfloat16 in each forward pass and every gradient back to float32 in each backward pass:
 memory traffic that products wait for. Here copies are kept beside the float32 weights (the master weights of
 Micikevicius et al. 2018, "Mixed precision training"); the optimizer writes them while it has a weight at hand, and
-takes gradients as the products give them. Linear layers that read the same states, as query, key and value do, become
-one product. Nothing is rounded that autocast would not round.
+takes gradients as the products give them. Linear layers that read the same states, as query, key and value do and the
+first matrix of a low-rank update beside each, become one product. Nothing is rounded that autocast would not round.
 """
 
 from __future__ import annotations
@@ -51,19 +51,27 @@ class LowWeights:
         """Whether gradients of adopted weights come in float32."""
         self.owners: dict[torch.Tensor, nn.Linear] = {}
         self.products: dict[nn.Linear, Product] = {}
+        self.updates: list[Any] = [part for part in model.modules() if _is_update(part)]
+        """PEFT's layers with a low-rank update."""
+        self._apart = {layer for part in self.updates for layer in _behind_dropout(part)}
         self._runs: list[list[nn.Linear]] = []
-        """Layers met one after the other that read the same states: products to be."""
-        self._read: Callable[[], torch.Tensor | None] = lambda: None
+        """Layers that read the same states: products to be."""
+        self._read: list[tuple[Callable[[], torch.Tensor | None], list[nn.Linear]]] = []
+        """The two states read last, and by which layers: between two that read the same, an update's second is met."""
 
     def install(self) -> None:
         """Stand in for the layers' `forward`."""
         for layer in self.layers:
             layer.forward = partial(self._forward, layer)  # type: ignore[method-assign]
+        for update in self.updates:  # else it takes its states to float32, for autocast to take them back
+            update.cast_input_dtype_enabled = False
 
     def remove(self) -> None:
         """Make the layers, and what their gradients may be, as they were."""
         for layer in self.layers:
             del layer.forward
+        for update in self.updates:
+            update.cast_input_dtype_enabled = True
         for weight in self.adopted:
             weight.grad = None
             weight.grad_dtype = weight.dtype
@@ -123,12 +131,17 @@ class LowWeights:
 
     def _meet(self, layer: nn.Linear, states: torch.Tensor) -> None:
         """Note what a layer reads; it is a product of its own for now."""
-        if states is self._read() and all(_alike(layer, other) for other in self._runs[-1]):
-            self._runs[-1].append(layer)
-        else:
-            self._runs.append([layer])
-        self._read = ref(states)
         self.products[layer] = Product([layer])
+        if layer in self._apart:
+            return
+        same = [read for read in self._read if read[0]() is states and layer not in read[1]]
+        if same:
+            read = same[0]
+            read[1].append(layer)
+        else:
+            read = ref(states), [layer]
+            self._runs.append(read[1])
+        self._read = [*(other for other in self._read if other is not read), read][-2:]
 
     def _join(self) -> None:
         """Join layers that read the same; between steps, since in one step checkpointed layers are computed twice."""
@@ -142,14 +155,18 @@ def _wanted(states: torch.Tensor) -> bool:
     return states.is_cpu and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == LOW
 
 
-def _alike(one: nn.Linear, other: nn.Linear) -> bool:
-    """Whether two layers can be one product: what one of them needs of it, the other needs too."""
-    return one is not other and one.in_features == other.in_features and _needs(one) == _needs(other)
+def _is_update(part: Any) -> bool:
+    """Whether a part is PEFT's layer with a plain low-rank update, which nobody has told not to cast.
+
+    DoRA computes with weights in the precision of its states, and so has to have them in float32.
+    """
+    plain = hasattr(part, "lora_A") and not part.lora_variant and part.cast_input_dtype_enabled
+    return bool(plain and part.get_base_layer().weight.dtype == torch.float32)
 
 
-def _needs(layer: nn.Linear) -> tuple[bool, bool | None]:
-    bias: torch.Tensor | None = layer.bias
-    return layer.weight.requires_grad, None if bias is None else bias.requires_grad
+def _behind_dropout(update: Any) -> list[nn.Linear]:
+    """First matrices of an update that read what dropout leaves, while in a pass without dropout all read the same."""
+    return [update.lora_A[name] for name, part in update.lora_dropout.items() if not isinstance(part, nn.Identity)]
 
 
 class Product:
@@ -188,42 +205,48 @@ class Product:
         return output
 
     def _outputs(self, states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        biases = [layer.bias for layer in self.layers if layer.bias is not None]
+        biases = [layer.bias for layer in self.layers]
         if torch.is_grad_enabled():
             weights = [layer.weight for layer in self.layers]
             found: Any = _Linears.apply(states, self.copy, self.sizes, *weights, *biases)  # type: ignore[no-untyped-call]
             return found  # type: ignore[no-any-return]
-        return torch.split(functional.linear(states, self.copy, _joined(biases)), self.sizes, -1)
+        return torch.split(functional.linear(states, self.copy, _joined(biases, self.sizes)), self.sizes, -1)
 
 
-def _joined(biases: Collection[torch.Tensor]) -> torch.Tensor | None:
-    return torch.cat(list(biases)).to(LOW) if biases else None
+def _joined(biases: Sequence[torch.Tensor | None], sizes: list[int]) -> torch.Tensor | None:
+    if all(bias is None for bias in biases):
+        return None
+    return torch.cat([torch.zeros(n) if b is None else b for b, n in zip(biases, sizes, strict=True)]).to(LOW)
 
 
 class _Linears(torch.autograd.Function):
     """One product of bfloat16 states (..., in) and weights (out, in), its columns dealt out by `sizes`.
 
-    The float32 weights and biases are given for their gradients alone.
+    The float32 weights, and as many biases or None, are given for their gradients alone.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, copy: torch.Tensor, sizes: list[int], *own: torch.Tensor
+        ctx: Any, states: torch.Tensor, copy: torch.Tensor, sizes: list[int], *own: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         ctx.save_for_backward(states, copy)
         ctx.sizes = sizes
-        return torch.split(functional.linear(states, copy, _joined(own[len(sizes) :])), sizes, -1)
+        return torch.split(functional.linear(states, copy, _joined(own[len(sizes) :], sizes)), sizes, -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         states, copy = ctx.saved_tensors
         sizes, needed = ctx.sizes, ctx.needs_input_grad
-        gradient = gradients[0] if len(sizes) == 1 else torch.cat(gradients, -1)
-        flat = gradient.reshape(-1, len(copy))
-        own: list[torch.Tensor | None] = [None] * (len(needed) - 3)
-        if needed[3]:
-            own[: len(sizes)] = torch.split(flat.t() @ states.reshape(len(flat), -1), sizes)
-        if len(own) > len(sizes) and needed[-1]:
-            own[len(sizes) :] = torch.split(flat.sum(0), sizes)
-        back = (flat @ copy).view_as(states) if needed[0] else None
-        return back, None, None, *own
+        flat = [gradient.reshape(-1, size) for gradient, size in zip(gradients, sizes, strict=True)]
+        weights, biases = needed[3 : 3 + len(sizes)], needed[3 + len(sizes) :]
+        back: torch.Tensor | None = None
+        own: list[torch.Tensor | None] = [None] * len(sizes)
+        if needed[0] or all(weights):
+            whole = torch.cat(flat, -1) if len(flat) > 1 else flat[0]
+            back = (whole @ copy).view_as(states) if needed[0] else None
+        if any(weights):
+            learning = [i for i, learns in enumerate(weights) if learns]
+            part = whole if all(weights) else torch.cat([flat[i] for i in learning], -1)
+            found = torch.split(part.t() @ states.reshape(len(part), -1), [sizes[i] for i in learning])
+            own = [found[learning.index(i)] if i in learning else None for i in range(len(sizes))]
+        return back, None, None, *own, *(part.sum(0) if b else None for part, b in zip(flat, biases, strict=True))

@@ -168,28 +168,13 @@ def attend(
         allowed = None if hidden is None else ~hidden
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed, scale=scaling)
     else:
-        found = products(query * scaling, key, value, hidden, dropout, torch.float32)  # in bfloat16, four times slower
+        with torch.autocast(query.device.type, enabled=False):  # it would take the weights to float32 and back
+            scores = torch.matmul(query * scaling, key.transpose(2, 3))
+            if hidden is not None:
+                scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
+            weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+            found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
     return packing.pack(found.transpose(1, 2)), None
-
-
-def products(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    hidden: torch.Tensor | None,
-    dropout: float,
-    softmax: torch.dtype,
-) -> torch.Tensor:
-    """Attention by two plain products, of a query that is scaled, (rows, heads, tokens, size) each.
-
-    hidden: true where a token may not look; softmax: what its weights are computed in.
-    """
-    with torch.autocast(query.device.type, enabled=False):  # it would take the weights to float32 and back
-        scores = torch.matmul(query, key.transpose(2, 3))
-        if hidden is not None:
-            scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
-        weights = scores.softmax(dim=-1, dtype=softmax).to(value.dtype)
-        return torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
 
 
 def _keep(attention_mask: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor | None:

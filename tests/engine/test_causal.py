@@ -1,4 +1,4 @@
-"""Plain products in place of fused attention give the same states and gradients."""
+"""Products of runs of queries in place of fused attention give the same states and gradients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ftkit.engine import causal
 from ftkit.engine.causal import ATTENTION, attend, plain_attention
+from ftkit.engine.dropout import mask
 from ftkit.engine.train import train
 from tests.runs import Lab
 
@@ -39,12 +40,14 @@ def gradients(model: LlamaForCausalLM, mask: list[list[int]], bf16: bool = False
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize("at_once", [1, 2 * 4 * 7 * 7, 2**20], ids=["one row", "two rows", "all rows"])
+@pytest.mark.parametrize("run", [1, 3, 96])
+@pytest.mark.parametrize("most", [0, 2**23], ids=["again", "kept"])
 @pytest.mark.parametrize(("bf16", "near"), [(False, 1e-5), (True, 3e-2)])
 def test_states_and_gradients_are_those_of_fused_attention(
-    mask: list[list[int]], bf16: bool, near: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+    mask: list[list[int]], bf16: bool, near: float, run: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal, "_AT_ONCE", at_once)
+    monkeypatch.setattr(causal, "_RUN", run)
+    monkeypatch.setattr(causal, "_MOST", most)
     own = model()
     expected = gradients(own, mask, bf16)
     fused: list[int] = []
@@ -70,32 +73,49 @@ class Module(torch.nn.Module):
     is_causal = True
 
 
-LEFT = ["long", "cache", "no gradient", "both ways", "a mask of numbers", "a mask for each head", "many weights"]
+LEFT = ["cache", "no gradient", "both ways", "looks ahead", "a mask of numbers", "a mask for each head", "many dropped"]
 THEIRS = ["is_causal", "position_bias", "softcap", "cache", "s_aux"]
 
 
 @pytest.mark.parametrize("case", [*LEFT, *THEIRS])
 def test_what_it_is_not_made_for_is_left_to_transformers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causal, "sdpa_attention_forward", lambda *_, **__: "theirs")
-    monkeypatch.setattr(causal, "_LONG", 8)
     module = Module()
-    given = states(9 if case == "long" else 5, 6 if case == "cache" else None)
+    given = states(5, 6 if case == "cache" else None)
     if case == "no gradient":
         given = (given[0].detach(), *given[1:])
-    if case == "many weights":
+    if case == "many dropped":
         monkeypatch.setattr(causal, "_MOST", 2 * 5 * 5 - 1)
     if case == "both ways":
         module = torch.nn.Module()
-    masks = {"a mask of numbers": torch.zeros(1, 1, 5, 5), "a mask for each head": torch.ones(1, 2, 5, 5).bool()}
-    assert attend(module, *given, masks.get(case), **({case: True} if case in THEIRS else {})) == "theirs"
+    masks = {
+        "a mask of numbers": torch.ones(1, 1, 5, 5).tril(),
+        "a mask for each head": torch.ones(1, 2, 5, 5).bool().tril(),
+        "looks ahead": torch.ones(1, 1, 5, 5).bool().tril(1),
+    }
+    told = {"dropout": 0.1} if case == "many dropped" else {case: True} if case in THEIRS else {}
+    assert attend(module, *given, masks.get(case), **told) == "theirs"
 
 
-def test_the_longest_row_of_its_own_is_computed_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(causal, "_LONG", 8)
-    query, key, value = states(8)
-    found, _ = attend(Module(), query, key, value, None)
-    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    torch.testing.assert_close(found, expected.transpose(1, 2), rtol=0, atol=1e-6)
+@pytest.mark.parametrize("most", [0, 2**23], ids=["again", "kept"])
+@pytest.mark.parametrize("length", [95, 96, 97, 250])
+def test_rows_of_any_length_are_computed_here(length: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causal, "_MOST", most)
+    torch.manual_seed(length)
+    given = states(length)
+    found, _ = attend(Module(), *given, None)
+    expected = torch.nn.functional.scaled_dot_product_attention(*given, is_causal=True).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    wanted = torch.autograd.grad(expected.square().sum(), given)
+    for one, other in zip(torch.autograd.grad(found.square().sum(), given), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_window_of_keys_is_kept_to() -> None:
+    given, window = states(9), torch.ones(1, 1, 9, 9).bool().tril().triu(-3)
+    found, _ = attend(Module(), *given, window)
+    expected = torch.nn.functional.scaled_dot_product_attention(*given, attn_mask=window).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -122,6 +142,21 @@ def test_dropout_drops_its_share_of_the_weights() -> None:
     assert (weights[~allowed] == 0).all()
 
 
+def test_gradients_go_through_what_dropout_left() -> None:
+    given = states(9)
+    torch.manual_seed(3)
+    found, _ = attend(Module(), *given, None, dropout=0.3)
+    query, key, value = given
+    hidden = ~torch.ones(9, 9).tril().bool()
+    weights = (query @ key.transpose(2, 3) / 8**0.5).masked_fill(hidden, -torch.inf).softmax(-1)
+    torch.manual_seed(3)
+    expected = (weights * mask(weights, 0.3)) @ value
+    torch.testing.assert_close(found.transpose(1, 2), expected, rtol=0, atol=1e-6)
+    wanted = torch.autograd.grad(expected.square().sum(), given)
+    for one, other in zip(torch.autograd.grad(found.square().sum(), given), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_the_model_is_given_back_as_it_was_also_behind_an_error() -> None:
     own = model()
     with pytest.raises(ZeroDivisionError), plain_attention(own):
@@ -131,13 +166,13 @@ def test_the_model_is_given_back_as_it_was_also_behind_an_error() -> None:
 
 def test_a_causal_model_is_trained_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    products = causal.products
+    weights = causal._weights
 
     def counted(*args: Any) -> torch.Tensor:
         calls.append(1)
-        return products(*args)
+        return weights(*args)
 
-    monkeypatch.setattr(causal, "products", counted)
+    monkeypatch.setattr(causal, "_weights", counted)
     train(lab.recipe("causal", "train.epochs=1"), lab.new())
     assert calls
 

@@ -50,7 +50,7 @@ def test_values_are_dropped_at_the_rate_and_the_others_keep_the_mean(rate: float
 def test_all_of_the_sixteen_bits_count(dropped: int) -> None:
     torch.manual_seed(0)
     size = 2_000_000
-    found = mask(ones(size), dropped)
+    found = mask(ones(size), dropped / LEVELS)
     assert within((found == 0).sum().item(), size, dropped / LEVELS)
     assert found.max().item() == pytest.approx(LEVELS / (LEVELS - dropped))
 

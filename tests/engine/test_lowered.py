@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_query_key_and_value_are_one_product(name: str, triples: int) -> None:
         assert set(together(kept)) <= {1, 2, 3}
 
 
-def test_layers_that_learn_and_layers_that_do_not_are_no_product() -> None:
+def test_of_a_product_the_layers_that_learn_have_gradients() -> None:
     model = tiny("bert", "TOKEN_CLS")
     for name, weight in model.named_parameters():
         weight.requires_grad = "query" in name
@@ -77,9 +78,15 @@ def test_layers_that_learn_and_layers_that_do_not_are_no_product() -> None:
         low(model, batch("TOKEN_CLS")).loss.backward()
         with torch.no_grad():
             low(model, batch("TOKEN_CLS"))
-        assert together(kept).count(3) == 0
-        assert together(kept).count(2) == 3  # key and value
-        assert all((weight.grad is not None) == ("query" in name) for name, weight in model.named_parameters())
+        assert together(kept).count(3) == 3
+        model.zero_grad()
+        low(model, batch("TOKEN_CLS")).loss.backward()
+        found = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    low(model, batch("TOKEN_CLS")).loss.backward()
+    expected = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    assert set(found) == set(expected) == {name for name in expected if "query" in name}
+    for name, gradient in expected.items():
+        assert (found[name].float() - gradient).abs().max() <= 0.02 * gradient.abs().max() + 1e-4
 
 
 @pytest.mark.parametrize("still", [False, True])
@@ -163,6 +170,52 @@ def test_frozen_weights_are_copied_once() -> None:
         torch.testing.assert_close(found.logits, expected, rtol=0, atol=2e-2)
 
 
+def updates(kept: LowWeights) -> dict[int, int]:
+    """Of products by how many layers they hold, how many there are."""
+    return dict(Counter(len(product.layers) for product in {id(p): p for p in kept.products.values()}.values()))
+
+
+@pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"variant": "rslora"}, {"variant": "dora"}])
+def test_low_rank_updates_are_part_of_the_product_beside_them(settings: dict[str, Any]) -> None:
+    """And give autocast's states and gradients, before and after, in training and out of it."""
+    torch.manual_seed(0)
+    model = Lora(Lora.Options(**settings)).apply(tiny("llama", "CAUSAL_LM"), "CAUSAL_LM")
+    inputs, weights = batch("CAUSAL_LM"), [weight for weight in model.parameters() if weight.requires_grad]
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.05)  # zeros would hide the other matrix from its gradient
+
+    def once() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        torch.manual_seed(5)
+        model.zero_grad()
+        found = low(model, inputs)
+        found.loss.backward()
+        return found.logits.detach().float(), [weight.grad.float() for weight in weights if weight.grad is not None]
+
+    expected, slopes = once()
+    with lowered(model) as kept:
+        kept.adopt(weights)
+        kept.meet(lambda: low(model.eval(), inputs))
+        model.train()
+        for _ in range(2):
+            found, ours = once()
+            assert (found - expected).norm() <= 0.02 * expected.norm()
+            for one, other in zip(ours, slopes, strict=True):
+                assert (one - other).norm() <= 0.03 * other.norm() + 1e-4
+        joined = updates(kept)
+        with lowered(model.eval(), still=True), torch.no_grad():  # as a validation in the midst of it does
+            low(model, inputs)
+        assert not any(module.cast_input_dtype_enabled for module in kept.updates)
+    layers = model.config.num_hidden_layers
+    if "dropout" in settings:  # what updates them reads what dropout left
+        assert joined.get(3, 0) == layers and max(joined) == 3
+    elif settings.get("variant") == "dora":
+        assert set(joined) == {1}
+    else:
+        assert joined[6] == joined[4] == layers  # query, key, value, and what updates each; gate, up, and theirs
+    assert all(module.cast_input_dtype_enabled for module in model.modules() if hasattr(module, "lora_A"))
+
+
 def test_without_autocast_nothing_is_lowered() -> None:
     model, inputs = tiny("bert", "TOKEN_CLS"), batch("TOKEN_CLS")
     with torch.no_grad():
@@ -207,13 +260,15 @@ def test_nothing_is_held_from_one_pass_to_the_next() -> None:
             assert all(not product.waiting and product.states is None for product in kept.products.values())
 
 
-def test_layers_whose_biases_learn_and_rest_are_no_product() -> None:
+def test_of_a_product_the_biases_that_learn_have_gradients() -> None:
     model = tiny("bert", "TOKEN_CLS")
     for name, weight in model.named_parameters():
         weight.requires_grad = "query.bias" in name
     with lowered(model):
-        low(model, batch("TOKEN_CLS")).loss.backward()
-    assert all((weight.grad is not None) == ("query.bias" in name) for name, weight in model.named_parameters())
+        for _ in range(2):
+            low(model, batch("TOKEN_CLS")).loss.backward()
+            assert all((weight.grad is not None) == ("query.bias" in name) for name, weight in model.named_parameters())
+            model.zero_grad()
 
 
 def test_copies_made_while_answering_serve_training() -> None:
