@@ -161,7 +161,10 @@ def _inspected(recipe: Recipe, task: Task, loaded: Splits, found: list[Finding])
     notes = list(loaded.notes)
     config, tokenizer = _checkpoint(recipe, task, notes)
     own = checks.checked(task, dict(loaded.items()), recipe.data, config)
-    data = checks.as_data(loaded, own.labels, _limits(own.task, config, tokenizer), tokenizer)
+    limits = _limits(own.task, config, tokenizer)
+    data = checks.as_data(loaded, own.labels, limits, tokenizer, balanced=recipe.is_balanced)
+    if recipe.data.limit is not None and loaded.train is not None and recipe.data.limit < len(loaded.train):
+        notes.append(f"all rows are looked at; training draws {recipe.data.limit:,} of them (data.limit)")
     return Inspection(
         recipe,
         own.task,

@@ -42,6 +42,11 @@ class Recipe(Section):
     train: TrainSpec = TrainSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether labels that are not as frequent are made to count alike."""
+        return self.data.balance is not None or self.train.class_weights is not None
+
     def filled(self) -> dict[str, Any]:
         """The recipe as plain data, every default written out."""
         data = self.model_dump(mode="json")

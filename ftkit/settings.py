@@ -58,7 +58,7 @@ class DataSpec(Section):
     train: str | tuple[str, ...] | None = None
     """A file, several (`[a.csv, b.csv]`, `parts/*.csv`), a folder, a `sample:NAME`, or a Hub data set (`org/name`)."""
     validation: str | float | tuple[str, ...] | None = 0.1
-    """A file or several, or the share of the training rows that is set aside to choose the best epoch by."""
+    """A file or several, or the share of the training rows, test rows aside, to choose the best epoch by."""
     test: str | float | tuple[str, ...] | None = None
     """A file or several, or the share of the rows that is held out and scored once, at the end."""
     unlabeled: str | tuple[str, ...] | None = None

@@ -11,7 +11,7 @@ import pytest
 
 from ftkit.engine.prepare import prepare
 from ftkit.inspection import Inspection, inspect, recipe_for
-from ftkit.recipe import Recipe, parse_recipe
+from ftkit.recipe import Recipe, changed, parse_recipe
 from ftkit.terminal import silence
 from tests.checks.planted import Rows, clean
 from tests.runs import Lab, write_rows
@@ -80,12 +80,26 @@ def test_uneven_labels_name_the_setting_that_balances(lab: Lab, tmp_path: Path) 
     found = inspect(recipe(tmp_path, lab.checkpoint("bert"), {"name": "classification"}, rows))
     (uneven,) = [finding for finding in found.findings if finding.kind == "imbalance"]
     assert "data.balance" in uneven.fix
+    for setting in ("data.balance=weights", "train.class_weights=balanced"):
+        balanced = inspect(changed(found.recipe, [setting]))
+        (uneven,) = [finding for finding in balanced.findings if finding.kind == "imbalance"]
+        assert uneven.fix == "look at f1 beside accuracy"
     words = clean("ner tokens")
     words["train"] = [{**row, "tags": ["B-PER"] + ["O"] * 11} for row in words["train"]]
     words["train"][0]["tags"][2] = "B-LOC"
     found = inspect(recipe(tmp_path, lab.checkpoint("bert"), {"name": "ner"}, words))
     (uneven,) = [finding for finding in found.findings if finding.kind == "imbalance"]
     assert "data.balance" not in uneven.fix
+
+
+def test_a_limit_of_training_rows_is_told(lab: Lab, tmp_path: Path) -> None:
+    """All rows are looked at, so that what is found does not hang on which are drawn."""
+    rows = clean("classification")
+    found = inspect(recipe(tmp_path, lab.checkpoint("bert"), {"name": "classification"}, rows))
+    limited = inspect(changed(found.recipe, ["data.limit=5"]))
+    assert not any("data.limit" in note for note in found.notes)
+    assert any("draws 5 of them (data.limit)" in note for note in limited.notes)
+    assert limited.rows == found.rows
 
 
 @pytest.mark.parametrize("text", ["Old <main>harbour</main>", "Bread &amp; butter", "<!-- so --> it is", "a &#8217; b"])

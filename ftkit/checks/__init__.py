@@ -73,13 +73,15 @@ def of_task(task: Task, splits: Mapping[str, Dataset], labels: Labels) -> Iterat
         yield from (finding.within(name, len(split)) for finding in task.check(split, labels))
 
 
-def as_data(loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None) -> Data:
+def as_data(
+    loaded: Splits, labels: Labels, limits: tuple[Limit, ...], tokenizer: Any = None, *, balanced: bool = False
+) -> Data:
     """Rows as they were read, for `found_in`; `tokenizer` is transformers', where the checkpoint is at hand."""
     count = counting(tokenizer.backend_tokenizer) if tokenizer else None
     splits, notes = dict(loaded.items()), list[str]()
     inputs = [column.name for column in loaded.shape if column.is_input]
     places, repeats_of = chosen(splits, inputs, notes)
-    data = Data(loaded.shape, {}, labels, limits, count, notes, loaded.stream is None, repeats_of)
+    data = Data(loaded.shape, {}, labels, limits, count, notes, loaded.stream is None, repeats_of, balanced=balanced)
     for name, split in splits.items():
         part = split.select(places[name]) if name in places else split
         data.splits[name] = part.to_dict()

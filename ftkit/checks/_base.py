@@ -42,6 +42,9 @@ class Data:
     repeats_of: int = 0
     """Rows of which all that repeat others are here, where the rest are some that were drawn; 0 where these are all."""
 
+    balanced: bool = False
+    """Whether training makes labels count alike that are not as frequent."""
+
     counted: dict[str, Counter[str]] = field(default_factory=dict)
     """By split, labels or types of entities with their frequency."""
 

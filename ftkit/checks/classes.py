@@ -35,17 +35,18 @@ class Classes(Check):
                 named = listed([f"{name} {counts[name]}" for name in few]).replace("'", "")
                 what = f"{len(few)} of {len(counts)} labels have fewer than {least} {split} rows to {verb} by: {named}"
                 yield Finding("few-rows", "warning", what, fix="find more, or join labels with data.labels={...}")
-        yield from _uneven(data.counts("train"), any(data.kinds("label")))
+        yield from _uneven(data)
 
 
-def _uneven(counts: Counter[str], balanced: bool) -> Iterator[Finding]:
+def _uneven(data: Data) -> Iterator[Finding]:
+    counts = data.counts("train")
     if len(counts) > 1:
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
         if many >= RATIO * few:
             what = f"label {most!r} has {many:,} training rows, {many / few:.0f} times as many as {least!r} ({few:,})"
-            fix = (
-                "look at f1 beside accuracy; data.balance makes rare labels count" if balanced else "look at f1 of each"
-            )
+            look = "look at f1 beside accuracy" if any(data.kinds("label")) else "look at f1 of each"
+            balance = any(data.kinds("label")) and not data.balanced
+            fix = look + "; data.balance makes rare labels count" * balance
             yield Finding("imbalance", "warning", what, fix=fix)
 
 

@@ -135,7 +135,7 @@ def prepare(recipe: Recipe, look: bool = True) -> Prepared:
     fitting = pretrained.within_positions(task, config, tokenizer)
     notes = [*loaded.notes, *_notes(recipe, task, fitting, config, labels, loaded, splits)]
     if look:
-        data = checks.as_data(loaded, labels, fitting.limits(), tokenizer)
+        data = checks.as_data(loaded, labels, fitting.limits(), tokenizer, balanced=recipe.is_balanced)
         warnings = merged([*warnings, *located(checks.found_in(data), loaded.numbering)])
         notes += data.notes
     prepared = augmented(
