@@ -134,7 +134,7 @@ class LowWeights:
         self.products[layer] = Product([layer])
         if layer in self._apart:
             return
-        same = [read for read in self._read if read[0]() is states and layer not in read[1]]
+        same = [read for read in self._read if read[0]() is states]
         if same:
             read = same[0]
             read[1].append(layer)

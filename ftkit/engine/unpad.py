@@ -172,7 +172,7 @@ def attend(
             scores = torch.matmul(query * scaling, key.transpose(2, 3))
             if hidden is not None:
                 scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)  # a padding row may be hidden whole
-            weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
+            weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)  # of few keys, slower in bfloat16
             found = torch.matmul(fast_dropout(weights, dropout) if dropout else weights, value)
     return packing.pack(found.transpose(1, 2)), None
 

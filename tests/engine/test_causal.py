@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    OPTConfig,
+    Qwen2Config,
+)
 
 from ftkit.engine import causal
 from ftkit.engine.causal import ATTENTION, attend, plain_attention
@@ -21,14 +31,22 @@ MASKS = {
 }
 
 
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 24,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+
+
 def model(**settings: Any) -> LlamaForCausalLM:
     torch.manual_seed(1)
-    sizes = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2}
-    config = LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **settings)
+    config = LlamaConfig(**SIZES, num_key_value_heads=2, **settings)
     return LlamaForCausalLM(config).train()
 
 
-def gradients(model: LlamaForCausalLM, mask: list[list[int]], bf16: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def gradients(model: torch.nn.Module, mask: list[list[int]], bf16: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """The logits of real tokens, and all gradients of their sum of squares."""
     model.zero_grad()
     real = torch.tensor(mask)
@@ -62,6 +80,39 @@ def test_states_and_gradients_are_those_of_fused_attention(
         assert (one - other).norm() <= near * other.norm()
 
 
+OTHERS = {
+    "mistral": MistralConfig(sliding_window=3, num_key_value_heads=2, **SIZES),
+    "gemma3": Gemma3TextConfig(sliding_window=3, num_key_value_heads=2, head_dim=8, **SIZES),
+    "qwen2": Qwen2Config(num_key_value_heads=2, **SIZES),
+    "gpt2": GPT2Config(n_embd=24, n_layer=2, n_head=4, vocab_size=50, attn_pdrop=0, resid_pdrop=0, embd_pdrop=0),
+    "opt": OPTConfig(ffn_dim=32, word_embed_proj_dim=24, dropout=0.0, **SIZES),
+    "deepseek": DeepseekV3Config(  # values of another size than keys
+        num_key_value_heads=4,
+        q_lora_rank=8,
+        kv_lora_rank=8,
+        qk_rope_head_dim=4,
+        qk_nope_head_dim=8,
+        v_head_dim=8,
+        first_k_dense_replace=2,
+        **SIZES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("mask", ["left", "right"])
+def test_other_architectures_are_computed_as_they_were(name: str, mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causal, "_RUN", 3)
+    torch.manual_seed(1)
+    own = AutoModelForCausalLM.from_config(OTHERS[name], attn_implementation="sdpa").train()
+    expected = gradients(own, MASKS[mask])
+    with plain_attention(own):
+        assert own.config._attn_implementation == ATTENTION
+        found = gradients(own, MASKS[mask])
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= 1e-4 * other.norm()
+
+
 def states(length: int, keys: int | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     query, key, value = (
         torch.randn(1, 2, size, 8, requires_grad=True) for size in (length, keys or length, keys or length)
@@ -73,7 +124,15 @@ class Module(torch.nn.Module):
     is_causal = True
 
 
-LEFT = ["cache", "no gradient", "both ways", "looks ahead", "a mask of numbers", "a mask for each head", "many dropped"]
+LEFT = [
+    "more keys",
+    "no gradient",
+    "both ways",
+    "looks ahead",
+    "a mask of numbers",
+    "a mask for each head",
+    "many dropped",
+]
 THEIRS = ["is_causal", "position_bias", "softcap", "cache", "s_aux"]
 
 
@@ -81,7 +140,7 @@ THEIRS = ["is_causal", "position_bias", "softcap", "cache", "s_aux"]
 def test_what_it_is_not_made_for_is_left_to_transformers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(causal, "sdpa_attention_forward", lambda *_, **__: "theirs")
     module = Module()
-    given = states(5, 6 if case == "cache" else None)
+    given = states(5, 6 if case == "more keys" else None)
     if case == "no gradient":
         given = (given[0].detach(), *given[1:])
     if case == "many dropped":
@@ -109,6 +168,23 @@ def test_rows_of_any_length_are_computed_here(length: int, most: int, monkeypatc
     wanted = torch.autograd.grad(expected.square().sum(), given)
     for one, other in zip(torch.autograd.grad(found.square().sum(), given), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_computed_again_are_those_that_were(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, also where the way back is gone under autocast, as the Trainer goes it."""
+    found = []
+    for most, low in ((0, True), (2**23, True), (2**23, False)):
+        monkeypatch.setattr(causal, "_MOST", most)
+        torch.manual_seed(2)
+        given = [part.detach().to(dtype).requires_grad_() for part in states(40)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = attend(Module(), *given, None)[0].float().square().sum()
+            found.append(torch.autograd.grad(loss, given))
+    for one, *others in zip(*found, strict=True):
+        assert all(torch.equal(one, other) for other in others)
 
 
 def test_a_window_of_keys_is_kept_to() -> None:

@@ -175,11 +175,14 @@ def updates(kept: LowWeights) -> dict[int, int]:
     return dict(Counter(len(product.layers) for product in {id(p): p for p in kept.products.values()}.values()))
 
 
-@pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"variant": "rslora"}, {"variant": "dora"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"dropout": 0.3}, {"variant": "rslora"}, {"variant": "dora"}, {"bias": "all"}, {"bias": "none"}]
+)
 def test_low_rank_updates_are_part_of_the_product_beside_them(settings: dict[str, Any]) -> None:
     """And give autocast's states and gradients, before and after, in training and out of it."""
     torch.manual_seed(0)
-    model = Lora(Lora.Options(**settings)).apply(tiny("llama", "CAUSAL_LM"), "CAUSAL_LM")
+    base = tiny("llama", "CAUSAL_LM", attention_bias="bias" in settings)
+    model = Lora(Lora.Options(**settings)).apply(base, "CAUSAL_LM")
     inputs, weights = batch("CAUSAL_LM"), [weight for weight in model.parameters() if weight.requires_grad]
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -206,6 +209,7 @@ def test_low_rank_updates_are_part_of_the_product_beside_them(settings: dict[str
         with lowered(model.eval(), still=True), torch.no_grad():  # as a validation in the midst of it does
             low(model, inputs)
         assert not any(module.cast_input_dtype_enabled for module in kept.updates)
+        assert bool(kept.updates) == (settings.get("variant") != "dora")  # its weights' norms are of float32
     layers = model.config.num_hidden_layers
     if "dropout" in settings:  # what updates them reads what dropout left
         assert joined.get(3, 0) == layers and max(joined) == 3
@@ -312,6 +316,37 @@ class Two(nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.one(first), self.other(second)
+
+
+def test_an_update_of_weights_in_low_precision_casts_as_it_did() -> None:
+    model = Lora(Lora.Options()).apply(tiny("llama", "CAUSAL_LM").to(torch.bfloat16), "CAUSAL_LM")
+    with lowered(model) as kept:
+        assert not kept.updates
+        assert all(module.cast_input_dtype_enabled for module in model.modules() if hasattr(module, "lora_A"))
+
+
+class Far(nn.Module):
+    """One layer is asked twice for the same states; another reads them after two others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three, self.last = (nn.Linear(8, 8) for _ in range(4))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        behind: torch.Tensor = self.three(self.two(self.one(states)))
+        return behind + self.last(states) + self.last(states)
+
+
+def test_layers_far_from_each_other_and_a_layer_met_twice_are_no_product() -> None:
+    """What is computed with a layer waits for the other, which may be many layers away."""
+    model, states = Far(), torch.randn(3, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        wanted = model(states)
+        with lowered(model, still=True) as kept:
+            for _ in range(2):
+                found = model(states)
+            assert together(kept) == [1, 1, 1, 1]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-2)
 
 
 def test_layers_that_read_the_same_at_first_may_read_different_states_later() -> None:
